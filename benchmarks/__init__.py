@@ -1,0 +1,23 @@
+"""Benchmarks: problems x libraries, speed and equality of the answer in one table.
+
+    pip install -e '.[bench]' && python -m benchmarks            # the whole grid; rewrites the README's table
+    python -m benchmarks --quick --only iteration                # small sizes, nothing stored
+    python -m benchmarks --check                                 # does the README show the stored results?
+    pytest benchmarks/test_kernels.py --benchmark-group-by=group # the kernels alone, in GFMA/s
+
+==================  =====================================================================================
+`problems.py`       named data sets, their K and covariance types, and the start that every library gets
+`libraries.py`      one adapter per library: fit, score, k-means
+`one_dal.py`       the adapter for oneDAL's em_gmm, used where daal4py is installed
+`measure.py`        the clock: equality first, interleaved rounds, medians and pairwise ratios
+`tasks.py`          what is measured: iteration, default fit, start, scoring, peak memory
+`memory.py`         the child process that measures peak memory beyond the data
+`machine.py`        what the numbers were measured on
+`environment.py`    variables that must not be set while a library is timed
+`report.py`         results <-> files and the README's table
+`run.py`            the command line
+`results/`          results.json (every single time), results.csv (medians), machine.json
+==================  =====================================================================================
+
+Adding a library is one adapter in `libraries.AVAILABLE`; adding a problem is one entry in `problems.PROBLEMS`.
+"""

@@ -1,0 +1,50 @@
+"""fastgmm: Gaussian mixture models at the speed of the hardware.
+
+Names are loaded on first use, so that importing the package costs next to nothing:
+
+    GaussianMixture      scikit-learn's estimator of that name
+    fit                  the same fit without scikit-learn, returns a FitResult
+    Mixture, load        the fitted distribution, and reading one from a file
+    accumulate, Statistics, KernelConstants, covariance
+                         what EM is made of: statistics of rows, and families that turn them into parameters
+    show_config          what this installation can do
+"""
+
+from importlib import import_module
+
+from fastgmm._version import __version__
+
+_HOME = {
+    "ConvergenceWarning": "fastgmm._errors",
+    "FitResult": "fastgmm.fitting",
+    "GaussianMixture": "fastgmm.estimators",
+    "IllDefinedCovarianceError": "fastgmm._errors",
+    "InvalidParameterError": "fastgmm._errors",
+    "KernelConstants": "fastgmm.engine",
+    "Mixture": "fastgmm.mixture",
+    "ModelFileError": "fastgmm._errors",
+    "NotFittedError": "fastgmm._errors",
+    "Statistics": "fastgmm.engine",
+    "accumulate": "fastgmm.engine",
+    "fit": "fastgmm.fitting",
+    "load": "fastgmm.mixture",
+    "show_config": "fastgmm._config",
+}
+_MODULES = ("covariance", "engine", "estimators", "fitting", "io", "plot", "selection", "sources")
+
+__all__ = ["__version__", "covariance", *_HOME]
+
+
+def __getattr__(name):
+    if name in _HOME:
+        value = getattr(import_module(_HOME[name]), name)
+    elif name in _MODULES:
+        value = import_module(f"{__name__}.{name}")
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__():
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,114 @@
+"""Checks of parameters that users give: starting parameters of a fit, and those of a `Mixture`.
+
+The words are scikit-learn's, where its users know them. What only a covariance family can judge (its shapes, positive
+definiteness) is checked by the family.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+WEIGHT_SUM_TOLERANCE = {np.dtype(np.float64): 1e-8, np.dtype(np.float32): 1e-6}
+"""How far from one the sum of weights may lie, by their type."""
+
+
+def floats(values: Any, name: str) -> npt.NDArray[np.floating]:
+    """Return a parameter as a new finite array: float32 if it was float32, else float64.
+
+    Parameters
+    ----------
+    values : array-like
+        The parameter.
+    name : str
+        Its name for messages.
+
+    Returns
+    -------
+    array : ndarray
+        A copy in C order and native byte order.
+
+    Raises
+    ------
+    ValueError
+        If the values are not real, finite numbers in a rectangular array.
+
+    Examples
+    --------
+    >>> from fastgmm._checks import floats
+    >>> floats([1, 2], "weights")
+    array([1., 2.])
+    """
+    try:
+        array = np.asarray(values)
+        if array.dtype.kind == "c":
+            raise ValueError("Complex data not supported")
+        if array.dtype.kind in "SUMmV":
+            raise TypeError(f"it has the type {array.dtype}")
+        dtype = np.float32 if array.dtype == np.float32 else np.float64
+        array = np.array(array, dtype=dtype, order="C")
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"The parameter '{name}' should be an array of real numbers, but {error}") from error
+    if not np.isfinite(array).all():
+        what = "NaN" if np.isnan(array).any() else "infinity"
+        raise ValueError(f"The parameter '{name}' should be finite, but it contains {what}.")
+    return array
+
+
+def common_dtype(*arrays: npt.NDArray[np.floating]) -> np.dtype:
+    """Return float32 if all arrays are float32, else float64."""
+    return np.result_type(*arrays)
+
+
+def check_shape(array: npt.NDArray[np.floating], shape: tuple[int, ...], name: str) -> None:
+    """Raise a ValueError naming the parameter if the array has another shape."""
+    if array.shape != shape:
+        raise ValueError(f"The parameter '{name}' should have the shape of {shape}, but got {array.shape}")
+
+
+def check_weights(weights: Any, n_components: int) -> npt.NDArray[np.floating]:
+    """Return mixing proportions as an array, or raise a ValueError that says what is wrong with them.
+
+    Parameters
+    ----------
+    weights : array-like of shape (n_components,)
+        Proportions: in [0, 1], with sum one within `WEIGHT_SUM_TOLERANCE`.
+    n_components : int
+        Number of components.
+
+    Returns
+    -------
+    weights : ndarray of shape (n_components,)
+
+    Raises
+    ------
+    ValueError
+        If they are not such proportions.
+
+    Examples
+    --------
+    >>> from fastgmm._checks import check_weights
+    >>> check_weights([0.25, 0.75], 2)
+    array([0.25, 0.75])
+    """
+    weights = floats(weights, "weights")
+    check_shape(weights, (n_components,), "weights")
+    tolerance = WEIGHT_SUM_TOLERANCE[weights.dtype]
+    if weights.min() < 0.0 or weights.max() > 1.0 + tolerance:
+        raise ValueError(
+            f"The parameter 'weights' should be in the range [0, 1], but got max value {weights.max():.5f}, "
+            f"min value {weights.min():.5f}"
+        )
+    total = weights.sum(dtype=np.float64)
+    if abs(1.0 - total) > tolerance:
+        raise ValueError(f"The parameter 'weights' should be normalized, but got sum(weights) = {total:.5f}")
+    return weights
+
+
+def check_means(means: Any, n_components: int, n_features: int) -> npt.NDArray[np.floating]:
+    """Return means as an array of shape (n_components, n_features), or raise a ValueError naming the shapes."""
+    means = floats(means, "means")
+    check_shape(means, (n_components, n_features), "means")
+    return means

@@ -1,0 +1,288 @@
+"""What can be computed from a mixture's parameters: densities, labels, scores and draws.
+
+Everything on rows is one pass of the engine that writes only what was asked for.
+"""
+
+from __future__ import annotations
+
+import math
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from . import engine
+from ._random import generator
+from .covariance import Family, Parameters
+from .engine.rows import Rows
+
+
+class Density:
+    """The methods of a mixture: they read its family and parameters, and change nothing."""
+
+    __slots__ = ("_constants", "_family", "_parameters")
+
+    _constants: dict[np.dtype, engine.KernelConstants]
+    _family: Family
+    _parameters: Parameters
+
+    def predict(self, X: Any, *, n_threads: int | None = None) -> npt.NDArray[np.int64]:
+        """Return the most probable component of each row.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_rows, n_features)
+            Rows.
+        n_threads : int, default=None
+            Threads; None takes as many as are worth it. No effect on the result.
+
+        Returns
+        -------
+        labels : ndarray of shape (n_rows,), int64
+            The index with the largest responsibility; ties go to the lowest index.
+
+        Examples
+        --------
+        >>> from fastgmm import Mixture
+        >>> Mixture([0.5, 0.5], [[0.0], [4.0]], [1.0, 1.0], "spherical").predict([[1.0], [3.0]])
+        array([0, 1])
+        """
+        return self._score(X, n_threads, labels=True).labels
+
+    def predict_proba(self, X: Any, *, n_threads: int | None = None) -> npt.NDArray[np.floating]:
+        """Return the responsibility of every component for every row.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_rows, n_features)
+            Rows.
+        n_threads : int, default=None
+            Threads; None takes as many as are worth it. No effect on the result.
+
+        Returns
+        -------
+        resp : ndarray of shape (n_rows, n_components)
+            Posterior probabilities; each row has sum one, also for rows far from every mean.
+
+        Examples
+        --------
+        >>> from fastgmm import Mixture
+        >>> Mixture([0.5, 0.5], [[0.0], [4.0]], [1.0, 1.0], "spherical").predict_proba([[2.0]])
+        array([[0.5, 0.5]])
+        """
+        return self._score(X, n_threads, resp=True).resp
+
+    def score_samples(self, X: Any, *, n_threads: int | None = None) -> npt.NDArray[np.floating]:
+        """Return the log-density of every row (natural logarithm).
+
+        Parameters
+        ----------
+        X : array-like of shape (n_rows, n_features)
+            Rows.
+        n_threads : int, default=None
+            Threads; None takes as many as are worth it. No effect on the result.
+
+        Returns
+        -------
+        log_density : ndarray of shape (n_rows,)
+            log p(x).
+
+        Examples
+        --------
+        >>> from fastgmm import Mixture
+        >>> Mixture([1.0], [[0.0]], [1.0], "spherical").score_samples([[0.0]]).round(6)
+        array([-0.918939])
+        """
+        return self._score(X, n_threads, log_density=True).log_density
+
+    logpdf = score_samples
+    """The name that SciPy's distributions have for `score_samples`."""
+
+    def component_logpdf(self, X: Any, *, n_threads: int | None = None) -> npt.NDArray[np.floating]:
+        """Return the weighted log-density of every component at every row.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_rows, n_features)
+            Rows.
+        n_threads : int, default=None
+            Threads; None takes as many as are worth it. No effect on the result.
+
+        Returns
+        -------
+        joint : ndarray of shape (n_rows, n_components)
+            log weights_k + log N(x; means_k, covariances_k).
+
+        Examples
+        --------
+        >>> from fastgmm import Mixture
+        >>> Mixture([0.5, 0.5], [[0.0], [4.0]], [1.0, 1.0], "spherical").component_logpdf([[0.0]]).round(4)
+        array([[-1.6121, -9.6121]])
+        """
+        return self._score(X, n_threads, joint=True).joint
+
+    def score(self, X: Any, sample_weight: npt.ArrayLike | None = None, *, n_threads: int | None = None) -> float:
+        """Return the mean log-likelihood per unit of weight.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_rows, n_features)
+            Rows.
+        sample_weight : array-like of shape (n_rows,), default=None
+            Weights of the rows; None weighs each row by one.
+        n_threads : int, default=None
+            Threads; None takes as many as are worth it. No effect on the result.
+
+        Returns
+        -------
+        score : float
+            sum_i w_i log p(x_i) / sum_i w_i.
+
+        Examples
+        --------
+        >>> from fastgmm import Mixture
+        >>> round(Mixture([1.0], [[0.0]], [1.0], "spherical").score([[0.0], [1.0]]), 6)
+        -1.168939
+        """
+        scores = self._score(X, n_threads, sample_weight=sample_weight)
+        return float(scores.log_likelihood / scores.total_weight)
+
+    def bic(self, X: Any, sample_weight: npt.ArrayLike | None = None, *, n_threads: int | None = None) -> float:
+        """Return the Bayesian information criterion, -2 log-likelihood + m log n (Schwarz 1978); lower is better.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_rows, n_features)
+            Rows.
+        sample_weight : array-like of shape (n_rows,), default=None
+            Weights of the rows; n is their sum.
+        n_threads : int, default=None
+            Threads; None takes as many as are worth it. No effect on the result.
+
+        Returns
+        -------
+        bic : float
+            With m = `n_parameters` and n the number of rows, or the sum of their weights.
+
+        Examples
+        --------
+        >>> from fastgmm import Mixture
+        >>> round(Mixture([1.0], [[0.0]], [1.0], "spherical").bic([[0.0], [1.0]]), 6)
+        6.062049
+        """
+        scores = self._score(X, n_threads, sample_weight=sample_weight)
+        return float(-2.0 * scores.log_likelihood + self.n_parameters * math.log(scores.total_weight))
+
+    def aic(self, X: Any, sample_weight: npt.ArrayLike | None = None, *, n_threads: int | None = None) -> float:
+        """Return Akaike's information criterion, -2 log-likelihood + 2 m (Akaike 1974); lower is better.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_rows, n_features)
+            Rows.
+        sample_weight : array-like of shape (n_rows,), default=None
+            Weights of the rows.
+        n_threads : int, default=None
+            Threads; None takes as many as are worth it. No effect on the result.
+
+        Returns
+        -------
+        aic : float
+            With m = `n_parameters`.
+
+        Examples
+        --------
+        >>> from fastgmm import Mixture
+        >>> round(Mixture([1.0], [[0.0]], [1.0], "spherical").aic([[0.0], [1.0]]), 6)
+        8.675754
+        """
+        scores = self._score(X, n_threads, sample_weight=sample_weight)
+        return float(-2.0 * scores.log_likelihood + 2.0 * self.n_parameters)
+
+    def sample(
+        self, n_samples: int = 1, random_state: Any = None, shuffle: bool = False
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
+        """Draw rows from the mixture.
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+            Number of rows.
+        random_state : None, int, RandomState, Generator or SeedSequence, default=None
+            An int gives the same rows on every call.
+        shuffle : bool, default=False
+            Whether to put the rows in random order; else they are grouped by component.
+
+        Returns
+        -------
+        X : ndarray of shape (n_samples, n_features), float64
+            The rows.
+        y : ndarray of shape (n_samples,), int64
+            The component of each row.
+
+        Raises
+        ------
+        ValueError
+            If `n_samples` is less than one.
+        TypeError
+            If `n_samples` is not an int.
+
+        Examples
+        --------
+        >>> from fastgmm import Mixture
+        >>> X, y = Mixture([0.5, 0.5], [[0.0], [4.0]], [1.0, 1.0], "spherical").sample(10, random_state=0)
+        >>> X.shape, y.shape
+        ((10, 1), (10,))
+        """
+        if not isinstance(n_samples, Integral):
+            raise TypeError(f"n_samples must be an int. Got {n_samples!r} instead.")
+        if n_samples < 1:
+            raise ValueError(f"Invalid value for 'n_samples': {n_samples} . The sampling requires at least one sample.")
+        rng = generator(random_state)
+        weights = self._parameters.weights.astype(np.float64)
+        counts = rng.multinomial(n_samples, weights / weights.sum())
+        X = np.concatenate([self._family.draw(self._parameters, k, int(n), rng) for k, n in enumerate(counts)])
+        y = np.repeat(np.arange(len(counts), dtype=np.int64), counts)
+        if shuffle:
+            order = rng.permutation(len(y))
+            X, y = X[order], y[order]
+        return X.astype(np.float64, copy=False), y
+
+    def constants(self, dtype: npt.DTypeLike = np.float32) -> engine.KernelConstants:
+        """Return the mixture in the form that the engine's passes take, such as `fastgmm.accumulate`.
+
+        Parameters
+        ----------
+        dtype : dtype, default=float32
+            Type of the rows. They are computed in the wider of it and the type of the parameters.
+
+        Returns
+        -------
+        constants : fastgmm.KernelConstants
+
+        Examples
+        --------
+        >>> from fastgmm import Mixture
+        >>> Mixture([1.0], [[0.0]], [1.0], "spherical").constants().dtype
+        dtype('float64')
+        """
+        dtype = np.result_type(dtype, self._parameters.means.dtype)
+        constants = self._constants.get(dtype)
+        if constants is None:
+            # Two threads may both compute them: they are equal, and the assignment is atomic.
+            constants = self._constants[dtype] = self._family.constants(self._parameters, dtype=dtype)
+        return constants
+
+    def _score(
+        self, X: Any, n_threads: int | None, sample_weight: npt.ArrayLike | None = None, **wanted: bool
+    ) -> engine.Scores:
+        """Run the one scoring pass, in the wider of the types of the rows and of the parameters."""
+        rows = Rows.of(X)
+        n_features = self._parameters.n_features
+        if rows.n_features != n_features:
+            raise ValueError(
+                f"X has {rows.n_features} features, but {type(self).__name__} is expecting {n_features} features as "
+                "input."
+            )
+        return engine.score(rows, self.constants(rows.dtype), sample_weight=sample_weight, n_threads=n_threads, **wanted)

@@ -1,0 +1,120 @@
+"""The three forms of a covariance: Sigma, its inverse, and a factor U with U U^T = inverse. Each gives the others.
+
+Users may give any of them, and several if they describe the same distribution.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from .covariance import Family
+
+_Array = npt.NDArray[np.floating]
+
+
+def complete(family: Family, given: dict[str, _Array], n_components: int, n_features: int) -> tuple[_Array, _Array]:
+    """Return covariances and factors from whichever forms are given, which must agree.
+
+    Parameters
+    ----------
+    family : Family
+        The covariance family.
+    given : dict
+        Arrays of the family's shape under "covariance", "precision", "precisions_cholesky"; at least one of them.
+    n_components, n_features : int
+        Sizes.
+
+    Returns
+    -------
+    covariances, factors : ndarray
+        In the family's shape. What was given is returned as it was given, bit for bit.
+
+    Raises
+    ------
+    ValueError
+        If a form is not positive definite, or two of them describe different distributions.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastgmm import covariance
+    >>> from fastgmm._forms import complete
+    >>> complete(covariance.get("diag"), {"precision": np.array([[4.0, 1.0]])}, 1, 2)
+    (array([[0.25, 1.  ]]), array([[2., 1.]]))
+    """
+    # A narrow type only stores: everything is derived and compared in float64.
+    wide = {form: array.astype(np.float64) for form, array in given.items()}
+    matrices = _are_matrices(family)
+    if "precisions_cholesky" in given:
+        factors = _triangular(wide["precisions_cholesky"], family.name) if matrices else wide["precisions_cholesky"]
+        if not matrices and factors.min() <= 0.0:
+            raise ValueError(f"'{family.name} precisions_cholesky' should be positive")
+        covariances = wide.get("covariance", _covariances(factors, matrices))
+    elif "covariance" in given:
+        covariances = wide["covariance"]
+        factors = family.from_covariances(covariances, n_components, n_features)
+    else:
+        covariances, factors = family.from_precisions(wide["precision"], n_components, n_features)
+    if len(given) > 1:
+        eps = max(np.finfo(array.dtype).eps for array in given.values())
+        for form in ("covariance", "precision"):
+            if form in wide:
+                _check_agreement(form, wide[form], factors, matrices, eps, family.name)
+    return covariances, factors
+
+
+def _are_matrices(family: Family) -> bool:
+    """Whether the family's covariances are matrices (full, tied), and not variances (diag, spherical)."""
+    return family.covariance_shape(1, 2)[-2:] == (2, 2)
+
+
+def _covariances(factors: _Array, matrices: bool) -> _Array:
+    """Return U^-T U^-1, or 1 / u^2: never by way of U U^T, which would square the condition number."""
+    if not matrices:
+        return factors**-2.0
+    inverse = np.linalg.inv(factors)
+    return np.swapaxes(inverse, -1, -2) @ inverse
+
+
+def _triangular(factors: _Array, family_name: str) -> _Array:
+    """Return the upper triangular factors with positive diagonals of the same precisions.
+
+    Such factors are returned untouched. Others (people take the lower triangle of a Cholesky factorisation) are
+    reduced by U = R Q with Q orthogonal, so that U U^T = R R^T.
+    """
+    diagonal = np.diagonal(factors, axis1=-2, axis2=-1)
+    if np.array_equal(np.triu(factors), factors) and diagonal.min() > 0.0:
+        return factors
+    # QR of the reversed transpose is RQ of the matrix: rows reversed, the lower triangle becomes the upper one.
+    reduced = np.swapaxes(np.linalg.qr(np.swapaxes(factors[..., ::-1, :], -1, -2), mode="r"), -1, -2)[..., ::-1, ::-1]
+    diagonal = np.diagonal(reduced, axis1=-2, axis2=-1)
+    largest = np.abs(factors).max(axis=(-2, -1))
+    if (np.abs(diagonal).min(axis=-1) <= np.finfo(np.float64).eps * largest).any():
+        raise ValueError(f"'{family_name} precisions_cholesky' should be invertible")
+    return np.triu(reduced * np.sign(diagonal)[..., None, :])
+
+
+def _check_agreement(form: str, array: _Array, factors: _Array, matrices: bool, eps: float, family_name: str) -> None:
+    """Raise a ValueError if a covariance or precision describes another distribution than the factors.
+
+    Rounding a covariance to `eps` changes U^T Sigma U by about eps times the condition number of Sigma (scaled to a
+    unit diagonal), so this much disagreement is no mistake.
+    """
+    if matrices:
+        inverse = np.linalg.inv(factors)
+        variances = (inverse**2).sum(axis=-2)
+        condition = (variances[..., :, None] * factors**2).sum(axis=(-2, -1))
+        white = factors if form == "covariance" else np.swapaxes(inverse, -1, -2)
+        product = np.swapaxes(white, -1, -2) @ array @ white
+        residual = np.abs(product - np.eye(factors.shape[-1])).max(axis=(-2, -1))
+    else:
+        condition = 1.0
+        residual = np.abs((array * factors**2 if form == "covariance" else array / factors**2) - 1.0)
+    size = factors.shape[-1] if matrices else 1
+    tolerance = np.sqrt(eps) + 16.0 * eps * size * condition
+    if not np.all(residual <= tolerance):
+        raise ValueError(
+            f"The {family_name} parameters disagree: '{form}' does not belong to the same distribution as the other "
+            "forms of the covariance that were given"
+        )

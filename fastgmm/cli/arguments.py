@@ -1,0 +1,239 @@
+"""What may be written after ``python -m fastgmm``, and what it means."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+from typing import Any, NoReturn
+
+from fastgmm._version import __version__
+from fastgmm.selection.criteria import CRITERIA
+
+__all__ = ["parser"]
+
+_MAX_CANDIDATES = 1000  # numbers of components in one sweep
+_EXAMPLES = """\
+examples:
+  python -m fastgmm fit data.csv                          choose family and size by BIC
+  python -m fastgmm fit data.csv --components 3 --covariance full --model model.npz
+  python -m fastgmm fit data.csv --columns width,height --plot fit.png --labels labels.csv
+  python -m fastgmm predict model.npz new.csv > labels.csv
+  python -m fastgmm sample model.npz -n 1000 --seed 0 > simulated.csv
+"""
+_FILE = "table of rows: CSV (also with semicolons, tabs or blanks), NPY or Parquet; - is CSV on standard input"
+
+
+class _Parser(argparse.ArgumentParser):
+    """Errors in one line, as those of the commands."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong with the arguments, and leave."""
+        self.exit(2, f"fastgmm: error: {message} (try: {self.prog} --help)\n")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of all commands.
+
+    Returns
+    -------
+    parser : argparse.ArgumentParser
+        What it returns has the name of the command in `command`.
+
+    Examples
+    --------
+    >>> options = parser().parse_args(["fit", "data.csv", "--components", "2-4"])
+    >>> options.command, options.components
+    ('fit', [2, 3, 4])
+    """
+    top = _Parser(
+        prog="python -m fastgmm",
+        description="Gaussian mixtures: fit one to a table of rows, and use it.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    top.add_argument("--version", action="version", version=f"fastgmm {__version__}")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND", title="commands")
+    for add in (_add_fit, _add_predict, _add_score, _add_sample, _add_info):
+        add(commands)
+    return top
+
+
+def _command(commands: Any, name: str, summary: str, description: str) -> argparse.ArgumentParser:
+    return commands.add_parser(name, help=summary, description=description, allow_abbrev=False)
+
+
+def _add_fit(commands: Any) -> None:
+    fit = _command(
+        commands,
+        "fit",
+        "fit mixtures to a table and report the best",
+        "Fit mixtures with several numbers of components and several families of covariances to the rows of a table, "
+        "choose one by an information criterion, and report it.",
+    )
+    fit.add_argument("file", metavar="FILE", help=_FILE)
+    models = fit.add_argument_group("models to try")
+    models.add_argument(
+        "--components", type=_numbers, default="1-9", metavar="K", help="numbers of components: 3, 1-9 or 2,4,8 (1-9)"
+    )
+    models.add_argument(
+        "--covariance", type=_names, metavar="LIST", help="families: any of full,tied,diag,spherical (all of them)"
+    )
+    first = next(iter(CRITERIA))
+    models.add_argument(
+        "--criterion", choices=list(CRITERIA), default=first, help=f"what chooses among them, lower is better ({first})"
+    )
+    _add_columns(fit, weights=True)
+    em = fit.add_argument_group("estimation")
+    em.add_argument("--n-init", type=_positive, default=1, metavar="N", help="starts, the best of which is kept (1)")
+    em.add_argument(
+        "--tol",
+        type=_tolerance,
+        default=1e-3,
+        metavar="T",
+        help="stop when the log-likelihood per row gains less (1e-3)",
+    )
+    em.add_argument("--max-iter", type=_positive, default=100, metavar="N", help="iterations at most (100)")
+    em.add_argument(
+        "--seed", type=_seed, default=0, metavar="S", help="of the random starts; it decides the result (0)"
+    )
+    em.add_argument("--float32", action="store_true", help="compute in single precision")
+    _add_threads(em)
+    output = fit.add_argument_group("output")
+    output.add_argument("--model", metavar="OUT.npz", help="write the chosen mixture to this file")
+    output.add_argument("--labels", metavar="OUT.csv", help="write the component of every row to this file")
+    output.add_argument("--plot", metavar="OUT.png", help="draw the chosen mixture into this file (needs matplotlib)")
+    _add_json(output)
+
+
+def _add_predict(commands: Any) -> None:
+    predict = _command(
+        commands,
+        "predict",
+        "component of every row of a table",
+        "Write the most probable component of every row, as CSV.",
+    )
+    _add_model_and_file(predict)
+    predict.add_argument("--proba", action="store_true", help="also the probability of every component")
+    _add_columns(predict)
+    _add_output(predict)
+    _add_threads(predict)
+
+
+def _add_score(commands: Any) -> None:
+    score = _command(
+        commands, "score", "log-likelihood of a table", "Say how well a mixture describes the rows of a table."
+    )
+    _add_model_and_file(score)
+    score.add_argument("--per-row", action="store_true", help="write the log-density of every row instead, as CSV")
+    _add_columns(score, weights=True)
+    _add_output(score, "write to this file what --per-row gives")
+    _add_json(score)
+    _add_threads(score)
+
+
+def _add_sample(commands: Any) -> None:
+    sample = _command(commands, "sample", "draw rows from a mixture", "Write random rows of a mixture, as CSV.")
+    sample.add_argument("model", metavar="MODEL", help="model file")
+    sample.add_argument("-n", "--rows", type=_positive, default=1, metavar="N", help="how many (1)")
+    sample.add_argument(
+        "--seed", type=_seed, metavar="S", help="the same seed gives the same rows (other ones each time)"
+    )
+    _add_output(sample)
+
+
+def _add_info(commands: Any) -> None:
+    info = _command(commands, "info", "what a model file holds", "Show the mixture in a model file.")
+    info.add_argument("model", metavar="MODEL", help="model file")
+    _add_json(info)
+
+
+def _add_model_and_file(command: argparse.ArgumentParser) -> None:
+    command.add_argument("model", metavar="MODEL", help="model file, as written by fit --model")
+    command.add_argument("file", metavar="FILE", help=_FILE)
+
+
+def _add_columns(command: Any, weights: bool = False) -> None:
+    group = command.add_argument_group("data")
+    group.add_argument(
+        "--columns", type=_names, metavar="A,B", help="columns to use, by name; x1, x2, ... where they have none"
+    )
+    if weights:
+        group.add_argument("--weights", metavar="COLUMN", help="column that holds the weight of each row")
+
+
+def _add_output(command: Any, text: str = "write to this file instead of standard output") -> None:
+    command.add_argument("--output", metavar="OUT.csv", help=text)
+
+
+def _add_threads(group: Any) -> None:
+    group.add_argument(
+        "--threads",
+        type=_positive,
+        metavar="N",
+        help="threads (as many as are free); the result is the same for any number",
+    )
+
+
+def _add_json(group: Any) -> None:
+    group.add_argument("--json", action="store_true", help="write the report as one JSON document")
+
+
+def _numbers(text: str) -> list[int]:
+    """Numbers of components: "3", "1-9", "2,4,8-10", rising and each once."""
+    numbers = set()
+    for part in text.split(","):
+        first, dash, last = part.partition("-")
+        try:
+            low = int(first)
+            high = int(last) if dash else low
+        except ValueError:
+            raise _wrong("numbers such as 3, 1-9 or 2,4,8", text) from None
+        if not 1 <= low <= high:
+            raise _wrong("numbers from 1, the smaller first", text)
+        if high - low + len(numbers) >= _MAX_CANDIDATES:
+            raise _wrong(f"at most {_MAX_CANDIDATES} numbers", text)
+        numbers.update(range(low, high + 1))
+    return sorted(numbers)
+
+
+def _names(text: str) -> list[str]:
+    """Names between commas; one that holds a comma stands in double quotes."""
+    names = [name.strip() for name in next(csv.reader([text], skipinitialspace=True), [])]
+    if not names or not all(names):
+        raise _wrong("names with commas between", text)
+    return names
+
+
+def _positive(text: str) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise _wrong("a whole number from 1", text)
+    return number
+
+
+def _seed(text: str) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        number = -1
+    if not 0 <= number < 2**32:
+        raise _wrong("a whole number from 0 to 4294967295", text)
+    return number
+
+
+def _tolerance(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number < float("inf"):
+        raise _wrong("a number from 0", text)
+    return number
+
+
+def _wrong(expected: str, text: str) -> argparse.ArgumentTypeError:
+    return argparse.ArgumentTypeError(f"expected {expected}, got {text!r}")

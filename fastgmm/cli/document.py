@@ -1,0 +1,128 @@
+"""What the commands have found, as plain dictionaries: `--json` prints them, the report is made of them."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import numpy as np
+
+from fastgmm._version import __version__
+from fastgmm.io.tables import Table
+from fastgmm.mixture import Mixture
+from fastgmm.selection.criteria import CRITERIA
+from fastgmm.selection.sweep import Candidate, Sweep
+
+__all__ = ["as_json", "candidate", "data", "fit", "model", "score"]
+
+
+def as_json(document: dict[str, Any]) -> str:
+    """One JSON document; numbers that JSON has no word for are null."""
+    return json.dumps(_finite(document), indent=2, allow_nan=False)
+
+
+def fit(sweep: Sweep, table: Table, options: dict[str, Any], files: dict[str, str], seconds: float) -> dict[str, Any]:
+    """Everything that `fit` found.
+
+    Parameters
+    ----------
+    sweep : Sweep
+    table : Table
+    options : dict
+        Of the fits: seed, n_init, tol, max_iter.
+    files : dict of str to str
+        What was written, by kind.
+    seconds : float
+        Wall time of all fits.
+
+    Returns
+    -------
+    document : dict
+    """
+    best = sweep.best
+    return {
+        "fastgmm": __version__,
+        "data": data(table),
+        "options": options,
+        "criterion": sweep.criterion.name,
+        "candidates": [candidate(each) for each in sweep.candidates],
+        "chosen": {
+            **candidate(best),
+            "index": sweep.candidates.index(best),
+            "log_likelihood_per_row": float(best.result.lower_bound),
+        },
+        "model": model(best.mixture, table.names),
+        "files": files,
+        "seconds": seconds,
+    }
+
+
+def data(table: Table) -> dict[str, Any]:
+    """Which rows were read."""
+    n_rows = len(table.values)
+    return {
+        "file": table.path,
+        "rows": n_rows,
+        "columns": list(table.names),
+        "dtype": np.dtype(table.values.dtype).name,
+        "total_weight": float(n_rows if table.weights is None else table.weights.sum()),
+        "weighted": table.weights is not None,
+    }
+
+
+def candidate(each: Candidate) -> dict[str, Any]:
+    """One fit, or why there is none."""
+    result = each.result
+    return {
+        "covariance_type": each.covariance_type,
+        "n_components": each.n_components,
+        "n_parameters": None if result is None else result.mixture.n_parameters,
+        "log_likelihood": each.log_likelihood,
+        **{name: each.value(name) for name in CRITERIA},
+        "iterations": None if result is None else int(result.n_iter),
+        "converged": None if result is None else bool(result.converged),
+        "seconds": each.seconds,
+        "error": None if each.error is None else str(each.error) or type(each.error).__name__,
+    }
+
+
+def model(mixture: Mixture, names: list[str] | None) -> dict[str, Any]:
+    """A mixture; `names` of the features if they are known. `spread` are standard deviations."""
+    K, D = mixture.means.shape
+    dense = mixture.family.dense_covariances(mixture.covariances, K, D)
+    spread = np.sqrt(np.diagonal(dense, axis1=1, axis2=2))
+    return {
+        "covariance_type": mixture.covariance_type,
+        "n_components": K,
+        "n_features": D,
+        "n_parameters": mixture.n_parameters,
+        "dtype": mixture.dtype.name,
+        "columns": None if names is None else list(names),
+        "components": [
+            {"weight": float(mixture.weights[k]), "mean": mixture.means[k].tolist(), "spread": spread[k].tolist()}
+            for k in range(K)
+        ],
+        "covariances": mixture.covariances.tolist(),
+    }
+
+
+def score(mixture: Mixture, table: Table, per_row: float) -> dict[str, Any]:
+    """How well a mixture describes rows; `per_row` is its mean log-likelihood."""
+    described = data(table)
+    total = described["total_weight"]
+    return {
+        "data": described,
+        "log_likelihood": per_row * total,
+        "log_likelihood_per_row": per_row,
+        **{name: value(per_row * total, mixture.n_parameters, total) for name, value in CRITERIA.items()},
+    }
+
+
+def _finite(value: Any) -> Any:
+    """`value` with None for NaN and infinities, however deep."""
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

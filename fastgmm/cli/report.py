@@ -1,0 +1,204 @@
+"""Documents as text for people, in eighty columns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from . import numbers
+from .terminal import WIDTH, Style
+
+__all__ = ["fit", "info", "score"]
+
+_MAX_COLUMNS = 20  # features whose means are shown
+_MAX_REASONS = 6  # different reasons of failed candidates that are shown
+_BAR = 12
+_LABEL = 17  # width of what stands before the colons, so to speak, in the lower part
+
+
+def fit(document: dict[str, Any], style: Style) -> str:
+    """The report of `fit`.
+
+    Parameters
+    ----------
+    document : dict
+        From `fastgmm.cli.document.fit`.
+    style : Style
+
+    Returns
+    -------
+    text : str
+        Lines, the last one without an end.
+    """
+    chosen = document["chosen"]
+    lines = [*_title("Gaussian mixture of", document["data"], style), ""]
+    if len(document["candidates"]) > 1:
+        lines += [*_candidates(document, style), ""]
+    lines += [*_components(document["model"], style), "", style.strong("Fit")]
+    per_row = chosen["log_likelihood_per_row"]
+    lines += _facts(
+        {
+            "log-likelihood": f"{chosen['log_likelihood']:.2f} ({per_row:.4f} per row), "
+            f"{chosen['n_parameters']} free parameters",
+            "criteria": f"BIC {chosen['bic']:.2f}, AIC {chosen['aic']:.2f} (lower is better)",
+            "iterations": _convergence(chosen, document["options"], style),
+            "time": _times(document),
+        }
+    )
+    if document["files"]:
+        lines += ["", style.strong("Written"), *_facts(document["files"])]
+    return "\n".join(lines)
+
+
+def info(document: dict[str, Any], path: str, style: Style) -> str:
+    """The report of `info`: a model from `fastgmm.cli.document.model`, and the file it is from."""
+    lines = [style.strong(f"Gaussian mixture in {style.name(path, WIDTH - 20)}"), ""]
+    lines += _facts(
+        {
+            "family": f"{document['covariance_type']} covariance, {document['dtype']}",
+            "size": f"{_count(document['n_components'], 'component')}, {_count(document['n_features'], 'column')}, "
+            f"{document['n_parameters']} free parameters",
+            "columns": "named" if document["columns"] else "without names",
+        }
+    )
+    return "\n".join([*lines, "", *_components(document, style)])
+
+
+def score(document: dict[str, Any], style: Style) -> str:
+    """The report of `score`, from `fastgmm.cli.document.score`."""
+    facts = {
+        "log-likelihood": f"{document['log_likelihood']:.4f}",
+        "per row": f"{document['log_likelihood_per_row']:.6f}",
+        "criteria": f"BIC {document['bic']:.2f}, AIC {document['aic']:.2f} (lower is better)",
+    }
+    return "\n".join([*_title("Log-likelihood of", document["data"], style), "", *_facts(facts)])
+
+
+def _title(what: str, data: dict[str, Any], style: Style) -> Iterator[str]:
+    """What, of which file, how many rows and which columns."""
+    size = f"{data['rows']:,} {style.sign('times')} {len(data['columns'])}"
+    path = style.name("standard input" if data["file"] == "-" else data["file"], WIDTH - len(what) - len(size) - 3)
+    yield style.strong(f"{what} {path}, {size}")
+    names = ", ".join(style.name(name, 24) for name in data["columns"][:_MAX_COLUMNS])
+    head = f"{_count(data['rows'], 'row')}, {_count(len(data['columns']), 'column')}: "
+    yield style.faint(_cut(head + names, style))
+    if data["weighted"]:
+        yield style.faint(f"weighted rows, total weight {data['total_weight']:.10g}")
+
+
+def _candidates(document: dict[str, Any], style: Style) -> Iterator[str]:
+    """The table of candidates: families as columns, numbers of components as rows."""
+    criterion = document["criterion"]
+    cells = {(each["covariance_type"], each["n_components"]): each for each in document["candidates"]}
+    families = list(dict.fromkeys(family for family, _ in cells))
+    chosen = document["chosen"]["covariance_type"], document["chosen"]["n_components"]
+    fitted = [key for key, each in cells.items() if each["error"] is None]
+    texts = dict(zip(fitted, numbers.values([cells[key][criterion] for key in fitted]), strict=True))
+    width = max(9, *(len(text) for text in texts.values()), *(len(family) for family in families))
+    yield style.strong(f"Candidates by {criterion.upper()} (lower is better)")
+    per_block = max(1, (WIDTH - 4) // (width + 4))
+    for start in range(0, len(families), per_block):
+        block = families[start : start + per_block]
+        yield style.faint("   K" + "".join(f"  {family:>{width}}  " for family in block).rstrip())
+        for K in dict.fromkeys(K for _, K in cells):
+            row = [
+                _cell(cells[family, K], texts.get((family, K)), width, (family, K) == chosen, style) for family in block
+            ]
+            yield f"{K:>4}{''.join(row)}".rstrip()
+    yield from _notes(document, style)
+
+
+def _cell(each: dict[str, Any], text: str | None, width: int, chosen: bool, style: Style) -> str:
+    """One candidate: its criterion, or that it failed, and a mark."""
+    if text is None:
+        return "  " + style.bad(f"{'failed':>{width}}") + "  "
+    text = f"{text:>{width}}"
+    if chosen:
+        return "  " + style.good(f"{text} {style.sign('chosen')}")
+    return f"  {text}{' ' if each['converged'] else '~'} "
+
+
+def _notes(document: dict[str, Any], style: Style) -> Iterator[str]:
+    """What the marks mean, which candidate was chosen, and why others failed."""
+    chosen, criterion = document["chosen"], document["criterion"]
+    others = sorted(each[criterion] for i, each in enumerate(document["candidates"])
+                    if each["error"] is None and i != chosen["index"])  # fmt: skip
+    ahead = f", {numbers.values([others[0] - chosen[criterion]])[0]} ahead of the next" if others else ""
+    yield style.good(
+        f"   {style.sign('chosen')} chosen: {chosen['covariance_type']} covariance, "
+        f"{_count(chosen['n_components'], 'component')}{ahead}"
+    )
+    loose = sum(each["converged"] is False for each in document["candidates"])
+    if loose:
+        limit = document["options"]["max_iter"]
+        yield f"   ~ not converged after {_count(limit, 'iteration')} ({loose} of them; see --max-iter)"
+    reasons: dict[str, list[str]] = {}
+    for each in document["candidates"]:
+        if each["error"] is not None:
+            reasons.setdefault(each["error"], []).append(f"{each['covariance_type']} {each['n_components']}")
+    for reason, failed in list(reasons.items())[:_MAX_REASONS]:
+        yield from _wrapped(style.name(f"failed: {', '.join(failed)}: {reason}"), "   ")
+
+
+def _components(model: dict[str, Any], style: Style) -> Iterator[str]:
+    """The table of components: weights, then means and spreads, as many columns at a time as fit."""
+    components = model["components"]
+    D = model["n_features"]
+    names = model["columns"] or [f"x{j}" for j in range(1, D + 1)]
+    yield style.strong("Components") + f": weight, then mean {style.sign('plus_minus')} standard deviation"
+    left = [f"{k:>4}  {c['weight']:>6.1%}  {style.bar(c['weight'], _BAR)}" for k, c in enumerate(components)]
+    head = f"{'#':>4}  {'weight':>6}  {'':{_BAR}}"
+    body = [""] * len(components)
+    for j in range(min(D, _MAX_COLUMNS)):
+        texts = numbers.measurements(
+            [c["mean"][j] for c in components], [c["spread"][j] for c in components], style.sign("plus_minus")
+        )
+        width = max(len(texts[0]), min(len(names[j]), 20))
+        if len(head) + width + 3 > WIDTH and body[0]:
+            yield from _block(head, left, body, style)
+            head, left, body = f"{'#':>4}", [f"{k:>4}" for k in range(len(components))], [""] * len(components)
+        head += f"   {style.name(names[j], width):>{width}}"
+        body = [f"{row}   {text:>{width}}" for row, text in zip(body, texts, strict=True)]
+    yield from _block(head, left, body, style)
+    if D > _MAX_COLUMNS:
+        yield style.faint(f"      and {D - _MAX_COLUMNS} more columns, which --json shows")
+
+
+def _block(head: str, left: list[str], body: list[str], style: Style) -> Iterator[str]:
+    yield style.faint(head)
+    for label, row in zip(left, body, strict=True):
+        yield label + row
+
+
+def _convergence(chosen: dict[str, Any], options: dict[str, Any], style: Style) -> str:
+    if chosen["converged"]:
+        return f"{chosen['iterations']}, converged (gain per row below {options['tol']:g})"
+    return style.bad(f"{chosen['iterations']}, not converged: raise --max-iter or --tol")
+
+
+def _times(document: dict[str, Any]) -> str:
+    count = len(document["candidates"])
+    total = numbers.duration(document["seconds"])
+    if count == 1:
+        return total
+    return f"{total} for {count} candidates, {numbers.duration(document['chosen']['seconds'])} for the chosen one"
+
+
+def _facts(facts: dict[str, str]) -> Iterator[str]:
+    """Lines of a label and what it says."""
+    for label, text in facts.items():
+        yield f"  {label:<{_LABEL}}{text}"
+
+
+def _count(n: int, what: str) -> str:
+    return f"{n:,} {what}" if n == 1 else f"{n:,} {what}s"
+
+
+def _cut(text: str, style: Style) -> str:
+    return text if len(text) <= WIDTH else text[: WIDTH - 3] + style.sign("ellipsis")
+
+
+def _wrapped(text: str, indent: str) -> Iterator[str]:
+    import textwrap
+
+    yield from textwrap.wrap(text, WIDTH, initial_indent=indent, subsequent_indent=indent + "  ")

@@ -1,0 +1,124 @@
+"""What a terminal can show: signs beyond ASCII, colour, a progress bar, eighty columns."""
+
+from __future__ import annotations
+
+import codecs
+import contextlib
+import dataclasses
+import os
+from collections.abc import Callable, Iterator
+from typing import Any, TextIO
+
+__all__ = ["WIDTH", "Style", "progress_bar"]
+
+WIDTH = 80
+
+_BOLD, _DIM, _GREEN, _RED, _PLAIN = "\x1b[1m", "\x1b[2m", "\x1b[32m", "\x1b[31m", "\x1b[0m"
+_EIGHTHS = " ▏▎▍▌▋▊▉█"
+
+
+@dataclasses.dataclass(frozen=True)
+class Style:
+    """How a report is written on some stream.
+
+    Attributes
+    ----------
+    unicode : bool
+        Whether signs beyond ASCII can be shown.
+    colour : bool
+        Whether escape sequences are understood.
+    """
+
+    unicode: bool = False
+    colour: bool = False
+
+    @classmethod
+    def of(cls, stream: TextIO) -> Style:
+        """What suits `stream`: Unicode if it is UTF-8; colour on a terminal unless NO_COLOR is set (no-color.org)."""
+        try:
+            encoding = codecs.lookup(stream.encoding or "ascii").name
+        except (AttributeError, LookupError):
+            encoding = "ascii"
+        colour = stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+        return cls(encoding == "utf-8", colour)
+
+    def sign(self, name: str) -> str:
+        """The sign called `name`."""
+        return _SIGNS[name][0 if self.unicode else 1]
+
+    def strong(self, text: str) -> str:
+        """Text that stands out."""
+        return self._paint(_BOLD, text)
+
+    def good(self, text: str) -> str:
+        """Text about what was chosen."""
+        return self._paint(_BOLD + _GREEN, text)
+
+    def bad(self, text: str) -> str:
+        """Text about what went wrong."""
+        return self._paint(_RED, text)
+
+    def faint(self, text: str) -> str:
+        """Text that may be passed over."""
+        return self._paint(_DIM, text)
+
+    def bar(self, share: float, width: int) -> str:
+        """A bar of `share` (0 to 1) of `width` cells, padded to `width`."""
+        if not self.unicode:
+            return ("#" * max(round(share * width), share > 0)).ljust(width)
+        eighths = max(round(share * width * 8), share > 0)
+        return (_EIGHTHS[8] * (eighths // 8) + _EIGHTHS[eighths % 8].strip()).ljust(width)
+
+    def name(self, text: str, width: int | None = None) -> str:
+        """A name from a file: without control characters, cut in its middle to `width`."""
+        text = "".join(sign if sign.isprintable() else "?" for sign in text)
+        if width is None or len(text) <= width:
+            return text
+        gap = self.sign("ellipsis")
+        left = (width - len(gap)) // 2
+        return text[:left] + gap + text[len(text) - (width - len(gap) - left) :]
+
+    def _paint(self, code: str, text: str) -> str:
+        return f"{code}{text}{_PLAIN}" if self.colour else text
+
+
+_SIGNS = {
+    "plus_minus": ("±", "+/-"),
+    "times": ("×", "x"),
+    "ellipsis": ("…", "..."),
+    "chosen": ("◀", "<"),
+    "rule": ("─", "-"),
+}
+
+
+@contextlib.contextmanager
+def progress_bar(total: int, stream: TextIO) -> Iterator[Callable[[str], Any]]:
+    """A bar of `total` steps on `stream`, if that is a terminal and tqdm is installed; it goes away at the end.
+
+    Yields
+    ------
+    step : callable
+        ``step(text)`` counts one and shows the text.
+    """
+    tqdm = _tqdm() if stream.isatty() else None
+    if tqdm is None:
+        yield lambda text: None
+        return
+    with tqdm(total=total, file=stream, leave=False, ncols=WIDTH, unit="fit", bar_format=_BAR) as bar:
+
+        def step(text: str) -> None:
+            bar.set_postfix_str(text, refresh=False)
+            bar.update()
+
+        yield step
+
+
+_BAR = "{n}/{total} |{bar}| {elapsed}{postfix}"
+
+
+def _tqdm() -> Any:
+    try:
+        from tqdm import tqdm
+    except ImportError:
+        return None
+    return tqdm

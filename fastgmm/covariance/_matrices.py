@@ -1,0 +1,63 @@
+"""Algebra that full and tied share: symmetric positive definite matrices (K, D, D) and their factors."""
+
+import numpy as np
+
+from fastgmm._errors import IllDefinedCovarianceError
+from fastgmm.engine._linalg import inverse_cholesky
+
+__all__ = ["check_symmetric", "factor_of_inverse", "from_precisions", "log_determinants", "lower", "scale"]
+
+
+def factor_of_inverse(covariances):
+    """Return upper-triangular U_k with U_k U_k^T the inverse of covariance k, in the dtype of the covariances."""
+    try:
+        return inverse_cholesky(covariances).astype(covariances.dtype, copy=False)
+    except IllDefinedCovarianceError as error:
+        single = covariances.dtype == np.float32
+        raise IllDefinedCovarianceError(error.component, single) from None
+
+
+def from_precisions(precisions, name):
+    """Return covariances and precisions_cholesky of precision matrices (K, D, D).
+
+    With J the exchange of first and last, J Lambda J = L L^T gives Lambda = U U^T with U = J L J upper-triangular. The
+    compiled factorisation gives the inverse of L, transposed, from which covariance and U follow without another solve:
+    its rows and columns exchanged are the Cholesky factor of the covariance.
+
+    Raises
+    ------
+    ValueError
+        If a matrix is not symmetric and positive definite.
+    """
+    check_symmetric(precisions, name)
+    flipped = precisions[:, ::-1, ::-1]
+    try:
+        inverse = inverse_cholesky(flipped)[:, ::-1, ::-1]  # J L^-T J, the lower factor C with covariance C C^T
+    except IllDefinedCovarianceError:
+        raise ValueError(f"'{name}' should be symmetric, positive-definite") from None
+    covariances = inverse @ inverse.transpose(0, 2, 1)
+    factors = np.linalg.inv(inverse).transpose(0, 2, 1)
+    return covariances.astype(precisions.dtype), np.triu(factors).astype(precisions.dtype)
+
+
+def check_symmetric(matrices, name):
+    """Raise ValueError if matrices (K, D, D) are not symmetric to rounding."""
+    scale = np.abs(matrices).max(axis=(1, 2), keepdims=True)
+    tolerance = 1e-4 if matrices.dtype == np.float32 else 1e-8
+    if not (np.abs(matrices - matrices.transpose(0, 2, 1)) <= tolerance * scale).all():
+        raise ValueError(f"'{name}' should be symmetric, positive-definite")
+
+
+def log_determinants(factors):
+    """Return log |U_k| of triangular factors (K, D, D), in float64."""
+    return np.log(np.diagonal(factors, axis1=1, axis2=2).astype(np.float64)).sum(axis=1)
+
+
+def lower(factors):
+    """Return the kernels' W_k = U_k^T."""
+    return factors.astype(np.float64, copy=False).swapaxes(-1, -2)
+
+
+def scale(factor, normal):
+    """Return standard normal rows (n, D) with the covariance whose inverse is factor factor^T: solve x factor = normal."""
+    return np.linalg.solve(factor.astype(np.float64).T, normal.T).T

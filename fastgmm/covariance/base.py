@@ -1,0 +1,209 @@
+"""What a covariance family is, and the parameters that travel between families, fits and mixtures.
+
+A family holds all that is particular to one structure of the covariances Sigma_k, in one file: which kernel kind evaluates
+it, its M-step, its number of parameters, its checks, how to draw from it, and the shapes that scikit-learn gives it.
+
+The M-step is the same for all families in weights and means: with n_k = sum_i r_ik and n = sum_k n_k,
+
+    pi_k = n_k / n,    mu_k = sum_i r_ik x_i / n_k,
+
+and minimises sum_k n_k log|Sigma_k| + tr(Sigma_k^-1 W_k) over the family's covariances, where W_k is the scatter about mu_k
+(Celeux and Govaert 1995, Pattern Recognition 28:781).
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import numpy as np
+
+from fastgmm._errors import IllDefinedCovarianceError
+from fastgmm.engine import KernelConstants
+
+__all__ = ["Family", "Parameters"]
+
+MIN_MASS = 10 * np.finfo(np.float64).eps
+"""A component with less weight than this share of the total has no rows to speak of: it keeps its place (weight goes on)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Parameters:
+    """Parameters of a mixture, in the shapes that scikit-learn gives them.
+
+    Parameters
+    ----------
+    weights : (K,) array
+    means : (K, D) array
+    covariances : array
+        full (K, D, D), tied (D, D), diag (K, D), spherical (K,).
+    precisions_cholesky : array of the shape of `covariances`
+        Upper-triangular U with U U^T the inverse covariance for full and tied, 1 / sigma for diag and spherical.
+    """
+
+    weights: np.ndarray
+    means: np.ndarray
+    covariances: np.ndarray
+    precisions_cholesky: np.ndarray
+
+    @property
+    def n_components(self):
+        """Number of components K."""
+        return self.means.shape[0]
+
+    @property
+    def n_features(self):
+        """Number of features D."""
+        return self.means.shape[1]
+
+    def arrays(self):
+        """Return weights, means, covariances and precisions_cholesky as a tuple."""
+        return self.weights, self.means, self.covariances, self.precisions_cholesky
+
+    def astype(self, dtype):
+        """Return the parameters with arrays of another type; themselves if they have it.
+
+        Raises
+        ------
+        IllDefinedCovarianceError
+            If the covariances underflow or overflow the type.
+        """
+        if all(array.dtype == dtype for array in self.arrays()):
+            return self
+        with np.errstate(over="ignore", under="ignore"):
+            converted = Parameters(*(array.astype(dtype) for array in self.arrays()))
+        if not all(np.isfinite(array).all() for array in converted.arrays()):
+            raise IllDefinedCovarianceError(single_precision=True)
+        return converted
+
+
+class Family(ABC):
+    """One structure of the covariances.
+
+    Attributes
+    ----------
+    name : str
+        As users name it: ``covariance_type``.
+    summary : str
+        One line for tables.
+    """
+
+    name: str
+    summary: str
+
+    @abstractmethod
+    def covariance_shape(self, n_components, n_features):
+        """Return the shape of the covariances for K components and D features."""
+
+    @abstractmethod
+    def n_parameters(self, n_components, n_features):
+        """Return the number of free covariance parameters."""
+
+    @abstractmethod
+    def statistics_kind(self):
+        """Return the kernel kind whose statistics a first M-step, from given labels, wants."""
+
+    @abstractmethod
+    def maximise_covariances(self, stats, reg_covar, previous):
+        """Return the covariances that maximise the likelihood of `stats`, plus `reg_covar` on the diagonal."""
+
+    @abstractmethod
+    def from_covariances(self, covariances, n_components, n_features):
+        """Return precisions_cholesky of covariances; raise IllDefinedCovarianceError if they are not positive definite."""
+
+    @abstractmethod
+    def from_precisions(self, precisions, n_components, n_features):
+        """Return (covariances, precisions_cholesky) of precisions; raise ValueError if they are not positive definite."""
+
+    @abstractmethod
+    def precisions(self, precisions_cholesky):
+        """Return the inverse covariances."""
+
+    @abstractmethod
+    def factors(self, params):
+        """Return (kind, factors, log-determinants (K,)) of the kernel constants."""
+
+    @abstractmethod
+    def dense_covariances(self, covariances, n_components, n_features):
+        """Return the covariances as (K, D, D) matrices."""
+
+    @abstractmethod
+    def scale_draws(self, params, component, normal):
+        """Return standard normal rows (n, D) turned into rows of a component about its mean."""
+
+    def maximise(self, stats, *, reg_covar=0.0, previous=None):
+        """Return the parameters that maximise the likelihood given the statistics: the M-step.
+
+        Parameters
+        ----------
+        stats : Statistics
+        reg_covar : float, default=0.0
+            Added to the diagonal of the covariances, in the units of the features squared.
+        previous : Parameters, optional
+            What a component keeps that has lost all its rows.
+
+        Returns
+        -------
+        Parameters
+
+        Raises
+        ------
+        IllDefinedCovarianceError
+            If a covariance is not positive definite, or a component has no rows and there is no `previous`.
+        """
+        total = stats.n.sum()
+        empty = stats.n <= MIN_MASS * total
+        covariances = self.maximise_covariances(stats, reg_covar, None if previous is None else previous.covariances)
+        means = stats.means()
+        if empty.any():
+            if previous is None:
+                raise IllDefinedCovarianceError(int(np.argmax(empty)))
+            means[empty] = previous.means[empty]
+        if not np.isfinite(means).all():
+            raise IllDefinedCovarianceError()
+        factors = self.from_covariances(covariances, *means.shape)
+        return Parameters(stats.n / total, means, covariances, factors)
+
+    def constants(self, params, *, dtype=None, shift=None):
+        """Return the parameters in the form that the kernels evaluate.
+
+        Parameters
+        ----------
+        params : Parameters
+        dtype : dtype, optional
+            The type that rows are computed in; default: that of the parameters.
+        shift : (D,) array, optional
+            A point near the data; default: the mean of the mixture where it helps (float32 rows, rotated kind), else 0.
+
+        Returns
+        -------
+        KernelConstants
+        """
+        dtype = np.dtype(params.means.dtype if dtype is None else dtype)
+        weights, means = params.weights.astype(np.float64), params.means.astype(np.float64)
+        kind, factors, log_det = self.factors(params)
+        if shift is None:
+            shift = weights @ means if kind == "rotated" or dtype == np.float32 else np.zeros(means.shape[1])
+        if kind == "rotated" and _spread(factors, means, shift) > (1e2 if dtype == np.float32 else 1e3):
+            # Rotating before the means come off costs spread^2 roundings in the scatter: with components this far apart
+            # each gets its own triangular product, as if the covariances differed.
+            kind, factors = "full", np.broadcast_to(factors, (len(means), *factors.shape))
+        with np.errstate(divide="ignore"):
+            log_norm = np.log(weights) + log_det - 0.5 * means.shape[1] * np.log(2 * np.pi)
+        return KernelConstants(kind, means, factors, log_norm, shift, dtype)
+
+    def draw(self, params, component, n, rng):
+        """Return n rows (n, D), float64, of one component.
+
+        Parameters
+        ----------
+        params : Parameters
+        component : int
+        n : int
+        rng : numpy.random.Generator
+        """
+        normal = rng.standard_normal((n, params.n_features))
+        return params.means[component].astype(np.float64) + self.scale_draws(params, component, normal)
+
+
+def _spread(factor, means, shift):
+    """Return the largest distance of a mean from shift in standard deviations."""
+    return float(np.sqrt((((means - shift) @ factor.T) ** 2).sum(axis=1).max()))

@@ -1,0 +1,50 @@
+"""spherical (mclust: VII): each component has one variance for all features, Sigma_k = I tr(W_k) / (n_k D)."""
+
+import numpy as np
+
+from fastgmm.covariance import _variances
+from fastgmm.covariance.base import MIN_MASS, Family
+
+__all__ = ["Spherical"]
+
+
+class Spherical(Family):
+    """Each component has its own single variance."""
+
+    name = "spherical"
+    summary = "each component its own single variance"
+
+    def covariance_shape(self, n_components, n_features):
+        return (n_components,)
+
+    def n_parameters(self, n_components, n_features):
+        return n_components
+
+    def statistics_kind(self):
+        return "spherical"
+
+    def maximise_covariances(self, stats, reg_covar, previous):
+        empty = stats.n <= MIN_MASS * stats.n.sum()
+        variances = stats.within() / (np.where(empty, 1.0, stats.n) * stats.n_features) + reg_covar
+        if previous is not None and empty.any():
+            variances[empty] = previous[empty]
+        return variances
+
+    def from_covariances(self, covariances, n_components, n_features):
+        return _variances.factor_of_inverse(covariances)
+
+    def from_precisions(self, precisions, n_components, n_features):
+        return _variances.from_precisions(precisions, "spherical precision")
+
+    def precisions(self, precisions_cholesky):
+        return precisions_cholesky**2
+
+    def factors(self, params):
+        inverse = params.precisions_cholesky.astype(np.float64)
+        return "spherical", inverse, params.n_features * np.log(inverse)
+
+    def dense_covariances(self, covariances, n_components, n_features):
+        return covariances[:, None, None] * np.eye(n_features, dtype=covariances.dtype)
+
+    def scale_draws(self, params, component, normal):
+        return normal / float(params.precisions_cholesky[component])

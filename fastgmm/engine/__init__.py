@@ -1,0 +1,30 @@
+"""The engine: passes over rows that know kernel kinds, threads and blocks, but no covariance family."""
+
+from fastgmm.engine.constants import KernelConstants
+from fastgmm.engine.passes import (
+    Nearest,
+    Scores,
+    accumulate,
+    accumulate_given,
+    nearest,
+    potential,
+    score,
+    total_scatter,
+)
+from fastgmm.engine.rows import Rows, check_sample_weight
+from fastgmm.engine.statistics import Statistics
+
+__all__ = [
+    "KernelConstants",
+    "Nearest",
+    "Rows",
+    "Scores",
+    "Statistics",
+    "accumulate",
+    "accumulate_given",
+    "check_sample_weight",
+    "nearest",
+    "potential",
+    "score",
+    "total_scatter",
+]

@@ -1,0 +1,99 @@
+"""The C contract of src_c/fg_leaves.h, and what other compiled modules may use of the engine."""
+
+from libc.stdint cimport int32_t
+
+
+cdef extern from "fg_leaves.h" nogil:
+    const Py_ssize_t FG_PANEL
+    const Py_ssize_t FG_MAX_PANELS
+    const Py_ssize_t FG_ALIGN
+    const int FG_FULL, FG_DIAGONAL, FG_SPHERICAL, FG_ROTATED
+
+    ctypedef struct fg_rows:
+        const char *data
+        Py_ssize_t row_stride
+        Py_ssize_t col_stride
+        int is_f32
+        const Py_ssize_t *rows
+
+    ctypedef struct fg_leaves:
+        int (*pack)(const fg_rows *, Py_ssize_t, Py_ssize_t, Py_ssize_t, const double *, void *) noexcept nogil
+        void (*prepare_center)(Py_ssize_t, Py_ssize_t, const double *, const double *, void *) noexcept nogil
+        double (*prepare_c)(Py_ssize_t, const double *, void *) noexcept nogil
+        void (*prepare_triangle)(Py_ssize_t, const double *, void *) noexcept nogil
+        void (*prepare_scaled)(Py_ssize_t, const double *, int, void *) noexcept nogil
+        void (*logits_full)(const void *, Py_ssize_t, Py_ssize_t, Py_ssize_t, const void *, const void *, const void *,
+                            void *, void *) noexcept nogil
+        void (*logits_diagonal)(const void *, Py_ssize_t, Py_ssize_t, Py_ssize_t, const void *, const void *,
+                                const void *, void *) noexcept nogil
+        void (*logits_spherical)(const void *, Py_ssize_t, Py_ssize_t, Py_ssize_t, const void *, const void *,
+                                 const void *, void *) noexcept nogil
+        void (*rotate)(const void *, Py_ssize_t, Py_ssize_t, const void *, void *) noexcept nogil
+        int (*softmax)(void *, Py_ssize_t, const void *, double *) noexcept nogil
+        void (*moments_full)(const void *, Py_ssize_t, Py_ssize_t, const void *, Py_ssize_t, const void *, void *,
+                             double *) noexcept nogil
+        void (*moments_diagonal)(const void *, Py_ssize_t, Py_ssize_t, const void *, Py_ssize_t, const void *,
+                                 double *) noexcept nogil
+        void (*moments_spherical)(const void *, Py_ssize_t, Py_ssize_t, const void *, Py_ssize_t, const void *,
+                                  double *) noexcept nogil
+        void (*moments_linear)(const void *, Py_ssize_t, Py_ssize_t, const void *, Py_ssize_t, const void *,
+                               double *) noexcept nogil
+        void (*nearest)(const void *, Py_ssize_t, int32_t *, double *) noexcept nogil
+        void (*scatter)(const void *, Py_ssize_t, Py_ssize_t, const int32_t *, const void *, double *) noexcept nogil
+        int (*far_row)(int, const double *, Py_ssize_t, Py_ssize_t, const double *, const double *, const double *,
+                       double *, double *) noexcept nogil
+        Py_ssize_t (*cholesky_inverse)(Py_ssize_t, const double *, double *, double *) noexcept nogil
+
+    ctypedef struct fg_level:
+        const char *name
+        int lanes_f64
+        const fg_leaves *f64
+        const fg_leaves *f32
+
+    const fg_level *const *fg_levels
+    int fg_runs(const fg_level *)
+
+
+cdef struct Model:
+    # What a pass reads of a mixture. REAL is float if single, else double.
+    int kind
+    bint single
+    Py_ssize_t K
+    Py_ssize_t D
+    Py_ssize_t item          # bytes of a REAL
+    Py_ssize_t panels        # panels per block
+    Py_ssize_t group         # rows per group
+    const fg_leaves *leaf
+    void *mu                 # (K, D) REAL, minus shift
+    void *W                  # REAL, as the leaf of the kind wants it; for rotated kinds the triangle
+    void *c                  # (K) REAL
+    void *rotated_mu         # (K, D) REAL, rotated kinds only
+    void *ones               # (K) REAL, rotated kinds only
+    double top               # what was taken off log_norm, in log2 units
+    const double *shift      # (D)
+    const double *means      # (K, D)
+    const double *factors
+    const double *log_norm   # (K)
+
+
+cdef class Kernel:
+    cdef Model model
+    cdef char *slab          # memory behind the REAL constants
+    cdef object keep         # owners of the float64 constants
+
+    cdef allocate(self)
+    cdef void prepare_factors(self)
+    cdef prepare_rotated(self, means, factor, shift)
+
+
+cdef const fg_leaves *active_leaves(bint single) noexcept nogil
+cdef Py_ssize_t rows_per_group(int kind, Py_ssize_t K, Py_ssize_t D, Py_ssize_t item) noexcept nogil
+cdef Py_ssize_t panels_per_block(Py_ssize_t K, Py_ssize_t D, Py_ssize_t item) noexcept nogil
+
+
+cdef inline Py_ssize_t padded(Py_ssize_t n_bytes) noexcept nogil:
+    return (n_bytes + FG_ALIGN - 1) // FG_ALIGN * FG_ALIGN
+
+
+cdef inline Py_ssize_t triangle(Py_ssize_t n) noexcept nogil:
+    return n * (n + 1) // 2

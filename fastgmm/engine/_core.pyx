@@ -1,0 +1,182 @@
+"""Instruction levels, and the constants of a mixture as the leaves read them."""
+
+from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
+from libc.stdint cimport uintptr_t
+
+import os
+
+import numpy as np
+
+KINDS = {"full": FG_FULL, "diagonal": FG_DIAGONAL, "spherical": FG_SPHERICAL, "rotated": FG_ROTATED}
+
+cdef double LOG2E = 1.4426950408889634074
+cdef double SQRT_HALF_LOG2E = 0.84932180028801904272
+
+cdef extern from *:
+    """
+    #ifdef _OPENMP
+    #include <omp.h>
+    #define FG_OPENMP 1
+    #define fg_max_threads omp_get_max_threads
+    #else
+    #define FG_OPENMP 0
+    static int fg_max_threads(void) { return 1; }
+    #endif
+    """
+    int FG_OPENMP
+    int fg_max_threads()
+
+
+def has_openmp():
+    """Return whether this build runs on several threads."""
+    return FG_OPENMP != 0
+
+
+def openmp_threads():
+    """Return the threads that OpenMP would use: its environment, or what threadpoolctl has set; 1 without OpenMP."""
+    return fg_max_threads()
+
+
+# ---------------------------------------------------------------------------------------------- instruction levels
+
+cdef const fg_level *_active = NULL
+
+
+cdef const fg_leaves *active_leaves(bint single) noexcept nogil:
+    return _active.f32 if single else _active.f64
+
+
+cdef dict level_table():
+    """Return {name: index} of the levels that this processor runs, slowest first."""
+    found = {}
+    cdef Py_ssize_t i = 0
+    while fg_levels[i] != NULL:
+        if fg_runs(fg_levels[i]):
+            found[fg_levels[i].name.decode()] = i
+        i += 1
+    return found
+
+
+def levels():
+    """Return the names of the instruction levels that this processor runs, slowest first."""
+    return tuple(level_table())
+
+
+def active():
+    """Return the name of the instruction level in use."""
+    return _active.name.decode()
+
+
+def lanes(name):
+    """Return how many float64 numbers a vector of the named level holds."""
+    return fg_levels[<Py_ssize_t> level_table()[name]].lanes_f64
+
+
+def use(name):
+    """Use the named instruction level from now on; ValueError if it cannot run here."""
+    global _active
+    table = level_table()
+    if name not in table:
+        raise ValueError(f"FASTGMM_SIMD must be one of {', '.join(table)} on this machine, got {name!r}")
+    _active = fg_levels[<Py_ssize_t> table[name]]
+
+
+*_, fastest = levels()
+use(os.environ.get("FASTGMM_SIMD") or fastest)
+
+
+# -------------------------------------------------------------------------------------------------- block geometry
+
+cdef Py_ssize_t panels_per_block(Py_ssize_t K, Py_ssize_t D, Py_ssize_t item) noexcept nogil:
+    # offsets and logits of a block stay within 128 KiB each, so that together they live in L2
+    return max(1, min(FG_MAX_PANELS, (128 << 10) // (FG_PANEL * item * max(D + 1, K))))
+
+
+cdef Py_ssize_t rows_per_group(int kind, Py_ssize_t K, Py_ssize_t D, Py_ssize_t item) noexcept nogil:
+    # about half a millisecond of work: far above the cost of handing out a slot and adding it up
+    cdef Py_ssize_t block = FG_PANEL * panels_per_block(K, D, item)
+    cdef double work = K * ((<double> D * D if kind == FG_FULL else 0.0) + 6.0 * D + 24.0)
+    return block * max(1, min(65536 // block, <Py_ssize_t> (8e6 / work) // block))
+
+
+def group_rows(kind, Py_ssize_t n_components, Py_ssize_t n_features, bint single):
+    """Return the rows in a group: chunks that are multiples of it accumulate to the same bits as the whole."""
+    return rows_per_group(KINDS[kind], n_components, n_features, 4 if single else 8)
+
+
+# ------------------------------------------------------------------------------------------------- prepared kernels
+
+cdef class Kernel:
+    """Constants of one mixture for one compute type and the instruction level in use.
+
+    Parameters
+    ----------
+    kind : {"full", "diagonal", "spherical", "rotated"}
+    single : bool
+        Whether rows are computed in float32.
+    means : (K, D), factors : see `fastgmm.engine.KernelConstants`, log_norm : (K,), shift : (D,)
+        C-contiguous float64 arrays.
+    """
+
+    def __cinit__(self, kind, bint single, double[:, ::1] means, factors, double[::1] log_norm, double[::1] shift):
+        cdef Model *m = &self.model
+        cdef double[::1] flat = factors.reshape(-1)
+        m.kind, m.single, m.item = KINDS[kind], single, 4 if single else 8
+        m.K, m.D = means.shape[0], means.shape[1]
+        m.panels = panels_per_block(m.K, m.D, m.item)
+        m.group = rows_per_group(m.kind, m.K, m.D, m.item)
+        m.leaf = active_leaves(single)
+        m.means, m.factors, m.log_norm, m.shift = &means[0, 0], &flat[0], &log_norm[0], &shift[0]
+        self.keep = (means, flat, log_norm, shift)
+        self.allocate()
+        m.leaf.prepare_center(m.K, m.D, m.means, m.shift, m.mu)
+        m.top = m.leaf.prepare_c(m.K, m.log_norm, m.c)
+        if m.kind == FG_ROTATED:
+            self.prepare_rotated(np.asarray(means), factors, np.asarray(shift))
+        else:
+            self.prepare_factors()
+
+    @property
+    def group_rows(self):
+        return self.model.group
+
+    cdef allocate(self):
+        cdef Model *m = &self.model
+        cdef Py_ssize_t packed = triangle(m.D)
+        if m.kind == FG_FULL:
+            packed *= m.K
+        elif m.kind == FG_DIAGONAL:
+            packed = m.K * m.D
+        elif m.kind == FG_SPHERICAL:
+            packed = m.K
+        cdef Py_ssize_t vectors = padded(m.K * m.D * m.item), scalars = padded(m.K * m.item)
+        self.slab = <char *> PyMem_RawMalloc(FG_ALIGN + 2 * vectors + 2 * scalars + padded(packed * m.item))
+        if self.slab == NULL:
+            raise MemoryError("constants of the mixture")
+        cdef char *base = <char *> <uintptr_t> padded(<uintptr_t> self.slab)
+        m.mu, m.rotated_mu = base, base + vectors
+        m.c, m.ones = base + 2 * vectors, base + 2 * vectors + scalars
+        m.W = base + 2 * vectors + 2 * scalars
+
+    cdef void prepare_factors(self):
+        cdef Model *m = &self.model
+        cdef Py_ssize_t k
+        if m.kind == FG_FULL:
+            for k in range(m.K):
+                m.leaf.prepare_triangle(m.D, m.factors + k * m.D * m.D, <char *> m.W + k * triangle(m.D) * m.item)
+        elif m.kind == FG_DIAGONAL:
+            m.leaf.prepare_scaled(m.K * m.D, m.factors, 0, m.W)
+        else:
+            m.leaf.prepare_scaled(m.K, m.factors, 1, m.W)
+
+    cdef prepare_rotated(self, means, factor, shift):
+        """Rotated rows come out in log2 units, so the rotated means are put into them too and are scaled by one."""
+        cdef Model *m = &self.model
+        cdef double[:, ::1] image = np.ascontiguousarray((means - shift) @ factor.T * SQRT_HALF_LOG2E)
+        cdef double[::1] zero = np.zeros(m.D), unit = np.full(m.K, 1 / SQRT_HALF_LOG2E)
+        m.leaf.prepare_triangle(m.D, m.factors, m.W)
+        m.leaf.prepare_center(m.K, m.D, &image[0, 0], &zero[0], m.rotated_mu)
+        m.leaf.prepare_scaled(m.K, &unit[0], 1, m.ones)
+
+    def __dealloc__(self):
+        PyMem_RawFree(self.slab)

@@ -1,0 +1,86 @@
+"""What the kernels need to know of a mixture."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from fastgmm.engine import _core
+
+__all__ = ["KernelConstants"]
+
+
+@dataclass(frozen=True, eq=False)
+class KernelConstants:
+    """A mixture in evaluation form: log pi_k p(x | k) = log_norm_k - 0.5 ||W_k (x - mu_k)||^2.
+
+    The engine sees only this, never a covariance family: families are many, kinds of arithmetic few.
+
+    Parameters
+    ----------
+    kind : {"full", "diagonal", "spherical", "rotated"}
+        How W_k is given.
+    means : (K, D) array
+    factors : array
+        full: (K, D, D), lower-triangular W_k with W_k^T W_k the inverse covariance; diagonal: (K, D), 1 / sigma;
+        spherical: (K,), 1 / sigma; rotated: (D, D), one lower-triangular W for all components.
+    log_norm : (K,) array
+        log pi_k - D / 2 log 2 pi + log |W_k|; -inf for a component of weight zero.
+    shift : (D,) array
+        A point near the data that is taken off the rows before anything else. It matters for float32 rows and for the
+        rotated kind, whose rows are rotated before the means are taken off.
+    dtype : numpy.dtype, default=float64
+        The type that rows are computed in: float32 or float64. Sums over rows are float64 always.
+    """
+
+    kind: str
+    means: np.ndarray
+    factors: np.ndarray
+    log_norm: np.ndarray
+    shift: np.ndarray
+    dtype: np.dtype = np.dtype(np.float64)
+
+    @property
+    def n_components(self):
+        """Number of components."""
+        return self.means.shape[0]
+
+    @property
+    def n_features(self):
+        """Number of features."""
+        return self.means.shape[1]
+
+    @property
+    def single(self):
+        """Whether rows are computed in float32."""
+        return self.dtype == np.float32
+
+    @property
+    def group_rows(self):
+        """Rows in a group: chunks of rows that are multiples of it accumulate to the same bits as the whole."""
+        return _core.group_rows(self.kind, self.n_components, self.n_features, self.single)
+
+    def kernel(self):
+        """Return the constants as the compiled passes read them."""
+        return _core.Kernel(
+            self.kind,
+            self.single,
+            np.ascontiguousarray(self.means, dtype=np.float64),
+            np.ascontiguousarray(self.factors, dtype=np.float64),
+            np.ascontiguousarray(self.log_norm, dtype=np.float64),
+            np.ascontiguousarray(self.shift, dtype=np.float64),
+        )
+
+    def pivot(self):
+        """Return the points (K, D), float64, about which moments are taken: the means as the compute type holds them."""
+        if not self.single:
+            return np.asarray(self.means, dtype=np.float64)
+        return self.shift + (self.means - self.shift).astype(np.float32)
+
+    @classmethod
+    def points(cls, kind, points, shift, dtype=np.float64):
+        """Return constants that only place K points (K, D): for moments about them and for distances to them."""
+        K, D = points.shape
+        shape = {"full": (K, D, D), "diagonal": (K, D), "spherical": (K,), "rotated": (D, D)}[kind]
+        # the kernels compute log2 densities; this factor makes a spherical logit the negative squared distance
+        factors = np.full(shape, np.sqrt(2 * np.log(2)))
+        return cls(kind, points, factors, np.zeros(K), shift, np.dtype(dtype))

@@ -1,0 +1,376 @@
+"""The passes over rows, as Python calls them: arrays in, statistics or scores out."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from fastgmm.engine import _linalg, _pass
+from fastgmm.engine.constants import KernelConstants
+from fastgmm.engine.rows import Rows, check_sample_weight
+from fastgmm.engine.statistics import Statistics
+from fastgmm.engine.threads import resolve
+
+__all__ = ["Nearest", "Scores", "accumulate", "accumulate_given", "nearest", "potential", "score", "total_scatter"]
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """What a scoring pass wrote; None for what was not asked for.
+
+    Attributes
+    ----------
+    log_likelihood : float
+        sum_i w_i log p(x_i).
+    total_weight : float
+    log_density : (N,) array or None
+        log p(x_i).
+    resp : (N, K) array or None
+        Responsibilities.
+    labels : (N,) int64 array or None
+        Component with the largest responsibility, the first of equals.
+    joint : (N, K) array or None
+        log pi_k p(x_i | k).
+    """
+
+    log_likelihood: float
+    total_weight: float
+    log_density: np.ndarray | None = None
+    resp: np.ndarray | None = None
+    labels: np.ndarray | None = None
+    joint: np.ndarray | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Nearest:
+    """Nearest centres.
+
+    Attributes
+    ----------
+    inertia : float
+        Weighted sum of squared distances to the nearest centre.
+    labels : (N,) int64 array or None
+    distances2 : (N,) float64 array or None
+        Squared distances.
+    n : (K,) array or None
+        Weight of the rows nearest to each centre.
+    s : (K, D) array or None
+        Weighted sums of those rows minus `shift`.
+    """
+
+    inertia: float
+    labels: np.ndarray | None = None
+    distances2: np.ndarray | None = None
+    n: np.ndarray | None = None
+    s: np.ndarray | None = None
+
+
+def _prepare(X, n_features, sample_weight):
+    """Return checked rows, positive weights and the rows that carry them."""
+    rows = Rows.of(X)
+    if rows.n_features != n_features:
+        raise ValueError(f"X has {rows.n_features} features, but the mixture is expecting {n_features} features as input.")
+    weights, kept = sample_weight if isinstance(sample_weight, tuple) else check_sample_weight(sample_weight, rows.n_rows)
+    return rows, weights, kept
+
+
+def _part(array, first, last):
+    """Return rows first..last of an array that may be None."""
+    return None if array is None else array[first:last]
+
+
+def accumulate(X, constants, *, sample_weight=None, into=None, n_threads=None, scatter=None, pivot=None):
+    """Return the statistics of rows under a mixture: one E-step and the sums that an M-step needs, in one pass.
+
+    Parameters
+    ----------
+    X : array-like of shape (N, D)
+        Rows; read in place if float32 or float64.
+    constants : KernelConstants
+        The mixture, from ``family.constants(parameters)`` or ``Mixture.constants()``.
+    sample_weight : (N,) array or number, optional
+    into : Statistics, optional
+        Earlier statistics under the same constants, to be continued. If every chunk but the last is a multiple of
+        ``constants.group_rows``, chunks accumulate to the same bits as the whole.
+    n_threads : int, optional
+        The result does not depend on it.
+    scatter : (D, D) array, optional
+        Rotated kind only: the total scatter of these rows about ``constants.shift`` (and of those in `into`), where it is known.
+    pivot : (K, D) array, optional
+        Points to take moments about instead of the means.
+
+    Returns
+    -------
+    Statistics
+
+    Raises
+    ------
+    ValueError
+        If X or the weights are not valid, naming the first row and column that is not finite.
+
+    Examples
+    --------
+    >>> import fastgmm
+    >>> mixture = fastgmm.Mixture([0.5, 0.5], [[0.0], [9.0]], [1.0, 1.0], "spherical")
+    >>> fastgmm.accumulate([[0.0], [1.0], [9.0]], mixture.constants()).n.round(6)
+    array([2., 1.])
+    """
+    rows, weights, kept = _prepare(X, constants.n_features, sample_weight)
+    kernel, n_threads = constants.kernel(), resolve(n_threads)
+    centers = constants.pivot()
+    if pivot is not None:
+        local = np.ascontiguousarray(pivot - constants.shift, dtype=constants.dtype)
+        centers, pivot = constants.shift + local, local
+    total = _total_of(into, constants.kind, centers)
+    n_rows = 0 if into is None else into.n_rows
+    for piece, part, first, last in rows.slabs(kept, constants.group_rows):
+        if not _pass.accumulate(kernel, piece, part, _part(weights, first, last), pivot, total, n_threads):
+            rows.raise_not_finite()
+        n_rows += last - first
+    if constants.kind == "rotated" and scatter is None:
+        scatter = total_scatter(
+            rows,
+            constants.shift,
+            group=constants.group_rows,
+            sample_weight=(weights, kept),
+            into=None if into is None else into.S,
+            n_threads=n_threads,
+        )
+    return _statistics(total, constants, centers, n_rows, scatter)
+
+
+def accumulate_given(
+    X, kind, pivot, *, labels=None, resp=None, shift=None, sample_weight=None, into=None, n_threads=None, group=0
+):
+    """Return the statistics of rows under given labels or responsibilities.
+
+    Parameters
+    ----------
+    X : array-like of shape (N, D)
+    kind : {"full", "diagonal", "spherical", "rotated"}
+    pivot : (K, D) array
+        Points to take moments about, near the means.
+    labels : (N,) int array, optional
+        A component per row; a label outside 0..K-1 belongs to none.
+    resp : (N, K) array, optional
+    shift : (D,) array, optional
+        Taken off the rows first; default: the mean of the pivots.
+    sample_weight, into, n_threads
+        As in `accumulate`.
+    group : int, default=0
+        Rows per group; 0 for the kind's own.
+
+    Returns
+    -------
+    Statistics
+    """
+    rows, weights, kept = _prepare(X, pivot.shape[1], sample_weight)
+    shift = pivot.mean(axis=0) if shift is None else shift
+    constants = KernelConstants.points(kind, pivot, shift, rows.dtype)
+    kernel, n_threads, centers = constants.kernel(), resolve(n_threads), constants.pivot()
+    group = group or constants.group_rows
+    total = _total_of(into, kind, centers)
+    n_rows = 0 if into is None else into.n_rows
+    for piece, part, first, last in rows.slabs(kept, group):
+        visited = slice(first, last) if kept is None else kept[first:last]
+        given = None if resp is None else np.ascontiguousarray(resp[visited], dtype=np.float64)
+        named = None if labels is None else np.ascontiguousarray(labels[visited], dtype=np.int64)
+        w = _part(weights, first, last)
+        if not _pass.accumulate_given(kernel, piece, part, w, named, given, total, n_threads, group):
+            rows.raise_not_finite()
+        n_rows += last - first
+    scatter = None
+    if kind == "rotated":
+        before = None if into is None else into.S
+        scatter = total_scatter(
+            rows, shift, group=group, sample_weight=(weights, kept), into=before, n_threads=n_threads
+        )
+    return _statistics(total, constants, centers, n_rows, scatter)
+
+
+def total_scatter(X, shift, *, group, sample_weight=None, into=None, n_threads=None):
+    """Return sum_i w_i (x_i - shift) (x_i - shift)^T, computed in float64 also for float32 rows.
+
+    Parameters
+    ----------
+    X : array-like of shape (N, D)
+    shift : (D,) array
+    group : int
+        Rows per group.
+    sample_weight, n_threads
+        As in `accumulate`.
+    into : (D, D) array, optional
+        Earlier scatter to continue.
+
+    Returns
+    -------
+    (D, D) array
+    """
+    rows, weights, kept = _prepare(X, len(shift), sample_weight)
+    kernel = KernelConstants.points("full", shift[None], shift).kernel()
+    D = len(shift)
+    total = np.zeros(2 + (D + 1) * (D + 2) // 2)
+    if into is not None:
+        total[2:] = _linalg.pack_triangles(np.zeros(1), np.zeros((1, D)), np.ascontiguousarray(into)[None])
+    for piece, part, first, last in rows.slabs(kept, group):
+        w = _part(weights, first, last)
+        if not _pass.accumulate_given(kernel, piece, part, w, None, None, total, resolve(n_threads), group):
+            rows.raise_not_finite()
+    return _linalg.unpack_triangles(total[2:], 1, D)[2][0]
+
+
+def score(
+    X, constants, *, log_density=False, resp=False, labels=False, joint=False, sample_weight=None, n_threads=None
+):
+    """Return the log-likelihood of rows under a mixture, and per row just what is asked for.
+
+    Parameters
+    ----------
+    X : array-like of shape (N, D)
+    constants : KernelConstants
+    log_density, resp, labels, joint : bool, default=False
+        Which arrays of `Scores` to fill.
+    sample_weight, n_threads
+        As in `accumulate`.
+
+    Returns
+    -------
+    Scores
+        Its arrays are of the compute type.
+    """
+    rows, weights, kept = _prepare(X, constants.n_features, sample_weight)
+    kernel, n_threads = constants.kernel(), resolve(n_threads)
+    N, K, dtype = rows.n_rows, constants.n_components, constants.dtype
+    out = {
+        "log_density": np.empty(N, dtype) if log_density else None,
+        "resp": np.empty((N, K), dtype) if resp else None,
+        "labels": np.empty(N, np.int64) if labels else None,
+        "joint": np.empty((N, K), dtype) if joint else None,
+    }
+    total = np.zeros(2)
+    if kept is not None:
+        # rows of weight zero are scored but must not shift the blocks over which the log-likelihood is summed
+        _score_rows(rows, kept, kernel, weights, {}, total, n_threads)
+        weights = None
+    if kept is None or any(array is not None for array in out.values()):
+        _score_rows(rows, None, kernel, weights, out, total if kept is None else np.zeros(2), n_threads)
+    return Scores(float(total[0]), float(total[1]), **out)
+
+
+def _score_rows(rows, kept, kernel, weights, out, total, n_threads):
+    for piece, part, first, last in rows.slabs(kept, kernel.group_rows):
+        outputs = (_part(out.get(name), first, last) for name in ("log_density", "resp", "labels", "joint"))
+        if not _pass.score(kernel, piece, part, _part(weights, first, last), *outputs, total, n_threads):
+            rows.raise_not_finite()
+
+
+def nearest(
+    X, centres, *, shift=None, sample_weight=None, labels=False, distances2=False, sums=False, n_threads=None
+):
+    """Return the nearest of K centres for each row: the pass of k-means.
+
+    Parameters
+    ----------
+    X : array-like of shape (N, D)
+    centres : (K, D) array
+    shift : (D,) array, optional
+        Taken off rows and centres first; default: the mean of the centres.
+    labels, distances2, sums : bool, default=False
+        Which parts of `Nearest` to fill. Rows of weight zero keep label -1 and distance 0.
+    sample_weight, n_threads
+        As in `accumulate`.
+
+    Returns
+    -------
+    Nearest
+    """
+    rows, weights, kept = _prepare(X, centres.shape[1], sample_weight)
+    K, D = centres.shape
+    shift = centres.mean(axis=0) if shift is None else shift
+    kernel = KernelConstants.points("spherical", centres, shift, rows.dtype).kernel()
+    n = rows.n_rows if kept is None else len(kept)
+    found = np.empty(n, np.int64) if labels else None
+    distance = np.empty(n) if distances2 else None
+    total = np.zeros(2 + K * (1 + D) if sums else 2)
+    for piece, part, first, last in rows.slabs(kept, kernel.group_rows):
+        parts = (_part(array, first, last) for array in (weights, found, distance))
+        if not _pass.nearest(kernel, piece, part, *parts, sums, total, resolve(n_threads)):
+            rows.raise_not_finite()
+    moments = total[2:].reshape(K, 1 + D) if sums else None
+    return Nearest(
+        float(total[0]),
+        _spread(found, kept, rows.n_rows, -1),
+        _spread(distance, kept, rows.n_rows, 0),
+        None if moments is None else moments[:, 0],
+        None if moments is None else moments[:, 1:],
+    )
+
+
+def potential(X, candidates, closest, *, shift, sample_weight=None, n_threads=None):
+    """Return sum_i w_i min(closest_i, |x_i - candidate_k|^2) for each of K candidates (k-means++ seeding).
+
+    Parameters
+    ----------
+    X : array-like of shape (N, D)
+    candidates : (K, D) array
+    closest : (N,) float64 array
+        Squared distance of each row to the closest centre so far.
+    shift, sample_weight, n_threads
+        As in `nearest`.
+
+    Returns
+    -------
+    (K,) array
+    """
+    rows, weights, kept = _prepare(X, candidates.shape[1], sample_weight)
+    kernel = KernelConstants.points("spherical", candidates, shift, rows.dtype).kernel()
+    closest = closest if kept is None else closest[kept]
+    total = np.zeros(2 + len(candidates))
+    for piece, part, first, last in rows.slabs(kept, kernel.group_rows):
+        parts = (_part(array, first, last) for array in (weights, closest))
+        if not _pass.potential(kernel, piece, part, *parts, total, resolve(n_threads)):
+            rows.raise_not_finite()
+    return total[2:]
+
+
+def _spread(array, kept, n_rows, missing):
+    """Return an array over the kept rows as one over all rows."""
+    if array is None or kept is None:
+        return array
+    whole = np.full(n_rows, missing, dtype=array.dtype)
+    whole[kept] = array
+    return whole
+
+
+def _total_of(into, kind, centers):
+    """Return the sums to start from: those of `into` in the layout of a slot, or zeros."""
+    K, D = centers.shape
+    size = {"full": (D + 1) * (D + 2) // 2, "diagonal": 1 + 2 * D, "spherical": 2 + D, "rotated": 1 + D}[kind]
+    total = np.zeros(2 + K * size)
+    if into is None:
+        return total
+    if into.kind != kind or into.s.shape != (K, D) or not np.array_equal(into.pivot, centers):
+        raise ValueError("into must hold statistics under the same constants: kind, shape and pivots differ")
+    total[:2] = into.log_likelihood, into.total_weight
+    if kind == "full":
+        total[2:] = _linalg.pack_triangles(into.n, into.s, into.S)
+    else:
+        S = into.S.reshape(K, -1) if kind != "rotated" else np.empty((K, 0))
+        total[2:] = np.hstack([into.n[:, None], into.s, S]).ravel()
+    return total
+
+
+def _statistics(total, constants, centers, n_rows, scatter):
+    """Return the sums of a finished pass as Statistics."""
+    K, D = centers.shape
+    if constants.kind == "full":
+        n, s, S = _linalg.unpack_triangles(total[2:], K, D)
+    else:
+        table = total[2:].reshape(K, -1)
+        n, s, S = table[:, 0].copy(), table[:, 1 : 1 + D].copy(), table[:, 1 + D :].copy()
+        if constants.kind == "spherical":
+            S = S[:, 0]
+        elif constants.kind == "rotated":
+            S = scatter
+    return Statistics(
+        constants.kind, n, s, S, centers, constants.shift, float(total[0]), float(total[1]), n_rows
+    )

@@ -1,0 +1,191 @@
+"""The one place where a user's array becomes rows that the engine can read."""
+
+import numpy as np
+
+__all__ = ["Rows", "check_sample_weight"]
+
+SLAB_BYTES = 8 << 20  # an array in a foreign dtype is converted in pieces of about this size
+
+SPARSE = (
+    "Sparse data was passed for {name}, but dense data is required. Use '.toarray()' to convert to a dense numpy array."
+)
+ONE_DIMENSION = (
+    "Expected 2D array, got {kind} array instead:\narray={array}.\nReshape your data either using array.reshape(-1, 1) if "
+    "your data has a single feature or array.reshape(1, -1) if it contains a single sample."
+)
+TOO_FEW = "Found array with {n} {what}(s) (shape={shape}) while a minimum of {least} is required{by}."
+
+
+class Rows:
+    """A checked view on a two-dimensional array of numbers; nothing is copied.
+
+    float32 and float64 arrays are read where they are, whatever their strides; other dtypes, byte orders and unaligned
+    arrays are converted to float64 piece by piece as a pass goes through them. Whether all values are finite is found out
+    by the passes themselves, which then call `raise_not_finite`.
+
+    Parameters
+    ----------
+    X : array-like of shape (n_rows, n_features)
+    min_rows : int, default=1
+    name : str, default="X"
+        How error messages call the array.
+    estimator : str, default=""
+        Who requires what the messages say.
+
+    Attributes
+    ----------
+    array : ndarray of shape (n_rows, n_features)
+    n_rows, n_features : int
+    dtype : numpy.dtype
+        The compute type: float32 for float32 arrays, float64 for all others.
+
+    Raises
+    ------
+    TypeError
+        For sparse, masked, or other objects that are not dense numbers.
+    ValueError
+        For complex data, text, or a wrong shape.
+
+    Examples
+    --------
+    >>> Rows([[1, 2], [3, 4]]).dtype
+    dtype('float64')
+    """
+
+    __slots__ = ("array", "dtype", "n_features", "n_rows", "name", "native")
+
+    def __init__(self, X, *, min_rows=1, name="X", estimator=""):
+        array = _as_numbers(X, name)
+        _check_shape(array, min_rows, estimator)
+        self.array = array
+        self.name = name
+        self.n_rows, self.n_features = array.shape
+        self.dtype = np.dtype(np.float32 if array.dtype == np.float32 else np.float64)
+        self.native = array.dtype in (np.float32, np.float64) and array.dtype.isnative and array.flags.aligned
+
+    @classmethod
+    def of(cls, X):
+        """Return X itself if it is Rows, else Rows(X)."""
+        return X if isinstance(X, cls) else cls(X)
+
+    def slabs(self, kept, group):
+        """Yield (piece, kept_piece, first, last): all rows at once if they can be read in place, else converted pieces.
+
+        Parameters
+        ----------
+        kept : (n_kept,) intp array or None
+            The rows to visit.
+        group : int
+            Pieces are multiples of it, so that they accumulate to the same bits as the whole.
+        """
+        n = self.n_rows if kept is None else len(kept)
+        if self.native:
+            yield self.array, kept, 0, n
+            return
+        step = max(1, SLAB_BYTES // (8 * self.n_features * group)) * group
+        for first in range(0, n, step):
+            last = min(n, first + step)
+            picked = self.array[first:last] if kept is None else self.array[kept[first:last]]
+            with np.errstate(over="ignore", invalid="ignore"):  # what overflows float64 is reported as infinity
+                piece = np.ascontiguousarray(picked, dtype=self.dtype.newbyteorder("="))
+            yield piece, None, first, last
+
+    def raise_not_finite(self):
+        """Raise ValueError naming the first NaN or infinity."""
+        step = max(1, SLAB_BYTES // (8 * self.n_features))
+        for first in range(0, self.n_rows, step):
+            piece = np.asarray(self.array[first : first + step], dtype=self.dtype)
+            bad = ~np.isfinite(piece)
+            if bad.any():
+                row, column = np.unravel_index(np.argmax(bad), bad.shape)
+                what = "NaN" if np.isnan(piece[row, column]) else f"infinity or a value too large for {self.dtype!r}"
+                raise ValueError(
+                    f"Input {self.name} contains {what}. The first is in row {first + row}, column {column} "
+                    "(counted from 0)."
+                )
+        raise AssertionError("a pass reported a value that is not finite, but all are")
+
+
+def _as_numbers(X, name):
+    """Return X as an ndarray of real numbers without copying a numeric array."""
+    if type(X).__module__.startswith("scipy.sparse"):
+        raise TypeError(SPARSE.format(name=name))
+    if isinstance(X, np.ma.MaskedArray) and np.ma.is_masked(X):
+        raise TypeError(f"{name} is a masked array with masked values, expected an array without gaps")
+    array = np.asarray(X)
+    kind = array.dtype.kind
+    if kind == "c":
+        raise ValueError(f"Complex data not supported\n{array}\n")
+    if kind in "US":
+        raise ValueError(
+            f"dtype='numeric' is not compatible with arrays of bytes/strings. Convert {name} to numeric values explicitly "
+            "instead."
+        )
+    if kind == "O":
+        array = array.astype(np.float64)
+    elif kind not in "fiub":
+        raise TypeError(f"{name} must hold numbers, got dtype {array.dtype}")
+    return array
+
+
+def _check_shape(array, min_rows, estimator):
+    by = f" by {estimator}" if estimator else ""
+    if array.ndim < 2:
+        kind = "scalar" if array.ndim == 0 else "1D"
+        raise ValueError(ONE_DIMENSION.format(kind=kind, array=array))
+    if array.ndim > 2:
+        raise ValueError(f"Found array with dim {array.ndim}, while dim <= 2 is required{by}.")
+    for n, what, least in zip(array.shape, ("sample", "feature"), (min_rows, 1), strict=True):
+        if n < least:
+            raise ValueError(TOO_FEW.format(n=n, what=what, shape=array.shape, least=least, by=by))
+
+
+def check_sample_weight(sample_weight, n_rows):
+    """Return weights as the passes take them.
+
+    Parameters
+    ----------
+    sample_weight : array-like of shape (n_rows,), number, or None
+    n_rows : int
+
+    Returns
+    -------
+    weights : float64 array of shape (n_kept,) or None
+        The positive weights; None if there are none given.
+    kept : intp array of shape (n_kept,) or None
+        The rows with positive weight, None for all. Rows of weight zero are dropped before blocks are formed, so that they
+        change no bit of any result.
+
+    Raises
+    ------
+    ValueError
+        If weights are negative, not finite, all zero, or not one per row.
+    """
+    if sample_weight is None:
+        return None, None
+    weights = np.asarray(sample_weight)
+    if weights.dtype.kind not in "fiubO":
+        raise ValueError(f"sample_weight must hold numbers, got dtype {weights.dtype}")
+    weights = np.ascontiguousarray(weights, dtype=np.float64)
+    if np.ndim(sample_weight) == 0:
+        weights = np.full(n_rows, weights)
+    if weights.ndim != 1:
+        raise ValueError(f"Sample weights must be 1D array or scalar, got {weights.ndim}D array.")
+    if weights.shape != (n_rows,):
+        raise ValueError(f"sample_weight.shape == {weights.shape}, expected {(n_rows,)}!")
+    bad = ~np.isfinite(weights)
+    if bad.any():
+        what = "NaN" if np.isnan(weights[np.argmax(bad)]) else "infinity"
+        raise ValueError(f"Input sample_weight contains {what}. The first is in row {np.argmax(bad)} (counted from 0).")
+    if (weights < 0).any():
+        raise ValueError(
+            f"Negative values in data passed to `sample_weight`: row {np.argmax(weights < 0)} has "
+            f"{weights[weights < 0][0]} (rows counted from 0)."
+        )
+    positive = weights > 0
+    if positive.all():
+        return weights, None
+    kept = np.flatnonzero(positive)
+    if len(kept) == 0:
+        raise ValueError("sample_weight: all weights are zero. Sample weights must contain at least one non-zero number.")
+    return weights[kept], kept

@@ -1,0 +1,190 @@
+"""Sufficient statistics: all that an M-step needs to know of the rows."""
+
+import io
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+__all__ = ["Statistics"]
+
+_ARRAYS = ("n", "s", "S", "pivot", "shift")
+
+
+@dataclass(frozen=True, eq=False)
+class Statistics:
+    """Weighted sums over rows under responsibilities r_ik, float64, mergeable and serialisable.
+
+    Parameters
+    ----------
+    kind : {"full", "diagonal", "spherical", "rotated"}
+        Kernel kind, which decides the shape of `S`.
+    n : (K,) array
+        sum_i r_ik.
+    s : (K, D) array
+        sum_i r_ik (x_i - pivot_k).
+    S : array
+        Second moments about the pivot. full: (K, D, D), sum_i r_ik (x_i - pivot_k) (x_i - pivot_k)^T; diagonal: (K, D), its
+        diagonal; spherical: (K,), its trace; rotated: (D, D), the total scatter sum_i w_i (x_i - shift) (x_i - shift)^T
+        about `shift`, which does not depend on the responsibilities.
+    pivot : (K, D) array
+        The points that offsets are taken from, close to the means: that keeps the cancellation in `within` harmless.
+    shift : (D,) array
+        The point that the total scatter is taken about.
+    log_likelihood : float
+        sum_i w_i log p(x_i) under the parameters that gave the responsibilities; 0 where they were given.
+    total_weight : float
+        sum_i w_i.
+    n_rows : int
+        Rows with positive weight.
+
+    Examples
+    --------
+    >>> import numpy as np, fastgmm
+    >>> X = np.array([[0.0], [1.0], [2.0]])
+    >>> one = fastgmm.Mixture([1.0], [[0.0]], [[[1.0]]])
+    >>> a, b = (fastgmm.accumulate(part, one.constants()) for part in (X[:1], X[1:]))
+    >>> (a + b).means()
+    array([[1.]])
+    """
+
+    kind: str
+    n: np.ndarray
+    s: np.ndarray
+    S: np.ndarray
+    pivot: np.ndarray
+    shift: np.ndarray
+    log_likelihood: float
+    total_weight: float
+    n_rows: int
+
+    @property
+    def n_components(self):
+        """Number of components."""
+        return self.s.shape[0]
+
+    @property
+    def n_features(self):
+        """Number of features."""
+        return self.s.shape[1]
+
+    def offsets(self):
+        """Return the means minus the pivots, (K, D); 0 for components without mass."""
+        return np.divide(self.s, self.n[:, None], out=np.zeros_like(self.s), where=self.n[:, None] > 0)
+
+    def means(self):
+        """Return the means (K, D); the pivot for components without mass."""
+        return self.pivot + self.offsets()
+
+    def within(self):
+        """Return the second moments about the means instead of the pivots, in the shape of `S`.
+
+        For the rotated kind it is the scatter within components, pooled: total minus between.
+        """
+        offsets = self.offsets()
+        if self.kind == "full":
+            return self.S - self.n[:, None, None] * offsets[:, :, None] * offsets[:, None, :]
+        if self.kind == "diagonal":
+            return np.maximum(self.S - self.n[:, None] * offsets**2, 0)
+        if self.kind == "spherical":
+            return np.maximum(self.S - self.n * (offsets**2).sum(axis=1), 0)
+        between = self.pivot + offsets - self.shift
+        return self.S - (self.n[:, None] * between).T @ between
+
+    def digits_lost(self):
+        """Return the factor by which `within` cancelled, the largest over components and features.
+
+        Its relative rounding error is about this many times that of a sum. With the pivots at the previous means it stays
+        small unless a component shrinks by orders of magnitude in one iteration.
+        """
+        if self.kind == "rotated":
+            before, after = np.diagonal(self.S), np.diagonal(self.within())
+        elif self.kind == "full":
+            before = np.diagonal(self.S, axis1=1, axis2=2)
+            after = before - self.n[:, None] * self.offsets() ** 2
+        else:
+            before, after = self.S, self.within()
+        some = before > 0
+        if not some.any():
+            return 1.0
+        with np.errstate(divide="ignore", over="ignore"):
+            return float(np.max(before[some] / np.maximum(after[some], 0)))
+
+    def about(self, pivot, shift):
+        """Return the same statistics about other points.
+
+        Parameters
+        ----------
+        pivot : (K, D) array
+        shift : (D,) array
+        """
+        step = self.pivot - pivot  # x - pivot = (x - self.pivot) + step
+        s = self.s + self.n[:, None] * step
+        if self.kind == "full":
+            cross = self.s[:, :, None] * step[:, None, :]
+            S = self.S + cross + cross.transpose(0, 2, 1) + self.n[:, None, None] * step[:, :, None] * step[:, None, :]
+        elif self.kind == "diagonal":
+            S = self.S + 2 * self.s * step + self.n[:, None] * step**2
+        elif self.kind == "spherical":
+            S = self.S + (2 * self.s * step + self.n[:, None] * step**2).sum(axis=1)
+        else:
+            move = self.shift - shift
+            sums = (self.s + self.n[:, None] * (self.pivot - self.shift)).sum(axis=0)  # of x - self.shift
+            cross = np.outer(sums, move)
+            S = self.S + cross + cross.T + self.total_weight * np.outer(move, move)
+        return replace(self, s=s, S=S, pivot=pivot, shift=shift)
+
+    def __add__(self, other):
+        """Return the statistics of both sets of rows, about the first one's pivots."""
+        if not isinstance(other, Statistics):
+            return NotImplemented
+        if self.kind != other.kind or self.s.shape != other.s.shape:
+            raise ValueError(
+                f"statistics of kind {self.kind!r} with shape {self.s.shape} cannot be added to those of kind "
+                f"{other.kind!r} with shape {other.s.shape}"
+            )
+        if not (np.array_equal(self.pivot, other.pivot) and np.array_equal(self.shift, other.shift)):
+            other = other.about(self.pivot, self.shift)
+        return replace(
+            self,
+            n=self.n + other.n,
+            s=self.s + other.s,
+            S=self.S + other.S,
+            log_likelihood=self.log_likelihood + other.log_likelihood,
+            total_weight=self.total_weight + other.total_weight,
+            n_rows=self.n_rows + other.n_rows,
+        )
+
+    def to_bytes(self):
+        """Return the statistics as bytes, to send or store them; nothing in them is executable."""
+        out = io.BytesIO()
+        scalars = np.array([self.log_likelihood, self.total_weight, self.n_rows])
+        np.savez(out, kind=np.array(self.kind), scalars=scalars, **{name: getattr(self, name) for name in _ARRAYS})
+        return out.getvalue()
+
+    @classmethod
+    def from_bytes(cls, data):
+        """Return the statistics that `to_bytes` wrote.
+
+        Raises
+        ------
+        ValueError
+            If the bytes are not statistics.
+        """
+        try:
+            with np.load(io.BytesIO(data), allow_pickle=False) as stored:
+                kind, scalars = str(stored["kind"]), stored["scalars"]
+                arrays = {name: stored[name] for name in _ARRAYS}
+                (K, D), scalars = arrays["s"].shape, scalars.tolist()
+                shapes = {"n": (K,), "s": (K, D), "S": second_moment_shape(kind, K, D), "pivot": (K, D), "shift": (D,)}
+                if len(scalars) != 3 or any(
+                    arrays[name].shape != shape or arrays[name].dtype != np.float64 for name, shape in shapes.items()
+                ):
+                    raise ValueError("shapes or dtypes do not fit together")
+        except Exception as error:
+            raise ValueError(f"data does not hold Statistics: {error}") from error
+        return cls(kind, **arrays, log_likelihood=scalars[0], total_weight=scalars[1], n_rows=int(scalars[2]))
+
+
+def second_moment_shape(kind, K, D):
+    """Return the shape of `Statistics.S` for a kernel kind; KeyError if there is no such kind."""
+    return {"full": (K, D, D), "diagonal": (K, D), "spherical": (K,), "rotated": (D, D)}[kind]

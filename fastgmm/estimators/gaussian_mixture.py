@@ -1,0 +1,436 @@
+"""GaussianMixture: scikit-learn's estimator of that name, over fastgmm's engine."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from fastgmm import covariance, fitting
+from fastgmm.covariance import Parameters
+from fastgmm.engine.rows import Rows
+
+from . import _convert, _parameters
+from ._attributes import LiveMixture
+from ._base import MixtureEstimator
+from ._feature_names import feature_names
+from ._observers import observers
+from ._protocol import HAS_SKLEARN, ConvergenceWarning, with_callbacks
+
+if TYPE_CHECKING:
+    import sklearn.mixture
+
+
+class GaussianMixture(MixtureEstimator):
+    """Gaussian mixture fitted by expectation-maximisation.
+
+    A drop-in for `sklearn.mixture.GaussianMixture`: the same parameters, attributes, methods and messages. It fits
+    with weights, uses all cores, gives the same bits for every number of threads, and keeps its digits for data far
+    from the origin.
+
+    Parameters
+    ----------
+    n_components : int, default=1
+        Number of components K.
+    covariance_type : {"full", "tied", "diag", "spherical"}, default="full"
+        Shape of the covariances: one matrix for each component, one for all, variances of the features, one variance.
+    tol : float, default=1e-3
+        The fit stops when the mean log-likelihood per row changes by less.
+    reg_covar : float, default=1e-6
+        Added to the variances, in units of the data squared, so that no component collapses.
+    max_iter : int, default=100
+        Largest number of iterations of each start; 0 only initialises.
+    n_init : int, default=1
+        Number of starts; the one with the largest log-likelihood is kept. A start that fails is skipped and counted.
+    init_params : str, array-like or callable, default="kmeans"
+        The start: "kmeans", "k-means++", "random" or "random_from_data"; or labels of shape (n_samples,); or
+        responsibilities of shape (n_samples, n_components); or a function of X, n_components and random_state that
+        returns labels, responsibilities or means.
+    weights_init : array-like of shape (n_components,), default=None
+        Starting weights in place of those of `init_params`.
+    means_init : array-like of shape (n_components, n_features), default=None
+        Starting means in place of those of `init_params`.
+    precisions_init : array-like, default=None
+        Starting precisions in place of those of `init_params`: (K, D, D) for "full", (D, D) for "tied", (K, D) for
+        "diag", (K,) for "spherical".
+    random_state : None, int, RandomState, Generator or SeedSequence, default=None
+        Randomness of the starts and of `sample`. An int gives the same results on every call.
+    warm_start : bool, default=False
+        Whether a fit continues from the attributes of the previous one; `n_init` then counts for the first fit only.
+    verbose : int or bool, default=0
+        1 prints starts and iterations, 2 also their times and log-likelihoods.
+    verbose_interval : int, default=10
+        Number of iterations between two prints.
+    n_threads : int, default=None
+        Number of threads; None takes as many as are worth it. It never changes a result.
+
+    Attributes
+    ----------
+    weights_ : ndarray of shape (n_components,)
+        Mixing proportions.
+    means_ : ndarray of shape (n_components, n_features)
+        Means.
+    covariances_, precisions_, precisions_cholesky_ : ndarray
+        Covariances, their inverses, and upper triangular factors U of these, with precision = U U^T (1/sigma for
+        "diag" and "spherical"); shapes as for `precisions_init`. All five follow the type of X: float32 or float64.
+        They may be edited: what is computed follows them, after a check.
+    converged_ : bool
+        Whether the kept start met `tol`.
+    n_iter_ : int
+        Iterations of the kept start, of the last call.
+    lower_bound_ : float
+        Mean log-likelihood per unit of weight of the fitted mixture: `score` of the rows it was fitted on, exactly.
+    lower_bounds_ : list of float
+        The same after each iteration of the kept start.
+    n_failed_inits_ : int
+        Number of starts that ended in covariances that are not positive definite.
+    n_features_in_ : int
+        Number of features.
+    feature_names_in_ : ndarray of shape (n_features,)
+        Names of the features, where X was a data frame with names that are all strings.
+
+    Notes
+    -----
+    The algorithm is that of Dempster, Laird and Rubin, "Maximum Likelihood from Incomplete Data via the EM Algorithm"
+    (1977). Starts "k-means++" and "random_from_data" give each row to the nearest of the drawn rows, where scikit-learn
+    leaves all other rows out.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastgmm import GaussianMixture
+    >>> X = np.array([[1, 2], [1, 4], [1, 0], [10, 2], [10, 4], [10, 0]])
+    >>> model = GaussianMixture(n_components=2, random_state=0).fit(X)
+    >>> sorted(model.means_.round(6).tolist())
+    [[1.0, 2.0], [10.0, 2.0]]
+    >>> first, second = model.predict([[0, 0], [12, 3]])
+    >>> bool(first != second)
+    True
+    """
+
+    _rules: ClassVar = {
+        "n_components": _parameters.POSITIVE_INT,
+        "covariance_type": (_parameters.Choice(covariance.names()),),
+        "tol": _parameters.NON_NEGATIVE,
+        "reg_covar": _parameters.NON_NEGATIVE,
+        "max_iter": _parameters.NON_NEGATIVE_INT,
+        "n_init": _parameters.POSITIVE_INT,
+        "init_params": (
+            _parameters.Choice(("kmeans", "k-means++", "random", "random_from_data")),
+            _parameters.ArrayLike(),
+            _parameters.Function(),
+        ),
+        "weights_init": _parameters.OPTIONAL_ARRAY,
+        "means_init": _parameters.OPTIONAL_ARRAY,
+        "precisions_init": _parameters.OPTIONAL_ARRAY,
+        "random_state": _parameters.RANDOM_STATE,
+        "warm_start": _parameters.BOOLEAN,
+        "verbose": _parameters.VERBOSE,
+        "verbose_interval": _parameters.POSITIVE_INT,
+        "n_threads": (*_parameters.POSITIVE_INT, _parameters.Nothing()),
+    }
+    if HAS_SKLEARN:
+        _parameter_constraints: ClassVar[dict[str, list[Any]]] = _parameters.as_sklearn(_rules)
+
+    def __init__(
+        self,
+        n_components: int = 1,
+        *,
+        covariance_type: str = "full",
+        tol: float = 1e-3,
+        reg_covar: float = 1e-6,
+        max_iter: int = 100,
+        n_init: int = 1,
+        init_params: str | npt.ArrayLike | Callable[..., Any] = "kmeans",
+        weights_init: npt.ArrayLike | None = None,
+        means_init: npt.ArrayLike | None = None,
+        precisions_init: npt.ArrayLike | None = None,
+        random_state: Any = None,
+        warm_start: bool = False,
+        verbose: int | bool = 0,
+        verbose_interval: int = 10,
+        n_threads: int | None = None,
+    ) -> None:
+        self.n_components = n_components
+        self.covariance_type = covariance_type
+        self.tol = tol
+        self.reg_covar = reg_covar
+        self.max_iter = max_iter
+        self.n_init = n_init
+        self.init_params = init_params
+        self.weights_init = weights_init
+        self.means_init = means_init
+        self.precisions_init = precisions_init
+        self.random_state = random_state
+        self.warm_start = warm_start
+        self.verbose = verbose
+        self.verbose_interval = verbose_interval
+        self.n_threads = n_threads
+
+    @with_callbacks
+    def fit(self, X: Any, y: Any = None, *, sample_weight: npt.ArrayLike | None = None) -> Self:
+        """Estimate the parameters from rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows: at least two, and at least `n_components`. float32 stays float32; anything else becomes float64.
+        y : Ignored
+            Present by convention.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows: an integer weight is that many rows, weight zero is none. None weighs each row by one.
+
+        Returns
+        -------
+        self : GaussianMixture
+            With all attributes set; if anything is raised, as it was before.
+
+        Raises
+        ------
+        InvalidParameterError
+            A ValueError and a TypeError: if a parameter of the constructor has a wrong type or is out of range.
+        ValueError
+            If X, the weights or starting parameters are not what is expected, or every start failed.
+        TypeError
+            If X is sparse.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If the kept start did not converge within `max_iter` iterations.
+
+        Examples
+        --------
+        >>> from fastgmm import GaussianMixture
+        >>> GaussianMixture().fit([[0.0], [2.0]], sample_weight=[3.0, 1.0]).means_
+        array([[0.5]])
+        """
+        self._fit(X, y, sample_weight)
+        return self
+
+    @with_callbacks
+    def fit_predict(
+        self, X: Any, y: Any = None, *, sample_weight: npt.ArrayLike | None = None
+    ) -> npt.NDArray[np.int64]:
+        """Estimate the parameters from rows and return the most probable component of each.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows, as for `fit`.
+        y : Ignored
+            Present by convention.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows, as for `fit`.
+
+        Returns
+        -------
+        labels : ndarray of shape (n_samples,), int64
+            What `predict` of the same rows returns.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As `fit`.
+
+        Examples
+        --------
+        >>> from fastgmm import GaussianMixture
+        >>> GaussianMixture().fit_predict([[0.0], [2.0]])
+        array([0, 0])
+        """
+        return self._fit(X, y, sample_weight, labels=True).labels
+
+    def _fit(
+        self, X: Any, y: Any, sample_weight: npt.ArrayLike | None, labels: bool = False
+    ) -> fitting.FitResult:
+        """Check, fit, and set all attributes at the end; returns the result."""
+        self._validate_params()
+        names = feature_names(X)
+        rows = Rows(X, min_rows=2, estimator=type(self).__name__)
+        if rows.n_rows < self.n_components:
+            raise ValueError(
+                f"Expected n_samples >= n_components but got n_components = {self.n_components}, "
+                f"n_samples = {rows.n_rows}"
+            )
+        start = self._warm_start(rows)
+        with observers(self, X, y, sample_weight, n_init=self.n_init if start is None else 1) as callback:
+            result = fitting.run(
+                rows,
+                self.n_components,
+                covariance_type=self.covariance_type,
+                tol=self.tol,
+                reg_covar=self.reg_covar,
+                max_iter=self.max_iter,
+                n_init=self.n_init,
+                init_params=self.init_params,
+                weights_init=self.weights_init,
+                means_init=self.means_init,
+                precisions_init=self.precisions_init,
+                random_state=self.random_state,
+                sample_weight=sample_weight,
+                n_threads=self.n_threads,
+                callback=callback,
+                start=start,
+                labels=labels,
+            )
+        if not result.converged and self.max_iter > 0:
+            # Before the attributes are set: with warnings turned into errors the estimator stays as it was.
+            warnings.warn(NOT_CONVERGED, ConvergenceWarning, stacklevel=4)
+        self._publish(result, names)
+        return result
+
+    def _warm_start(self, rows: Rows) -> Parameters | None:
+        """Return the parameters to continue from, or None for a fresh start."""
+        if not (self.warm_start and hasattr(self, "converged_")):
+            return None
+        mixture = self.to_mixture()
+        for what, had, has in (
+            ("components", mixture.n_components, self.n_components),
+            ("features", mixture.n_features, rows.n_features),
+        ):
+            if had != has:
+                raise ValueError(
+                    f"warm_start=True continues from a mixture with {had} {what}, but now there are {has}. Set "
+                    "warm_start=False to start afresh."
+                )
+        return mixture.parameters.astype(rows.dtype)
+
+    def _publish(self, result: fitting.FitResult, names: npt.NDArray[np.object_] | None) -> None:
+        """Set the fitted attributes. Nothing of the rows is kept."""
+        self._live = LiveMixture()
+        self._live.publish(vars(self), self.covariance_type, result.mixture)
+        self.converged_ = result.converged
+        self.n_iter_ = result.n_iter
+        self.lower_bound_ = result.lower_bound
+        self.lower_bounds_ = list(result.lower_bounds)
+        self.n_failed_inits_ = result.n_failed_inits
+        self.n_features_in_ = result.mixture.n_features
+        if names is not None:
+            self.feature_names_in_ = names
+        elif hasattr(self, "feature_names_in_"):
+            del self.feature_names_in_
+
+    def bic(self, X: Any, *, sample_weight: npt.ArrayLike | None = None) -> float:
+        """Return the Bayesian information criterion, -2 log-likelihood + m log n (Schwarz 1978); lower is better.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows; n is their sum.
+
+        Returns
+        -------
+        bic : float
+            With m the number of free parameters.
+
+        Raises
+        ------
+        NotFittedError
+            Before a fit.
+        ValueError
+            If X is not what the mixture was fitted on, or the weights are not weights for it.
+
+        Examples
+        --------
+        >>> from fastgmm import GaussianMixture
+        >>> X = [[-1.0], [1.0]]
+        >>> round(GaussianMixture(reg_covar=0.0).fit(X).bic(X), 6)
+        7.062049
+        """
+        mixture, rows = self._prepare(X)
+        return mixture.bic(rows, sample_weight, n_threads=self.n_threads)
+
+    def aic(self, X: Any, *, sample_weight: npt.ArrayLike | None = None) -> float:
+        """Return Akaike's information criterion, -2 log-likelihood + 2 m (Akaike 1974); lower is better.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
+
+        Returns
+        -------
+        aic : float
+            With m the number of free parameters.
+
+        Raises
+        ------
+        NotFittedError
+            Before a fit.
+        ValueError
+            If X is not what the mixture was fitted on, or the weights are not weights for it.
+
+        Examples
+        --------
+        >>> from fastgmm import GaussianMixture
+        >>> X = [[-1.0], [1.0]]
+        >>> round(GaussianMixture(reg_covar=0.0).fit(X).aic(X), 6)
+        9.675754
+        """
+        mixture, rows = self._prepare(X)
+        return mixture.aic(rows, sample_weight, n_threads=self.n_threads)
+
+    def to_sklearn(self) -> sklearn.mixture.GaussianMixture:
+        """Return scikit-learn's estimator with the same parameters and, if fitted, the same attributes to the bit.
+
+        Returns
+        -------
+        sklearn.mixture.GaussianMixture
+            `n_threads` has no place there. An `init_params` or `random_state` of a kind that scikit-learn does not
+            know becomes its default.
+
+        Raises
+        ------
+        ImportError
+            If scikit-learn is not installed.
+
+        Examples
+        --------
+        >>> from fastgmm import GaussianMixture
+        >>> GaussianMixture().fit([[0.0], [2.0]]).to_sklearn().predict([[1.0]])
+        array([0])
+        """
+        return _convert.to_sklearn(self)
+
+    @classmethod
+    def from_sklearn(cls, estimator: sklearn.mixture.GaussianMixture) -> Self:
+        """Return a fastgmm estimator with the parameters and, if fitted, the attributes of scikit-learn's.
+
+        Parameters
+        ----------
+        estimator : sklearn.mixture.GaussianMixture
+            The estimator to copy.
+
+        Returns
+        -------
+        GaussianMixture
+
+        Raises
+        ------
+        TypeError
+            If it is no `sklearn.mixture.GaussianMixture`.
+        ValueError
+            If its attributes describe no mixture.
+
+        Examples
+        --------
+        >>> import sklearn.mixture
+        >>> from fastgmm import GaussianMixture
+        >>> GaussianMixture.from_sklearn(sklearn.mixture.GaussianMixture().fit([[0.0], [2.0]])).means_
+        array([[1.]])
+        """
+        return _convert.from_sklearn(cls, estimator)
+
+
+NOT_CONVERGED = (
+    "Best performing initialization did not converge. Try different init parameters, or increase max_iter, tol, or "
+    "check for degenerate data."
+)

@@ -1,0 +1,15 @@
+"""Fitting: starts, the EM loop, restarts. A fit asks a source for statistics and a family for parameters."""
+
+from fastgmm.fitting.em import FitState, expectation_maximisation
+from fastgmm.fitting.fit import NOT_CONVERGED, fit, run
+from fastgmm.fitting.result import FitResult, StartHistory
+
+__all__ = [
+    "NOT_CONVERGED",
+    "FitResult",
+    "FitState",
+    "StartHistory",
+    "expectation_maximisation",
+    "fit",
+    "run",
+]

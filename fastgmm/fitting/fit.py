@@ -1,0 +1,218 @@
+"""fit: starts, EM from each of them, and the best result."""
+
+import warnings
+from dataclasses import replace
+
+import numpy as np
+
+from fastgmm import covariance
+from fastgmm._checks import check_means, check_shape, check_weights, floats
+from fastgmm._errors import ConvergenceWarning, IllDefinedCovarianceError
+from fastgmm._random import generator
+from fastgmm.covariance import Parameters
+from fastgmm.engine.rows import Rows
+from fastgmm.fitting.em import expectation_maximisation
+from fastgmm.fitting.result import FitResult, StartHistory
+from fastgmm.fitting.starts import check_init_params, first_parameters
+from fastgmm.mixture import Mixture
+from fastgmm.sources import ArraySource
+
+__all__ = ["NOT_CONVERGED", "fit", "run"]
+
+NOT_CONVERGED = (
+    "Best performing initialization did not converge. Try different init parameters, or increase max_iter, tol, or check "
+    "for degenerate data."
+)
+
+
+def fit(X, n_components=1, **options):
+    """Fit a Gaussian mixture by EM.
+
+    The same fit as `fastgmm.GaussianMixture`, without scikit-learn and without an estimator around it.
+
+    Parameters
+    ----------
+    X : array-like of shape (n_rows, n_features)
+        float32 and float64 arrays of any strides are read in place, other numbers are converted piece by piece.
+    n_components : int, default=1
+    covariance_type : {"full", "tied", "diag", "spherical"}, default="full"
+    tol : float, default=1e-3
+        Stop when the mean log-likelihood per row changes by less.
+    reg_covar : float, default=1e-6
+        Added to the diagonal of the covariances, in the units of the features squared.
+    max_iter : int, default=100
+    n_init : int, default=1
+        Number of starts, of which the best is kept. A start that fails is counted and skipped.
+    init_params : str, array or callable, default="kmeans"
+        "kmeans", "k-means++", "random" or "random_from_data"; or labels (n_rows,); or responsibilities (n_rows, n_components);
+        or a callable of (X, n_components, random_state) that returns labels, responsibilities or means.
+    weights_init : (n_components,) array, optional
+    means_init : (n_components, n_features) array, optional
+    precisions_init : array in the shape of the family, optional
+    random_state : None, int, RandomState, Generator or SeedSequence, default=None
+    sample_weight : (n_rows,) array or number, optional
+    n_threads : int, optional
+        No result depends on it.
+    callback : callable, optional
+        Called with a `fastgmm.fitting.FitState` after each iteration; a true value stops that start.
+
+    Returns
+    -------
+    FitResult
+
+    Warns
+    -----
+    ConvergenceWarning
+        If the best start stopped at `max_iter`.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is not as described; if every start fails.
+
+    References
+    ----------
+    Dempster, Laird and Rubin (1977), J. R. Statist. Soc. B 39:1.
+
+    Examples
+    --------
+    >>> import numpy as np, fastgmm
+    >>> X = np.concatenate([np.arange(5.0), np.arange(100.0, 105.0)])[:, None]
+    >>> result = fastgmm.fit(X, 2, random_state=0)
+    >>> np.sort(result.mixture.means.ravel()).round(6)
+    array([  2., 102.])
+    """
+    result = run(X, n_components, **options)
+    if not result.converged and options.get("max_iter", 100) > 0:
+        warnings.warn(NOT_CONVERGED, ConvergenceWarning, stacklevel=2)
+    return result
+
+
+def run(
+    X,
+    n_components=1,
+    *,
+    covariance_type="full",
+    tol=1e-3,
+    reg_covar=1e-6,
+    max_iter=100,
+    n_init=1,
+    init_params="kmeans",
+    weights_init=None,
+    means_init=None,
+    precisions_init=None,
+    random_state=None,
+    sample_weight=None,
+    n_threads=None,
+    callback=None,
+    start=None,
+    previous_bound=-np.inf,
+    labels=False,
+):
+    """Fit as `fit` does, without its warning, and with what estimators need beside.
+
+    Parameters
+    ----------
+    start : Parameters, optional
+        Where to continue from, in one run, instead of making starts.
+    previous_bound : float, default=-inf
+        With `start`, the mean log-likelihood one iteration before it: `FitResult.previous_bound` of the fit continued.
+    labels : bool, default=False
+        Whether to fill `FitResult.labels`.
+
+    Returns
+    -------
+    FitResult
+    """
+    family = covariance.get(covariance_type)
+    rows = Rows.of(X)
+    source = ArraySource(rows, sample_weight, n_threads=n_threads)
+    if source.n_rows < n_components:
+        raise ValueError(
+            f"Expected n_samples >= n_components but got n_components = {n_components}, n_samples = {source.n_rows}"
+        )
+    given = _check_given_parameters(family, n_components, rows.n_features, weights_init, means_init, precisions_init)
+    init_params = check_init_params(init_params, rows.n_rows, n_components)
+    rng = generator(random_state)
+    source.moments()  # every value is looked at before any work: what is not finite is reported here
+
+    def begin(seed):
+        if start is not None:
+            return start.astype(np.float64)
+        rng = np.random.default_rng(seed)
+        return _replace_given(
+            given,
+            family,
+            lambda: first_parameters(source, family, n_components, init_params, rng, reg_covar=reg_covar, X=rows.array),
+        )
+
+    fixed = start is not None or len(given) == 3
+    seeds = [None] if fixed else rng.integers(2**63, size=n_init).tolist()
+    options = {"tol": tol, "max_iter": max_iter, "reg_covar": reg_covar, "callback": callback}
+    best, histories, errors = None, [], []
+    for init, seed in enumerate(seeds):
+        try:
+            found = expectation_maximisation(
+                source, family, begin(seed), init=init, previous_bound=previous_bound, **options
+            )
+            candidate = _finish(source, family, found, init, labels and len(seeds) == 1)
+        except IllDefinedCovarianceError as error:
+            errors.append(error)
+            histories.append(StartHistory([], False, 0, str(error)))
+            continue
+        histories.append(StartHistory(candidate.lower_bounds, candidate.converged, candidate.n_iter))
+        if best is None or candidate.lower_bound > best.lower_bound:
+            best = candidate
+    if best is None:
+        raise IllDefinedCovarianceError(errors[0].component, source.dtype == np.float32) from errors[0]
+    if labels and best.labels is None:
+        best = replace(best, labels=source.score(best.mixture.constants(source.dtype), labels=True).labels)
+    return replace(best, n_failed_inits=len(errors), histories=histories)
+
+
+def _finish(source, family, found, init, labels):
+    """Return the FitResult of one run: its parameters in the dtype of the rows, scored once more."""
+    parameters = found.parameters.astype(source.dtype)
+    if source.dtype == np.float32:
+        family.from_covariances(parameters.covariances, parameters.n_components, parameters.n_features)
+    mixture = Mixture.from_parameters(parameters, family)
+    scores = source.score(mixture.constants(source.dtype), labels=labels)
+    bound = scores.log_likelihood / scores.total_weight
+    if not np.isfinite(bound):
+        raise IllDefinedCovarianceError(single_precision=source.dtype == np.float32)
+    n_iter = len(found.bounds)
+    return FitResult(
+        mixture=mixture,
+        converged=found.converged,
+        n_iter=n_iter,
+        lower_bound=bound,
+        lower_bounds=[*found.bounds[1:], bound] if n_iter else [],
+        n_failed_inits=0,
+        best_init=init,
+        histories=[],
+        labels=scores.labels,
+        previous_bound=found.bounds[-1] if n_iter else -np.inf,
+    )
+
+
+def _check_given_parameters(family, n_components, n_features, weights, means, precisions):
+    """Return the given starting parameters that are not None, by name, checked, float64."""
+    given = {}
+    if weights is not None:
+        given["weights"] = check_weights(weights, n_components).astype(np.float64)
+    if means is not None:
+        given["means"] = check_means(means, n_components, n_features).astype(np.float64)
+    if precisions is not None:
+        precisions = floats(precisions, f"{family.name} precision")
+        check_shape(precisions, family.covariance_shape(n_components, n_features), f"{family.name} precision")
+        given["precisions"] = family.from_precisions(precisions.astype(np.float64), n_components, n_features)
+    return given
+
+
+def _replace_given(given, family, make):
+    """Return the start: the given parts, and for the rest what `make` returns; it is not called if nothing is missing."""
+    made = None if len(given) == 3 else make()
+    weights = given["weights"] if "weights" in given else made.weights
+    means = given["means"] if "means" in given else made.means
+    covariances, factors = given.get("precisions") or (made.covariances, made.precisions_cholesky)
+    return Parameters(weights, means, covariances, factors)

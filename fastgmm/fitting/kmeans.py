@@ -1,0 +1,89 @@
+"""k-means: greedy k-means++ seeding and Lloyd's algorithm, each a few passes of the engine over all rows.
+
+Arthur and Vassilvitskii (2007), "k-means++: the advantages of careful seeding"; the greedy variant draws several candidates
+for each centre and keeps the one that lowers the inertia most. Lloyd (1982), IEEE Trans. Inform. Theory 28:129.
+"""
+
+import math
+
+import numpy as np
+
+__all__ = ["lloyd", "seed"]
+
+MAX_ITER = 300
+TOL = 1e-4  # of the mean variance: the squared movement of all centres at which Lloyd's algorithm stops
+
+
+def seed(source, n_clusters, rng):
+    """Return centres (K, D) drawn by greedy k-means++.
+
+    Parameters
+    ----------
+    source : ArraySource
+    n_clusters : int
+    rng : numpy.random.Generator
+    """
+    shift, _, _ = source.moments()
+    weights = source.weights()
+    n_trials = 2 + int(math.log(n_clusters))
+    first = _draw(weights, source.n_rows, 1, rng)
+    centres = [source.rows_at(first)[0]]
+    closest = source.close_rows(centres[0], shift=shift)
+    while len(centres) < n_clusters:
+        mass = closest if weights is None else closest * weights
+        candidates = source.rows_at(_draw(mass, source.n_rows, n_trials, rng))
+        best = candidates[np.argmin(source.potential(candidates, closest, shift=shift))]
+        centres.append(best)
+        if len(centres) < n_clusters:
+            np.minimum(closest, source.close_rows(best, shift=shift), out=closest)
+    return np.array(centres)
+
+
+def _draw(mass, n_rows, n_draws, rng):
+    """Return positions drawn in proportion to mass (None: all alike); uniformly if there is none left."""
+    if mass is None:
+        return rng.integers(n_rows, size=n_draws)
+    heap = np.cumsum(mass)
+    if not heap[-1] > 0:
+        return rng.integers(n_rows, size=n_draws)
+    return np.minimum(np.searchsorted(heap, rng.random(n_draws) * heap[-1], side="right"), n_rows - 1)
+
+
+def lloyd(source, centres, *, max_iter=MAX_ITER, tol=TOL):
+    """Return centres (K, D), labels and inertia after Lloyd's algorithm from given centres.
+
+    Parameters
+    ----------
+    source : ArraySource
+    centres : (K, D) array
+    max_iter : int, default=300
+    tol : float, default=1e-4
+        Stop when the centres move by less than this share of the mean variance, squared and summed; or not at all.
+
+    Returns
+    -------
+    centres : (K, D) array
+    labels : (N,) int64 array, over all rows of the source's array
+    inertia : float
+    """
+    shift, variances, _ = source.moments()
+    enough = tol * variances.mean()
+    for _ in range(max_iter):
+        found = source.nearest(centres, shift=shift, sums=True)
+        moved = shift + np.divide(found.s, found.n[:, None], out=centres - shift, where=found.n[:, None] > 0)
+        empty = np.flatnonzero(found.n == 0)
+        if len(empty):
+            moved[empty] = _farthest_rows(source, centres, shift, len(empty))
+        movement = ((moved - centres) ** 2).sum()
+        centres = moved
+        if movement <= enough:
+            break
+    found = source.nearest(centres, shift=shift, labels=True)
+    return centres, found.labels, found.inertia
+
+
+def _farthest_rows(source, centres, shift, n):
+    """Return the n rows farthest from their centres: where a centre that lost its rows is put."""
+    distance = source.on_kept_rows(source.nearest(centres, shift=shift, distances2=True).distances2)
+    farthest = np.argpartition(distance, len(distance) - n)[len(distance) - n :]
+    return source.rows_at(farthest[np.argsort(-distance[farthest], kind="stable")])

@@ -1,0 +1,69 @@
+"""What a fit returns."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from fastgmm.mixture import Mixture
+
+__all__ = ["FitResult", "StartHistory"]
+
+
+@dataclass(frozen=True)
+class StartHistory:
+    """How one start went.
+
+    Attributes
+    ----------
+    lower_bounds : list of float
+        Mean log-likelihood after each iteration.
+    converged : bool
+    n_iter : int
+    error : str or None
+        Why it failed, if it did.
+    """
+
+    lower_bounds: list
+    converged: bool
+    n_iter: int
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """A fitted mixture and how it was found.
+
+    Attributes
+    ----------
+    mixture : Mixture
+        The best of all starts.
+    converged : bool
+        Whether its mean log-likelihood changed by less than `tol` in the last iteration.
+    n_iter : int
+        Iterations of the best start.
+    lower_bound : float
+        Mean log-likelihood per unit of weight, equal to ``mixture.score(X, sample_weight)`` bit for bit.
+    lower_bounds : list of float
+        The same after each iteration of the best start; the last is `lower_bound`.
+    n_failed_inits : int
+        Starts that ended in a covariance that is not positive definite.
+    best_init : int
+        Number of the best start, from 0.
+    histories : list of StartHistory
+        All starts in order.
+    labels : (N,) int64 array or None
+        Component of each row, where `run` was asked for labels.
+    previous_bound : float
+        Mean log-likelihood one iteration before the result: with it a fit can be continued as if it had not stopped.
+    """
+
+    mixture: Mixture
+    converged: bool
+    n_iter: int
+    lower_bound: float
+    lower_bounds: list
+    n_failed_inits: int
+    best_init: int
+    histories: list
+    labels: np.ndarray | None = None
+    previous_bound: float = -np.inf

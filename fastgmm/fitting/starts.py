@@ -1,0 +1,170 @@
+"""Starts of EM: from rows to first parameters.
+
+Every start ends in labels or responsibilities, and the M-step turns those into parameters. Statistics of a start are taken
+about the centres that it found, in two passes where it has none, so that data far from the origin lose nothing.
+"""
+
+import numpy as np
+
+from fastgmm._errors import InvalidParameterError
+from fastgmm.fitting import kmeans
+
+__all__ = ["NAMES", "check_init_params", "first_parameters"]
+
+
+def _kmeans(source, n_components, rng):
+    centres, labels, _ = kmeans.lloyd(source, kmeans.seed(source, n_components, rng))
+    return {"labels": labels}, centres
+
+
+def _kmeans_plusplus(source, n_components, rng):
+    return _nearest_seed(source, kmeans.seed(source, n_components, rng))
+
+
+def _random_from_data(source, n_components, rng):
+    return _nearest_seed(source, source.rows_at(rng.choice(source.n_rows, n_components, replace=False)))
+
+
+def _nearest_seed(source, centres):
+    """Each row belongs to the nearest seed; scikit-learn gives rows that are no seed to nobody, which fits nothing."""
+    labels = source.nearest(centres, shift=source.moments()[0], labels=True).labels
+    return {"labels": labels}, centres
+
+
+def _random(source, n_components, rng):
+    centre = np.tile(source.moments()[0], (n_components, 1))
+    return {"resp": RandomResponsibilities(n_components, int(rng.integers(2**63)))}, centre
+
+
+_STARTS = {
+    "kmeans": _kmeans,
+    "k-means++": _kmeans_plusplus,
+    "random": _random,
+    "random_from_data": _random_from_data,
+}
+
+NAMES = tuple(_STARTS)
+
+
+class RandomResponsibilities:
+    """Uniform random responsibilities, normalised, made for whatever rows are asked for: never N x K at once.
+
+    Row i has the same responsibilities however the rows are cut, because each stretch of rows has its own stream.
+    """
+
+    STRETCH = 4096
+
+    def __init__(self, n_components, seed):
+        self._n_components, self._seed = n_components, seed
+
+    def __getitem__(self, rows):
+        if isinstance(rows, slice):
+            rows = np.arange(rows.start, rows.stop)
+        out = np.empty((len(rows), self._n_components))
+        stretch = rows // self.STRETCH
+        for number in np.unique(stretch):
+            draws = np.random.default_rng([self._seed, int(number)]).random((self.STRETCH, self._n_components))
+            here = stretch == number
+            out[here] = draws[rows[here] % self.STRETCH]
+        return out / out.sum(axis=1, keepdims=True)
+
+
+def check_init_params(init_params, n_rows, n_components):
+    """Return init_params as a name, labels, responsibilities or callable.
+
+    Raises
+    ------
+    InvalidParameterError
+        If it is none of them.
+    ValueError
+        If labels or responsibilities do not fit the rows and components.
+    """
+    if isinstance(init_params, str):
+        if init_params in _STARTS:
+            return init_params
+    elif callable(init_params):
+        return init_params
+    elif init_params is not None:
+        return _check_given(np.asarray(init_params), n_rows, n_components, "init_params")
+    raise InvalidParameterError(
+        f"init_params must be one of {', '.join(map(repr, NAMES))}, labels (n_rows,), responsibilities (n_rows, "
+        f"n_components) or a callable, got {init_params!r}"
+    )
+
+
+def _check_given(given, n_rows, n_components, name):
+    """Return labels (N,) int64 or responsibilities (N, K) float64 after checks."""
+    if given.ndim == 1 and given.dtype.kind in "iu":
+        if given.shape != (n_rows,):
+            raise ValueError(f"{name} as labels should have the shape of ({n_rows},), but got {given.shape}")
+        if given.min() < 0 or given.max() >= n_components:
+            raise ValueError(
+                f"{name} as labels should lie in 0..{n_components - 1}, but got {given.min()}..{given.max()}"
+            )
+        missing = np.setdiff1d(np.arange(n_components), given)
+        if len(missing):
+            raise ValueError(f"{name} as labels should give every component a row, but component {missing[0]} has none")
+        return given.astype(np.int64)
+    if given.ndim == 2 and given.dtype.kind in "fiub":
+        if given.shape != (n_rows, n_components):
+            raise ValueError(
+                f"{name} as responsibilities should have the shape of ({n_rows}, {n_components}), but got {given.shape}"
+            )
+        given = given.astype(np.float64)
+        sums = given.sum(axis=1)
+        if not (np.isfinite(given).all() and (given >= 0).all() and np.allclose(sums, 1, rtol=0, atol=1e-6)):
+            raise ValueError(f"{name} as responsibilities should be finite, not negative, with sum 1 in every row")
+        return given / sums[:, None]
+    raise ValueError(
+        f"{name} should be integer labels (n_rows,) or responsibilities (n_rows, n_components), but got an array of dtype "
+        f"{given.dtype} and shape {given.shape}"
+    )
+
+
+def first_parameters(source, family, n_components, init_params, rng, *, reg_covar, X=None):
+    """Return the Parameters that EM starts from.
+
+    Parameters
+    ----------
+    source : ArraySource
+    family : Family
+    n_components : int
+    init_params : str, labels, responsibilities or callable
+        As `check_init_params` returns it.
+    rng : numpy.random.Generator
+    reg_covar : float
+    X : array
+        What a callable is given.
+
+    Raises
+    ------
+    IllDefinedCovarianceError
+        If a component's rows do not span a covariance.
+    """
+    mean = source.moments()[0]
+    if n_components == 1 and isinstance(init_params, str):
+        given, pivot = {"labels": None}, mean[None]  # nothing to choose, so nothing random
+    elif isinstance(init_params, str):
+        given, pivot = _STARTS[init_params](source, n_components, rng)
+    else:
+        given, pivot = _given_start(source, init_params, n_components, rng, X)
+    kind = family.statistics_kind()
+    stats = source.accumulate_given(kind, pivot, **given)
+    if stats.digits_lost() > 1e3:  # the pivots were far from the means: once more, about the means
+        stats = source.accumulate_given(kind, stats.means(), **given)
+    return family.maximise(stats, reg_covar=reg_covar)
+
+
+def _given_start(source, init_params, n_components, rng, X):
+    """Labels, responsibilities, or what a callable makes of the rows: labels, responsibilities or centres (K, D)."""
+    n_rows = source.n_all_rows
+    if callable(init_params):
+        seed = int(rng.integers(2**31))
+        given = np.asarray(init_params(X, n_components, seed))
+        if given.shape == (n_components, source.n_features) and given.shape != (n_rows, n_components):
+            if not np.isfinite(given).all():
+                raise ValueError("the means that the init_params callable returned should be finite")
+            return _nearest_seed(source, given.astype(np.float64))
+        init_params = _check_given(given, n_rows, n_components, "what the init_params callable returned")
+    name = "labels" if init_params.ndim == 1 else "resp"
+    return {name: init_params}, np.tile(source.moments()[0], (n_components, 1))

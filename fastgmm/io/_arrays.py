@@ -1,0 +1,146 @@
+"""Tables that are binary already: NumPy's NPY and Apache Parquet."""
+
+import numpy as np
+
+from ._columns import TableError, choose, default_names
+
+__all__ = ["NPY_MAGIC", "PARQUET_MAGIC", "import_parquet", "read_npy", "read_parquet"]
+
+NPY_MAGIC = b"\x93NUMPY"
+PARQUET_MAGIC = b"PAR1"
+_NUMERIC_KINDS = "buif"
+
+
+def read_npy(path, columns, weights, dtype):
+    """Read the NPY file at `path`, memory-mapped: rows are fetched as they are used and never copied whole.
+
+    A one-dimensional array is a table of one column. Columns are called x1, x2, ...
+
+    Parameters
+    ----------
+    path : str
+        The file.
+    columns, weights
+        The choice of columns, see `fastgmm.io._columns.choose`.
+    dtype : numpy dtype or None
+        Of the values; None keeps that of the file.
+
+    Returns
+    -------
+    values : ndarray of shape (N, D)
+    names : list of str
+    weights : ndarray of shape (N,) or None
+
+    Raises
+    ------
+    TableError
+        If the file is damaged, or its array is not a table of numbers.
+    """
+    try:
+        table = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise TableError(f"{path} is not a readable NPY file of numbers: {error}") from error
+    if table.dtype.kind not in _NUMERIC_KINDS:
+        raise TableError(f"{path}: expected an array of real numbers, got dtype {table.dtype}")
+    if table.ndim not in (1, 2):
+        raise TableError(f"{path}: expected an array of rows and columns, got {table.ndim} dimensions {table.shape}")
+    if table.size == 0:
+        raise TableError(f"{path} is empty: its array has shape {table.shape}")
+    table = table.reshape(len(table), -1)
+    names = default_names(table.shape[1])
+    chosen, weight = choose(names, columns, weights, path)
+    values = table
+    if chosen == list(range(chosen[0], chosen[0] + len(chosen))):
+        values = table[:, chosen[0] : chosen[-1] + 1]  # neighbours stay a view on the file
+    else:
+        values = table[:, chosen]
+    if dtype is not None:
+        values = values.astype(dtype, copy=False)
+    given = None if weight is None else np.array(table[:, weight], dtype=np.float64)
+    return values, [names[j] for j in chosen], given
+
+
+def read_parquet(path, columns, weights, dtype):
+    """Read the Parquet file at `path`: only the chosen columns are decoded.
+
+    Parameters
+    ----------
+    path, columns, weights, dtype
+        As for `read_npy`; the values are float32 if every chosen column is, else float64.
+
+    Returns
+    -------
+    values : ndarray of shape (N, D), Fortran order
+    names : list of str
+    weights : ndarray of shape (N,) or None
+
+    Raises
+    ------
+    TableError
+        If pyarrow is missing, the file is damaged, or a chosen column holds other things than numbers.
+    """
+    pyarrow, parquet = import_parquet()
+    try:
+        schema = parquet.read_schema(path)
+        names = schema.names
+        chosen, weight = choose(names, columns, weights, path)
+        numeric = [j for j in chosen if _is_numeric(pyarrow, schema.types[j])]
+        for j in chosen if weight is None else [*chosen, weight]:
+            if not _is_numeric(pyarrow, schema.types[j]):
+                suggested = [names[i] for i in numeric] if columns is None and j != weight else []
+                raise TableError(f"{path}, column {names[j]!r}: expected numbers, got {schema.types[j]}", suggested)
+        wanted = [names[j] for j in chosen]
+        table = parquet.read_table(path, columns=wanted if weight is None else [*wanted, names[weight]])
+    except pyarrow.ArrowException as error:
+        raise TableError(f"{path} is not a readable Parquet file: {error}") from error
+    if table.num_rows == 0:
+        raise TableError(f"{path} has columns but no rows")
+    arrays = [_column(table, name, path) for name in wanted]
+    if dtype is None:
+        dtype = np.float32 if all(array.dtype.itemsize <= 4 and array.dtype.kind == "f" for array in arrays) else float
+    values = np.empty((table.num_rows, len(wanted)), dtype=dtype, order="F")
+    with np.errstate(over="ignore"):
+        for j, array in enumerate(arrays):
+            values[:, j] = array
+            _check_finite(values[:, j], wanted[j], path)
+    return values, wanted, None if weight is None else _column(table, names[weight], path).astype(np.float64)
+
+
+def import_parquet():
+    """The modules pyarrow and pyarrow.parquet, or an error that says how to get them."""
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError as error:
+        raise TableError("Parquet files need pyarrow: pip install 'fastgmm[parquet]'") from error
+    return pyarrow, pyarrow.parquet
+
+
+def _is_numeric(pyarrow, kind):
+    types = pyarrow.types
+    return types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind) or types.is_decimal(kind)
+
+
+def _column(table, name, path):
+    """One column as an array of finite numbers."""
+    column = table.column(name)
+    if column.null_count:
+        row = column.is_null().to_numpy().argmax()
+        raise TableError(
+            f"{path}, row {row + 1}, column {name!r}: the value is missing; fill in or remove such rows first"
+        )
+    array = column.to_numpy()
+    if array.dtype.kind not in _NUMERIC_KINDS:  # decimals and booleans arrive as objects
+        array = array.astype(np.float64)
+    _check_finite(array, name, path)
+    return array
+
+
+def _check_finite(array, name, path):
+    bad = np.flatnonzero(~np.isfinite(array))
+    if bad.size:
+        value = array[bad[0]]
+        raise TableError(
+            f"{path}, row {bad[0] + 1}, column {name!r}: {value} is not a finite {array.dtype} number; correct or "
+            "remove such rows first"
+        )

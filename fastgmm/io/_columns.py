@@ -1,0 +1,124 @@
+"""What every kind of table has in common: named columns, a choice among them, and errors that say where."""
+
+import dataclasses
+
+import numpy as np
+
+__all__ = ["Table", "TableError", "check_weights", "choose", "default_names"]
+
+_SHOWN = 12  # names listed in a message before it is cut short
+
+
+class TableError(ValueError):
+    """A table that cannot be read as rows of numbers. The message names the file and the place.
+
+    Parameters
+    ----------
+    message : str
+        What is wrong and where.
+    numeric : sequence of str, default=()
+        Where a column of text was taken for data: the columns that hold numbers, to choose from.
+    """
+
+    def __init__(self, message, numeric=()):
+        super().__init__(message)
+        self.numeric = list(numeric)
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """Rows of numbers, as `fastgmm.io.tables.read_table` gives them.
+
+    Attributes
+    ----------
+    values : ndarray of shape (N, D)
+        The chosen columns; for an NPY file a read-only view on the file.
+    names : list of str
+        Their D names.
+    weights : ndarray of shape (N,) or None
+        The weight of each row, float64, if a column of weights was asked for.
+    path : str
+        The file, for messages.
+    named : bool
+        Whether the names stand in the file; False if they are x1, x2, ... for want of better.
+    """
+
+    values: np.ndarray
+    names: list
+    weights: np.ndarray | None
+    path: str
+    named: bool
+
+
+def default_names(n_columns):
+    """Names for columns that have none: x1, x2, ..."""
+    return [f"x{j}" for j in range(1, n_columns + 1)]
+
+
+def choose(names, columns, weights, path):
+    """Positions of the columns to read.
+
+    Parameters
+    ----------
+    names : list of str
+        All names, in the order of the file.
+    columns : sequence of str or None
+        Names of the wanted columns in the wanted order; None for all that have a name, except that of the weights.
+        (A column without one is the row number that pandas and R write, or what follows a comma at the line's end.)
+    weights : str or None
+        Name of the column of weights.
+    path : str
+        The file, for messages.
+
+    Returns
+    -------
+    chosen : list of int
+    weight : int or None
+
+    Raises
+    ------
+    TableError
+        If a name is unknown, or stands for more than one column, or nothing is left to read.
+    """
+    weight = None if weights is None else _position(weights, names, path)
+    if columns is None:
+        chosen = [j for j, name in enumerate(names) if name and j != weight]
+    else:
+        chosen = [_position(name, names, path) for name in columns]
+        if len(set(chosen)) < len(chosen):
+            raise TableError(f"a column is asked for more than once: {_listing(columns)}")
+        if weight in chosen:
+            raise TableError(f"column {weights!r} cannot be both data and weights")
+    if not chosen:
+        raise TableError(f"{path}: no columns of data are left to read")
+    if len({names[j] for j in chosen}) < len(chosen):
+        for j in chosen:
+            _position(names[j], names, path)
+    return chosen, weight
+
+
+def check_weights(weights, path, name):
+    """Refuse weights that no row can have; the place of the first is named by its row."""
+    negative = np.flatnonzero(weights < 0)
+    if negative.size:
+        row = negative[0]
+        raise TableError(f"{path}, row {row + 1}, column {name!r}: a weight cannot be negative, got {weights[row]:g}")
+    if not weights.any():
+        raise TableError(f"{path}: all weights in column {name!r} are zero")
+
+
+def _listing(names):
+    """The names with commas between, cut short if there are many."""
+    shown = ", ".join(names[:_SHOWN])
+    return shown if len(names) <= _SHOWN else f"{shown} and {len(names) - _SHOWN} more"
+
+
+def _position(name, names, path):
+    """Where `name` stands in `names`, exactly once."""
+    count = names.count(name)
+    if count == 0:
+        raise TableError(f"{path} has no column {name!r}; its columns are {_listing(names)}")
+    if count > 1:
+        places = [str(j + 1) for j, other in enumerate(names) if other == name]
+        raise TableError(f"{path}: the column name {name!r} stands for columns {', '.join(places)}; make it unique")
+    return names.index(name)

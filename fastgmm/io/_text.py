@@ -1,0 +1,217 @@
+"""Tables as text: comma, semicolon, tab or blanks between the fields, a header or none.
+
+Lines go through the csv module in chunks. A chunk that is sound is converted in bulk; one that is not is gone through
+again field by field to say which line and column is wrong, and why. There is one reader, so what is read and what is
+complained about cannot drift apart.
+"""
+
+import collections
+import csv
+import io
+import itertools
+
+import numpy as np
+
+from ._columns import TableError, choose, default_names
+
+__all__ = ["read_text"]
+
+_CHUNK = 256  # rows converted at a time; a few hundred keep their strings in the cache
+_SAMPLE = 1 << 16  # bytes looked at to tell encoding and delimiter
+_SAMPLE_LINES = 32
+_COMMENT = "# "  # what numpy.savetxt puts before a header
+_MISSING = {"", "na", "n/a", "nan", "null", "none"}
+
+
+def read_text(file, path, columns, weights, dtype, if_named=None):
+    """Read the open binary `file` as a delimited table of numbers.
+
+    Parameters
+    ----------
+    file : binary file object
+        Seekable, at its start.
+    path : str
+        Its name, for messages.
+    columns, weights
+        The choice of columns, see `fastgmm.io._columns.choose`.
+    dtype : numpy dtype
+        Of the values.
+    if_named : sequence of str, default=None
+        What `columns` defaults to if there is a header.
+
+    Returns
+    -------
+    values : ndarray of shape (N, D)
+    names : list of str
+    weights : ndarray of shape (N,) or None
+    named : bool
+        Whether the file has a header.
+
+    Raises
+    ------
+    TableError
+        Naming file, line and column.
+    """
+    encoding, delimiter = _sniff(file, path)
+    with io.TextIOWrapper(file, encoding=encoding, errors="replace", newline="") as text:
+        rows = _numbered_rows(text, delimiter, path)
+        first = next(rows, None)
+        if first is None:
+            raise TableError(f"{path} is empty")
+        named = not all(_is_number(field) or _is_missing(field) for field in first[1])
+        names = _header(first[1]) if named else default_names(len(first[1]))
+        columns = if_named if named and columns is None else columns
+        chosen, weight = choose(names, columns, weights, path)
+        reader = _Reader(path, names, chosen + ([] if weight is None else [weight]), columns is None)
+        chunks = [reader.convert(chunk) for chunk in _chunks(rows if named else itertools.chain([first], rows))]
+    if not chunks:
+        raise TableError(f"{path} has a header but no rows")
+    table = np.concatenate(chunks)
+    names = [names[j] for j in chosen]
+    values = _as_dtype(table[:, : len(chosen)], dtype, names, path)
+    return values, names, None if weight is None else table[:, -1].copy(), named
+
+
+def _as_dtype(table, dtype, names, path):
+    """The values in the dtype asked for, of their own memory."""
+    with np.errstate(over="ignore"):
+        values = np.ascontiguousarray(table, dtype=dtype)
+    if not np.isfinite(values).all():
+        row, j = np.argwhere(~np.isfinite(values))[0]
+        raise TableError(f"{path}, row {row + 1}, column {names[j]!r}: {table[row, j]:g} is too large for {dtype}")
+    return values
+
+
+class _Reader:
+    """Turns chunks of fields into numbers, or into the error that says where they are none."""
+
+    def __init__(self, path, names, chosen, by_default):
+        self.path, self.names, self.chosen, self.by_default = path, names, chosen, by_default
+
+    def convert(self, chunk):
+        """Numbers of shape (rows, chosen columns), all finite, from a list of (line number, fields)."""
+        numbers, rows = zip(*chunk, strict=True)
+        if set(map(len, rows)) == {len(self.names)}:
+            fields = list(zip(*rows, strict=True))
+            values = np.empty((len(rows), len(self.chosen)))
+            try:
+                for k, j in enumerate(self.chosen):
+                    if "_" in "".join(fields[j]):  # float() takes 1_000 for a number, people's files do not
+                        raise ValueError
+                    values[:, k] = np.fromiter(map(float, fields[j]), np.float64, len(rows))
+            except ValueError:
+                pass
+            else:
+                if np.isfinite(values).all():
+                    return values
+        raise self._first_error(numbers, rows)
+
+    def _first_error(self, numbers, rows):
+        """The error for the first field, in reading order, that is not a finite number."""
+        width = len(self.names)
+        for number, row in zip(numbers, rows, strict=True):
+            if len(row) != width:
+                return TableError(f"{self.path}, line {number}: expected {width} fields, got {len(row)}")
+            for j in self.chosen:
+                if not _is_number(row[j]) or not np.isfinite(float(row[j])):
+                    return self._field_error(number, j, row[j].strip(), rows)
+        raise AssertionError("a chunk was refused although all of its fields are numbers")
+
+    def _field_error(self, number, j, field, rows):
+        place = f"{self.path}, line {number}, column {self.names[j]!r}"
+        if _is_missing(field):
+            what = f"({field!r}) " if field else ""
+            return TableError(f"{place}: the value {what}is missing; fill in or remove such rows first")
+        if _is_number(field):
+            return TableError(f"{place}: {field} is not finite; correct or remove such rows first")
+        hint = "; decimals are written with a point" if _is_number(field.replace(",", ".")) else ""
+        shown = field if len(field) <= 40 else field[:37] + "..."
+        numeric = []
+        if self.by_default:
+            sound = [row for row in rows if len(row) == len(self.names)]
+            numeric = [self.names[i] for i in self.chosen if all(_is_number(row[i]) for row in sound)]
+        return TableError(f"{place}: expected a number, got {shown!r}{hint}", numeric)
+
+
+def _sniff(file, path):
+    """Encoding and delimiter (None for blanks) of `file`, from its first lines."""
+    head = file.read(_SAMPLE)
+    file.seek(0)
+    if head[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        encoding = "utf-16"
+    elif b"\0" in head:
+        raise TableError(f"{path} is not a table: expected text (CSV), NPY or Parquet, got other binary data")
+    else:
+        encoding = "utf-8-sig"
+    whole = len(head) < _SAMPLE
+    try:
+        text = head.decode(encoding)
+    except UnicodeDecodeError as error:
+        if not whole and error.start > len(head) - 4:  # the sample may end inside a character
+            text = head[: error.start].decode(encoding)
+        else:
+            encoding, text = "cp1252", head.decode("cp1252", errors="replace")
+    lines = [line for line in text.splitlines() if line.strip()]
+    lines = lines[: len(lines) - (not whole and len(lines) > 1)][:_SAMPLE_LINES]
+    lines[:1] = [line.lstrip(_COMMENT) for line in lines[:1]]
+    return encoding, _delimiter(lines)
+
+
+def _delimiter(lines):
+    """The delimiter that cuts most of `lines` into equally many fields, two at least; None for blanks.
+
+    Where several do, the rarer sign wins: "1,5;2,5" has two fields, "a b,c d" has two.
+    """
+    best, score = ",", (len(lines) // 2, False)
+    for delimiter in ("\t", ";", ",", None):
+        counts = [len(_split(line, delimiter)) for line in lines]
+        fields, agreeing = collections.Counter(counts).most_common(1)[0] if counts else (1, 0)
+        if fields > 1 and (agreeing, counts[0] == fields) > score:
+            best, score = delimiter, (agreeing, counts[0] == fields)
+    return best
+
+
+def _split(line, delimiter):
+    return line.split() if delimiter is None else next(csv.reader([line], delimiter=delimiter))
+
+
+def _numbered_rows(text, delimiter, path):
+    """(number of its first line, fields) of every row that is not blank."""
+    if delimiter is None:
+        for number, line in enumerate(text, start=1):
+            fields = (line.lstrip(_COMMENT) if number == 1 else line).split()
+            if fields:
+                yield number, fields
+        return
+    reader = csv.reader(text, delimiter=delimiter, skipinitialspace=True)
+    last = 0
+    try:
+        for fields in reader:
+            if len(fields) > 1 or (fields and fields[0].strip()):
+                yield last + 1, fields
+            last = reader.line_num
+    except csv.Error as error:
+        raise TableError(f"{path}, line {last + 1}: {error}; is a quote not closed?") from error
+
+
+def _chunks(rows):
+    while chunk := list(itertools.islice(rows, _CHUNK)):
+        yield chunk
+
+
+def _header(fields):
+    """Names from the fields of the first row."""
+    fields = [field.strip().strip('"') for field in fields]
+    return [fields[0].lstrip(_COMMENT), *fields[1:]]
+
+
+def _is_number(field):
+    try:
+        float(field)
+    except ValueError:
+        return False
+    return "_" not in field
+
+
+def _is_missing(field):
+    return field.strip().lower() in _MISSING

@@ -1,0 +1,296 @@
+"""Model files: named arrays and a versioned header in one ``.npz``, read with suspicion.
+
+A model file is an uncompressed zip archive with the members
+
+===========================  ===============================================================================
+``header.json``              a JSON object: ``format`` "fastgmm-mixture", ``version`` 1, ``covariance_type``
+                             (str) and, where the columns had names, ``feature_names`` (list of D str)
+``weights.npy``              (K,)
+``means.npy``                (K, D)
+``covariances.npy``          (K, D, D), (D, D), (K, D) or (K,)
+``precisions_cholesky.npy``  the same shape
+===========================  ===============================================================================
+
+All arrays are little-endian float64, or all are float32, in C order and finite. `numpy.load` opens the file too. Equal
+arrays and headers give equal bytes: member order, times and attributes are fixed, and nothing in a file tells who
+wrote it or with which version of what.
+
+Nothing is ever unpickled. Before memory is asked for, the archive's directory has to fit the file: few members, each
+known by name, none twice, none compressed, so that none is larger than the file itself. Anything else is a
+`ModelFileError` that names the file. What the arrays mean (positive definite, weights that sum to one) is for the
+mixture that is made of them to check.
+"""
+
+import io
+import json
+import math
+import os
+import re
+import reprlib
+import stat
+import struct
+import zipfile
+
+import numpy as np
+
+from fastgmm._errors import ModelFileError
+
+from .files import replacing
+
+__all__ = ["ARRAYS", "FORMAT", "VERSION", "read", "write"]
+
+FORMAT = "fastgmm-mixture"
+VERSION = 1
+ARRAYS = ("weights", "means", "covariances", "precisions_cholesky")
+
+_HEADER = "header.json"
+_MEMBERS = (_HEADER, *(f"{name}.npy" for name in ARRAYS))
+_KEYS = {"format", "version", "covariance_type", "feature_names"}
+_MAX_HEADER = 1 << 24  # bytes of JSON: names of a million features
+
+_END = struct.Struct("<4s4H2LH")  # end of central directory: signature, disks, counts, size, offset, comment length
+_END64 = struct.Struct("<4sQ2H2L4Q")  # its 64-bit form, followed by a locator
+_LOCATOR64 = struct.Struct("<4sLQL")
+_MAX_DIRECTORY = 4096  # bytes: five entries of about 70, and room for the extra fields of other writers
+
+_NPY_MAGIC = b"\x93NUMPY\x01\x00"
+_NPY_HEADER = re.compile(
+    rb"\{'descr': '(<f[48])', 'fortran_order': False, 'shape': "
+    rb"\(([0-9]{1,18}(?:,|(?:, [0-9]{1,18}){1,2}))\), \} *\n"  # one to three dimensions
+)
+_NPY_ALIGN = 64
+_DTYPES = {"float64": "<f8", "float32": "<f4"}
+
+# Everything that zipfile, json and struct are known to raise on damaged bytes; OSError is a seek to nowhere.
+_DAMAGE = (zipfile.BadZipFile, OSError, EOFError, RuntimeError, ValueError, LookupError, OverflowError, struct.error)
+
+
+def write(path, arrays, header):
+    """Write named arrays under a header to `path`, whole or not at all.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        The file to write; an existing one is replaced.
+    arrays : dict of str to ndarray
+        `ARRAYS` by name, of one dtype, float64 or float32, and of the shapes given at the top of this module.
+    header : dict
+        ``covariance_type`` (str), optionally ``feature_names`` (list of D str). ``format`` and ``version`` are added.
+
+    Raises
+    ------
+    ValueError
+        If arrays or header are not what a model file holds.
+    OSError
+        If the file cannot be written.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> import numpy as np
+    >>> path = os.path.join(tempfile.mkdtemp(), "model.npz")
+    >>> arrays = {"weights": np.ones(1), "means": np.zeros((1, 2)),
+    ...           "covariances": np.ones(1), "precisions_cholesky": np.ones(1)}
+    >>> write(path, arrays, {"covariance_type": "spherical"})
+    >>> read(path)[1]["covariance_type"]
+    'spherical'
+    """
+    header = {**header, "format": FORMAT, "version": VERSION}
+    arrays = {name: np.asarray(array) for name, array in arrays.items()}
+    _check_header(header)
+    _check_arrays(arrays, header)
+    with replacing(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        archive.writestr(_member(_HEADER), json.dumps(header, sort_keys=True).encode("ascii"))
+        for name in ARRAYS:
+            archive.writestr(_member(f"{name}.npy"), _to_npy(arrays[name]))
+
+
+def read(path):
+    """Read the named arrays and the header of the model file at `path`.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        The file to read.
+
+    Returns
+    -------
+    arrays : dict of str to ndarray
+        `ARRAYS` by name, native byte order, float64 or float32 as stored.
+    header : dict
+        ``format``, ``version``, ``covariance_type`` and, if stored, ``feature_names``.
+
+    Raises
+    ------
+    ModelFileError
+        If the file is not a model file, or is damaged, of a newer version or hostile. The message names the file.
+    OSError
+        If there is no such file or it cannot be read.
+
+    Examples
+    --------
+    >>> read(__file__)
+    Traceback (most recent call last):
+    ...
+    fastgmm._errors.ModelFileError: ...model_file.py is not a readable fastgmm model file: it is not a zip archive
+    """
+    path = os.fspath(path)
+    mode = os.stat(path).st_mode
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # a pipe would block, a device has no end
+        raise ModelFileError(f"{path} is not a readable fastgmm model file: it is not a regular file")
+    with open(path, "rb") as file:
+        try:
+            return _read(file)
+        except _DAMAGE as error:
+            raise ModelFileError(f"{path} is not a readable fastgmm model file: {error}") from error
+
+
+def _read(file):
+    """Arrays and header of the open `file`; any of `_DAMAGE` if it is not sound."""
+    size = os.fstat(file.fileno()).st_size
+    _check_directory(file, size)
+    with zipfile.ZipFile(file) as archive:
+        members = archive.infolist()
+        _check_members(members, size)
+        by_name = {info.filename: info for info in members}
+        header = _from_json(archive.read(by_name[_HEADER]))
+        _check_header(header)
+        arrays = {name: _from_npy(archive.read(by_name[f"{name}.npy"]), name) for name in ARRAYS}
+    _check_arrays(arrays, header)
+    return arrays, header
+
+
+def _check_directory(file, size):
+    """Refuse an archive whose directory is large, lies elsewhere than at its end, or has bytes after it.
+
+    zipfile builds an object for every entry that it finds, so this comes before it.
+    """
+    if size < _END.size:
+        raise ValueError("it is too short")
+    file.seek(size - _END.size)
+    signature, _, _, _, count, length, start, comment = _END.unpack(file.read(_END.size))
+    if signature != b"PK\x05\x06" or comment:
+        raise ValueError("it is not a zip archive, or bytes are missing or added at its end")
+    end = size - _END.size
+    tail = _END64.size + _LOCATOR64.size
+    if end >= tail:
+        file.seek(end - tail)
+        record, locator = file.read(_END64.size), _LOCATOR64.unpack(file.read(_LOCATOR64.size))
+        if locator[0] == b"PK\x06\x07":
+            end -= tail
+            signature, *_, count, length, start = _END64.unpack(record)
+            if signature != b"PK\x06\x06" or locator[2] != end:
+                raise ValueError("its 64-bit directory is damaged")
+    if count != len(_MEMBERS) or length > _MAX_DIRECTORY or start + length != end:
+        raise ValueError("its directory is not that of a model file")
+
+
+def _check_members(members, size):
+    """Refuse members that are unknown, repeated, compressed, encrypted or larger than the file."""
+    names = [info.filename for info in members]
+    if sorted(names) != sorted(_MEMBERS):
+        raise ValueError(f"its members are {names}, expected {list(_MEMBERS)}")
+    for info in members:
+        if info.compress_type != zipfile.ZIP_STORED or info.compress_size != info.file_size or info.flag_bits & 0x1:
+            raise ValueError(f"member {info.filename} is compressed or encrypted")
+    if sum(info.file_size for info in members) > size:
+        raise ValueError("its members are larger than the file")
+    if next(info for info in members if info.filename == _HEADER).file_size > _MAX_HEADER:
+        raise ValueError(f"its header is larger than {_MAX_HEADER} bytes")
+
+
+def _from_json(raw):
+    """The header object; ValueError on anything but plain JSON with each key once."""
+
+    def unique(pairs):
+        if len({key for key, _ in pairs}) != len(pairs):
+            raise ValueError("its header has a key twice")
+        return dict(pairs)
+
+    def refuse(constant):
+        raise ValueError(f"its header holds {constant}")
+
+    return json.loads(raw.decode("utf-8"), object_pairs_hook=unique, parse_constant=refuse)
+
+
+def _check_header(header):
+    """Refuse a header of another format or version, or with fields that version 1 does not have."""
+    if not isinstance(header, dict) or header.get("format") != FORMAT:
+        raise ValueError(f"its header does not say format {FORMAT!r}")
+    version = header.get("version")
+    if type(version) is not int or version != VERSION:
+        raise ValueError(
+            f"its format version is {reprlib.repr(version)}; this version of fastgmm reads version {VERSION}"
+        )
+    if not set(header) <= _KEYS:
+        raise ValueError(f"its header has unknown fields {reprlib.repr(sorted(set(header) - _KEYS))}")
+    if not isinstance(header.get("covariance_type"), str):
+        raise ValueError("its header does not name a covariance_type")
+    names = header.get("feature_names", [])
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError("feature_names in its header is not a list of strings")
+
+
+def _check_arrays(arrays, header):
+    """Refuse arrays whose names, dtypes or shapes do not fit together, or that are not finite."""
+    if set(arrays) != set(ARRAYS):
+        raise ValueError(f"its arrays are {sorted(arrays)}, expected {sorted(ARRAYS)}")
+    dtypes = {array.dtype.name for array in arrays.values()}
+    if len(dtypes) != 1 or not dtypes <= set(_DTYPES):
+        raise ValueError(f"its arrays have dtypes {sorted(dtypes)}, expected all float64 or all float32")
+    if arrays["means"].ndim != 2 or arrays["means"].size == 0:
+        raise ValueError(f"means have shape {arrays['means'].shape}, expected (K, D)")
+    K, D = arrays["means"].shape
+    if arrays["weights"].shape != (K,):
+        raise ValueError(f"weights have shape {arrays['weights'].shape}, expected {(K,)} as means are {(K, D)}")
+    shape = arrays["covariances"].shape
+    if shape not in {(K, D, D), (D, D), (K, D), (K,)} or arrays["precisions_cholesky"].shape != shape:
+        raise ValueError(
+            f"covariances have shape {shape} and precisions_cholesky {arrays['precisions_cholesky'].shape}, "
+            f"which does not fit means of {(K, D)}"
+        )
+    if "feature_names" in header and len(header["feature_names"]) != D:
+        raise ValueError(f"feature_names has {len(header['feature_names'])} names for {D} features")
+    for name, array in arrays.items():
+        if not np.isfinite(array).all():
+            raise ValueError(f"{name} holds NaN or infinity")
+
+
+def _member(name):
+    """A zip entry whose time and attributes never change, so that equal content gives equal bytes."""
+    info = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
+    info.create_system = 3  # Unix, whatever the system
+    info.external_attr = 0o644 << 16
+    return info
+
+
+def _to_npy(array):
+    """`array` in the npy format 1.0 (numpy.lib.format), C order, little-endian.
+
+    Written here because the padding of NumPy's own header has changed between its versions.
+    """
+    shape = "".join(f"{n}, " for n in array.shape)
+    shape = shape.rstrip() if array.ndim == 1 else shape[:-2]
+    text = f"{{'descr': '{_DTYPES[array.dtype.name]}', 'fortran_order': False, 'shape': ({shape}), }}"
+    padding = -(len(_NPY_MAGIC) + 2 + len(text) + 1) % _NPY_ALIGN
+    head = (text + " " * padding + "\n").encode("ascii")
+    buffer = io.BytesIO()
+    buffer.write(_NPY_MAGIC + struct.pack("<H", len(head)) + head)
+    buffer.write(np.ascontiguousarray(array, dtype=_DTYPES[array.dtype.name]).data)
+    return buffer.getvalue()
+
+
+def _from_npy(raw, name):
+    """The array in the npy bytes `raw`; its shape has to account for every byte."""
+    start = len(_NPY_MAGIC) + 2
+    if raw[: len(_NPY_MAGIC)] != _NPY_MAGIC or len(raw) < start:
+        raise ValueError(f"member {name}.npy is not in the npy format 1.0")
+    start += struct.unpack("<H", raw[len(_NPY_MAGIC) : start])[0]
+    head = _NPY_HEADER.fullmatch(raw, len(_NPY_MAGIC) + 2, start)
+    if head is None:
+        raise ValueError(f"member {name}.npy is not a float64 or float32 array in C order")
+    dtype = np.dtype(head[1].decode("ascii"))
+    shape = tuple(int(n) for n in head[2].decode("ascii").split(",") if n.strip())
+    if math.prod(shape) * dtype.itemsize != len(raw) - start:
+        raise ValueError(f"member {name}.npy holds another number of bytes than its shape {shape} says")
+    return np.frombuffer(raw, dtype, offset=start).reshape(shape).astype(dtype.newbyteorder("="))

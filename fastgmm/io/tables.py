@@ -1,0 +1,167 @@
+"""Tables of rows, from and to files: CSV and its relatives, NPY, Parquet."""
+
+import csv
+import io
+import os
+import sys
+
+import numpy as np
+
+from ._arrays import NPY_MAGIC, PARQUET_MAGIC, import_parquet, read_npy, read_parquet
+from ._columns import Table, TableError, check_weights
+from ._text import read_text
+from .files import replacing
+
+__all__ = ["Table", "TableError", "read_table", "write_csv", "write_table"]
+
+_OTHER_FORMATS = {b"PK\x03\x04": "a zip archive (a model file or a workbook)", b"\x1f\x8b": "compressed"}
+_ROWS_AT_ONCE = 1 << 14  # rows turned into text at a time, to bound the memory
+
+
+def read_table(path, columns=None, weights=None, dtype=None, *, if_named=None):
+    r"""Read rows of numbers from a CSV, NPY or Parquet file; which of them it is, its first bytes tell.
+
+    Text may be cut by commas, semicolons, tabs or blanks; its first row is a header unless all of it is numbers. NPY
+    files are memory-mapped. Parquet needs pyarrow.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        The file; "-" is text on standard input.
+    columns : sequence of str, optional
+        Names of the columns to read, in this order. Default: all that have a name, except `weights`. Columns of files
+        without names are called x1, x2, ...
+    weights : str, optional
+        Name of a column that holds the weight of each row.
+    dtype : {"float64", "float32"} or numpy dtype, optional
+        Of the values. Default: float64 for text, for others as in the file.
+    if_named : sequence of str, optional
+        What `columns` defaults to where the file has names.
+
+    Returns
+    -------
+    table : Table
+        With the attributes `values` (N, D), `names`, `weights` (N,) or None, `path`, `named`.
+
+    Raises
+    ------
+    TableError
+        If the file is empty or no table, a column is unknown, a field is missing, not a number or not finite, or lines
+        have different numbers of fields. The message names file, line and column.
+    OSError
+        If there is no such file or it cannot be read.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> path = os.path.join(tempfile.mkdtemp(), "small.csv")
+    >>> with open(path, "w") as file:
+    ...     _ = file.write("width,height\n1,2\n3,4\n")
+    >>> table = read_table(path)
+    >>> table.names
+    ['width', 'height']
+    >>> table.values
+    array([[1., 2.],
+           [3., 4.]])
+    """
+    path = os.fspath(path)
+    dtype = None if dtype is None else np.dtype(dtype)
+    named = True
+    with _open(path) as file:
+        magic = file.read(8)
+        file.seek(0)
+        if magic.startswith(NPY_MAGIC):
+            values, names, given = read_npy(path, columns, weights, dtype)
+            named = False
+        elif magic.startswith(PARQUET_MAGIC):
+            values, names, given = read_parquet(path, if_named if columns is None else columns, weights, dtype)
+        else:
+            for start, kind in _OTHER_FORMATS.items():
+                if magic.startswith(start):
+                    raise TableError(f"{path} is not a table: expected CSV, NPY or Parquet, but it is {kind}")
+            dtype = dtype or np.dtype(np.float64)
+            values, names, given, named = read_text(file, path, columns, weights, dtype, if_named)
+    if given is not None:
+        check_weights(given, path, weights)
+    return Table(values, names, given, path, named)
+
+
+def write_table(path, columns):
+    r"""Write columns of equal length to `path`, whole or not at all.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        The file to write: NPY (without the names) if it ends in .npy, Parquet if it ends in .parquet, else CSV.
+    columns : dict of str to ndarray of shape (N,)
+        The columns by name, in order. Floats are written with as many digits as give the same number back.
+
+    Raises
+    ------
+    TableError
+        If a Parquet file is asked for and pyarrow is missing.
+    OSError
+        If the file cannot be written.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> path = os.path.join(tempfile.mkdtemp(), "labels.csv")
+    >>> write_table(path, {"label": np.array([0, 1])})
+    >>> open(path).read()
+    'label\n0\n1\n'
+    """
+    suffix = os.path.splitext(os.fspath(path))[1].lower()
+    if suffix == ".parquet":
+        pyarrow, parquet = import_parquet()
+    with replacing(path) as file:
+        if suffix == ".npy":
+            np.save(file, np.column_stack(list(columns.values())), allow_pickle=False)
+        elif suffix == ".parquet":
+            parquet.write_table(pyarrow.table(dict(columns)), file)
+        else:
+            text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+            write_csv(text, columns)
+            text.flush()
+            text.detach()  # the file is closed by its owner
+
+
+def write_csv(stream, columns):
+    """Write columns of equal length to the text stream `stream` as CSV under a header.
+
+    Parameters
+    ----------
+    stream : text file object
+        Where to write.
+    columns : dict of str to ndarray of shape (N,)
+        The columns by name, in order.
+
+    Examples
+    --------
+    >>> write_csv(sys.stdout, {"label": np.array([0, 1]), "weight": np.array([0.5, 0.1], dtype="float32")})
+    label,weight
+    0,0.5
+    1,0.1
+    """
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(columns)
+    n_rows = len(next(iter(columns.values())))
+    for start in range(0, n_rows, _ROWS_AT_ONCE):
+        parts = [_plain(column[start : start + _ROWS_AT_ONCE]) for column in columns.values()]
+        writer.writerows(zip(*parts, strict=True))
+
+
+def _plain(column):
+    """The values as Python objects that print with the shortest digits that give them back."""
+    return column.astype(str).tolist() if column.dtype == np.float32 else column.tolist()
+
+
+def _open(path):
+    """The file opened for reading bytes; what cannot be read twice, a pipe, is taken into memory."""
+    if path == "-":
+        return io.BytesIO(sys.stdin.buffer.read())
+    file = open(path, "rb")  # noqa: SIM115 (handed to the caller, who closes it)
+    if file.seekable():
+        return file
+    with file:
+        return io.BytesIO(file.read())

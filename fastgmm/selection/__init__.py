@@ -1,0 +1,1 @@
+"""Which family and how many components: criteria, and fits of all candidates."""

@@ -1,0 +1,119 @@
+"""Rows in an array: the plainest source of statistics."""
+
+import numpy as np
+
+from fastgmm import engine
+from fastgmm.engine.rows import Rows, check_sample_weight
+from fastgmm.engine.threads import resolve
+
+__all__ = ["ArraySource"]
+
+
+class ArraySource:
+    """Rows of one array, with weights. A fit asks it for statistics and never touches a row.
+
+    Parameters
+    ----------
+    X : array-like of shape (n_rows, n_features) or Rows
+    sample_weight : array-like of shape (n_rows,), number, or None
+        Rows of weight zero are as if they were not there.
+    n_threads : int or None, default=None
+
+    Attributes
+    ----------
+    n_rows : int
+        Rows with positive weight.
+    n_all_rows : int
+        All rows of the array.
+    n_features : int
+    dtype : numpy.dtype
+        The type that rows are computed in.
+    """
+
+    def __init__(self, X, sample_weight=None, *, n_threads=None):
+        self._rows = Rows.of(X)
+        self._weights = check_sample_weight(sample_weight, self._rows.n_rows)
+        self._n_threads = resolve(n_threads)
+        self._scatter = None, None
+        kept = self._weights[1]
+        self.n_rows = self._rows.n_rows if kept is None else len(kept)
+        self.n_all_rows, self.n_features, self.dtype = self._rows.n_rows, self._rows.n_features, self._rows.dtype
+
+    @property
+    def _options(self):
+        return {"sample_weight": self._weights, "n_threads": self._n_threads}
+
+    def accumulate(self, constants, *, pivot=None):
+        """Return the Statistics of all rows under a mixture: see `fastgmm.accumulate`."""
+        scatter = self._total_scatter(constants) if constants.kind == "rotated" else None
+        return engine.accumulate(self._rows, constants, scatter=scatter, pivot=pivot, **self._options)
+
+    def _total_scatter(self, constants):
+        """Return the total scatter about the constants' shift: one pass as long as the shift stays where it is."""
+        shift, scatter = self._scatter
+        if shift is None or not np.array_equal(shift, constants.shift):
+            shift = constants.shift
+            scatter = engine.total_scatter(self._rows, shift, group=constants.group_rows, **self._options)
+            self._scatter = shift, scatter
+        return scatter
+
+    def accumulate_given(self, kind, pivot, *, labels=None, resp=None):
+        """Return the Statistics of all rows under given labels or responsibilities.
+
+        Parameters
+        ----------
+        kind : str
+            Kernel kind of the statistics.
+        pivot : (K, D) array
+        labels : (N,) array over all rows of the array, or None
+        resp : (N, K) array or object that gives the responsibilities of the rows in a slice or index array, or None
+        """
+        return engine.accumulate_given(
+            self._rows, kind, pivot, labels=labels, resp=resp, shift=self.moments()[0], **self._options
+        )
+
+    def score(self, constants, *, labels=False):
+        """Return the Scores of all rows under a mixture, with labels if asked for."""
+        return engine.score(self._rows, constants, labels=labels, **self._options)
+
+    def nearest(self, centres, *, shift, **wanted):
+        """Return the Nearest of some centres: see `fastgmm.engine.nearest`."""
+        return engine.nearest(self._rows, centres, shift=shift, **wanted, **self._options)
+
+    def potential(self, candidates, closest, *, shift):
+        """Return the k-means++ potential of each candidate: see `fastgmm.engine.potential`."""
+        return engine.potential(self._rows, candidates, closest, shift=shift, **self._options)
+
+    def moments(self):
+        """Return mean (D,), variances (D,) and total weight of the rows; the first call takes a pass."""
+        if not hasattr(self, "_moments"):
+            first = self.rows_at(np.zeros(1, dtype=np.intp))
+            one = engine.KernelConstants.points("diagonal", first, first[0])
+            stats = engine.accumulate_given(
+                self._rows, "diagonal", first, shift=first[0], group=one.group_rows, **self._options
+            )
+            mass = stats.n[0]
+            self._moments = stats.means()[0], stats.within()[0] / mass, mass
+        return self._moments
+
+    def rows_at(self, positions):
+        """Return the rows (n, D), float64, at some positions among the rows with positive weight."""
+        kept = self._weights[1]
+        picked = np.asarray(self._rows.array[positions if kept is None else kept[positions]], dtype=np.float64)
+        if not np.isfinite(picked).all():
+            self._rows.raise_not_finite()
+        return picked
+
+    def weights(self):
+        """Return the positive weights, one per row with positive weight, or None if all are one."""
+        return self._weights[0]
+
+    def on_kept_rows(self, values):
+        """Return the entries of an array over all rows that belong to rows with positive weight."""
+        kept = self._weights[1]
+        return values if kept is None else values[kept]
+
+    def close_rows(self, centre, *, shift):
+        """Return the squared distances (n_rows,) of the rows with positive weight to one centre (D,)."""
+        found = self.nearest(centre[None], shift=shift, distances2=True)
+        return self.on_kept_rows(found.distances2)

@@ -1,0 +1,124 @@
+/* fg_leaves.h: the contract between the engine (Cython, threads, memory) and the leaves (arithmetic on one block of rows).
+ * SPDX-License-Identifier: BSD-3-Clause
+ *
+ * A leaf does not allocate, start threads, print, keep state or report errors other than through its return value.
+ * There is one set of leaves per instruction level and per compute type; fg_leaves_of(level, is_f32) gives its table.
+ * Every pointer to REAL data is a void pointer here, because float and double leaves share one signature.
+ *
+ * Layout. Rows come in panels of FG_PANEL. A panel of a D-feature block is a (D, FG_PANEL) matrix, features down, rows
+ * across, so that vectors run across rows; a block is P panels one after the other.
+ *
+ *     z      (P, D, FG_PANEL)   rows minus shift                                     64-byte aligned, padded rows hold 0
+ *     logit  (P, K, FG_PANEL)   log2 of pi_k N(x | k), less the common c_max         64-byte aligned
+ *
+ * Units. Everything between prepare and softmax is in log2 units: the factors carry sqrt(log2(e) / 2), so that
+ * logit_k = c_k - |W_k (x - mu_k)|^2 needs no further multiplication and exp2 no range reduction by ln 2.
+ *
+ * Numerics. Offsets x - mu_k are formed before anything is squared. Panels and factors are REAL; sums over rows are REAL
+ * for at most FG_PANEL * FG_MAX_PANELS = 256 rows and are then added to float64 accumulators. exp2 and log2 are accurate
+ * to 2 ulp of REAL on the ranges used.
+ */
+#ifndef FG_LEAVES_H
+#define FG_LEAVES_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define FG_PANEL 32      /* rows in a panel, the same at every level, so that blocks do not depend on the processor */
+#define FG_MAX_PANELS 8  /* panels in a block at the most */
+#define FG_ALIGN 64      /* alignment of every scratch array in bytes */
+
+/* Rows of the user's array, as they lie in memory. */
+typedef struct {
+    const char *data;      /* first element of row 0 */
+    ptrdiff_t row_stride;  /* bytes between rows, any sign, 0 allowed */
+    ptrdiff_t col_stride;  /* bytes between features */
+    int is_f32;            /* element type: float32, else float64; native byte order, aligned */
+    const ptrdiff_t *rows; /* (n_kept) indices of the rows to visit, or NULL for all of them */
+} fg_rows;
+
+/* Packed lower triangle with the constant feature in front: entry (i, j), i >= j, of the (D + 1, D + 1) matrix
+ * sum_r [1, x - p] [1, x - p]^T. Row 0 holds n, column 0 holds s, the rest S. */
+#define FG_TRI(i, j) ((i) * ((i) + 1) / 2 + (j))
+
+typedef struct {
+    /* pack: z <- rows first .. first + n of x, minus shift (D, float64), in ceil(n / FG_PANEL) panels.
+     * Returns 0 if an element is not finite, 1 otherwise. */
+    int (*pack)(const fg_rows *x, ptrdiff_t first, ptrdiff_t n, ptrdiff_t D, const double *shift, void *z);
+
+    /* prepare_*: constants in natural units, float64, to the REAL constants that the logit leaves read.
+     *   means (K, D)   shift (D)   factors: full (K, D, D) lower-triangular row-major, diagonal (K, D), spherical (K)
+     *   mu (K, D) = means - shift   W: full (K, tiles_size(D)), diagonal (K, D), spherical (K)   c (K)
+     * prepare_center writes mu; prepare_c writes c = (log_norm - max) log2(e) and returns max * log2(e). */
+    void (*prepare_center)(ptrdiff_t K, ptrdiff_t D, const double *means, const double *shift, void *mu);
+    double (*prepare_c)(ptrdiff_t K, const double *log_norm, void *c);
+    void (*prepare_triangle)(ptrdiff_t D, const double *factor, void *W);
+    void (*prepare_scaled)(ptrdiff_t n, const double *factor, int squared, void *W);
+
+    /* logits_*: logit[p, k, :] for all panels and components. work: 2 * D * FG_ALIGN bytes. */
+    void (*logits_full)(const void *z, ptrdiff_t P, ptrdiff_t K, ptrdiff_t D, const void *mu, const void *W, const void *c,
+                        void *work, void *logit);
+    void (*logits_diagonal)(const void *z, ptrdiff_t P, ptrdiff_t K, ptrdiff_t D, const void *mu, const void *W,
+                            const void *c, void *logit);
+    void (*logits_spherical)(const void *z, ptrdiff_t P, ptrdiff_t K, ptrdiff_t D, const void *mu, const void *W,
+                             const void *c, void *logit);
+
+    /* rotate: y (P, D, FG_PANEL) = W z with one packed triangle W. */
+    void (*rotate)(const void *z, ptrdiff_t P, ptrdiff_t D, const void *W, void *y);
+
+    /* softmax: of one panel, in place: logit (K, FG_PANEL) -> responsibilities times w (FG_PANEL REAL, or NULL for 1).
+     * lse (FG_PANEL, float64) <- log2 sum_k 2^logit. Terms whose ratio to the row's largest is not a normal number become 0.
+     * Returns 0 if a row has no finite maximum (its responsibilities are then 0), 1 otherwise. */
+    int (*softmax)(void *logit, ptrdiff_t K, const void *w, double *lse);
+
+    /* moments_*: add the weighted moments of one component about mu to A (float64).
+     *   r (P, FG_PANEL) with stride r_stride (in REALs) between panels: responsibilities times weights, >= 0
+     *   u  scratch (P, D + 1, FG_PANEL)
+     * full: A (packed triangle of D + 1, see FG_TRI); diagonal: A = n, s (D), S (D); spherical: A = n, s (D), q;
+     * linear: A = n, s (D). */
+    void (*moments_full)(const void *z, ptrdiff_t P, ptrdiff_t D, const void *r, ptrdiff_t r_stride, const void *mu,
+                         void *u, double *A);
+    void (*moments_diagonal)(const void *z, ptrdiff_t P, ptrdiff_t D, const void *r, ptrdiff_t r_stride, const void *mu,
+                             double *A);
+    void (*moments_spherical)(const void *z, ptrdiff_t P, ptrdiff_t D, const void *r, ptrdiff_t r_stride, const void *mu,
+                              double *A);
+    void (*moments_linear)(const void *z, ptrdiff_t P, ptrdiff_t D, const void *r, ptrdiff_t r_stride, const void *mu,
+                           double *A);
+
+    /* nearest: of one panel, the component with the largest logit (the first of equals) and that logit.
+     *   label (FG_PANEL, int32)   best (FG_PANEL, float64) */
+    void (*nearest)(const void *logit, ptrdiff_t K, int32_t *label, double *best);
+
+    /* scatter: A (K, 1 + D) += [w, w z] of the n rows of one panel, by label. w as in softmax. */
+    void (*scatter)(const void *z, ptrdiff_t n, ptrdiff_t D, const int32_t *label, const void *w, double *A);
+
+    /* far_row: joint log-densities (K, natural units) of one row so far away that its squared distance overflows REAL.
+     *   x (D, float64)   constants in natural units as in prepare_*   work (D, float64)
+     * Where float64 overflows too the values are relative: differences of log_norm among the nearest components, -inf for
+     * the others, and 0 is returned; otherwise 1. The same function in every table. */
+    int (*far_row)(int kind, const double *x, ptrdiff_t K, ptrdiff_t D, const double *means, const double *factors,
+                   const double *log_norm, double *work, double *logit);
+
+    /* cholesky_inverse (float64 in both tables): V upper-triangular, row-major, with V V^T = inverse of A (D, D).
+     * U is scratch (D, D). Returns 0, or 1 + the index of the first pivot that is not positive. */
+    ptrdiff_t (*cholesky_inverse)(ptrdiff_t D, const double *A, double *U, double *V);
+} fg_leaves;
+
+int fg_far_row(int kind, const double *x, ptrdiff_t K, ptrdiff_t D, const double *means, const double *factors,
+               const double *log_norm, double *work, double *logit);
+
+typedef struct {
+    const char *name;
+    int lanes_f64;
+    const fg_leaves *f64;
+    const fg_leaves *f32;
+} fg_level;
+
+/* Levels built into this binary, slowest first; NULL behind the last. fg_runs says whether this processor can run one. */
+extern const fg_level *const fg_levels[];
+int fg_runs(const fg_level *level);
+
+/* Kernel kinds, as the engine names them. */
+enum { FG_FULL = 0, FG_DIAGONAL = 1, FG_SPHERICAL = 2, FG_ROTATED = 3 };
+
+#endif
