@@ -3,7 +3,7 @@
     pip install -e '.[bench]' && python -m benchmarks            # the whole grid; rewrites the README's table
     python -m benchmarks --quick --only iteration                # small sizes, nothing stored
     python -m benchmarks --check                                 # does the README show the stored results?
-    pytest benchmarks/test_kernels.py --benchmark-group-by=group # the kernels alone, in GFMA/s
+    pytest benchmarks/test_kernels.py --benchmark-enable         # the passes alone, in GFMA/s
 
 ==================  =====================================================================================
 `problems.py`       named data sets, their K and covariance types, and the start that every library gets

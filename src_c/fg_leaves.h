@@ -89,6 +89,10 @@ typedef struct {
      *   label (FG_PANEL, int32)   best (FG_PANEL, float64) */
     void (*nearest)(const void *logit, ptrdiff_t K, int32_t *label, double *best);
 
+    /* potential: of one panel, sums[k] += sum over the rows of w min(closest, -logit[k]).
+     *   closest (FG_PANEL, float64), 0 for padded rows   w (FG_PANEL REAL) */
+    void (*potential)(const void *logit, ptrdiff_t K, const double *closest, const void *w, double *sums);
+
     /* scatter: A (K, 1 + D) += [w, w z] of the n rows of one panel, by label. w as in softmax. */
     void (*scatter)(const void *z, ptrdiff_t n, ptrdiff_t D, const int32_t *label, const void *w, double *A);
 

@@ -26,7 +26,7 @@ def every_pass(X, constants, weight, n_threads):
     options = {"sample_weight": weight, "n_threads": n_threads}
     labels = np.arange(len(X)) % len(constants.means)
     scores = score(X, constants, log_density=True, resp=True, labels=True, joint=True, **options)
-    close = nearest(X, constants.means, labels=True, sums=True, **options)
+    close = nearest(X, constants.means, labels=True, distances2=True, sums=True, **options)
     return (
         accumulate(X, constants, **options).to_bytes(),
         accumulate_given(

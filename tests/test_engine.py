@@ -4,12 +4,11 @@ Tolerances are the rounding bounds of ``reference``, computed for the numbers at
 """
 
 import numpy as np
-import problems
 import pytest
 import reference
 from problems import EPS, at_level, kernel_constants, random_constants, rows_near
 
-from fastgmm.engine import accumulate, accumulate_given, nearest, score, simd
+from fastgmm.engine import KernelConstants, accumulate, accumulate_given, nearest, score, simd
 
 LEVELS = simd.levels()
 DTYPES = ("float64", "float32")
@@ -37,6 +36,11 @@ def assert_sums_within(got, want, bound, what):
     """Statistics within the bounds of the twin."""
     for name in reference.Sums._fields:
         assert_within(getattr(got, name), getattr(want, name), getattr(bound, name), f"{what} {name}")
+
+
+def assert_pivot(got, asked, shift, eps):
+    """The pivot recorded is the one asked for, as the compute type holds its distance from the shift."""
+    assert (np.abs(got - asked) <= eps * (np.abs(asked) + np.abs(shift))).all()
 
 
 def weights_for(n_rows, seed):
@@ -84,11 +88,12 @@ def test_accumulate_matches_twin(level, kind, dtype, shapes):
         X = rows_near(constants, 4, n_rows, dtype)
         with at_level(level):
             got = accumulate(X, kernel_constants(constants, dtype))
-        want = reference.accumulate(constants, X)
-        assert_sums_within(got, want, reference.accumulate_error(constants, X, eps), shape)
+        want = reference.accumulate(constants, X, pivot=got.pivot)
+        bound = reference.accumulate_error(constants, X, eps, pivot=got.pivot)
+        assert_sums_within(got, want, bound, shape)
         assert got.n_rows == n_rows
         assert got.kind == kind
-        assert problems.same_bits(got.pivot, constants.means)
+        assert_pivot(got.pivot, constants.means, constants.shift, eps)
         assert {getattr(got, name).dtype for name in ("n", "s", "S", "pivot", "shift")} == {np.dtype(np.float64)}
 
 
@@ -105,10 +110,10 @@ def test_weighted_accumulate_about_a_pivot_matches_twin(level, kind, dtype):
         pivot = constants.means + np.random.default_rng(7).standard_normal(constants.means.shape)
         with at_level(level):
             got = accumulate(X, kernel_constants(constants, dtype), sample_weight=weight, pivot=pivot)
-        want = reference.accumulate(constants, X, pivot=pivot, sample_weight=weight)
-        bound = reference.accumulate_error(constants, X, eps, pivot=pivot, sample_weight=weight)
+        want = reference.accumulate(constants, X, pivot=got.pivot, sample_weight=weight)
+        bound = reference.accumulate_error(constants, X, eps, pivot=got.pivot, sample_weight=weight)
         assert_sums_within(got, want, bound, shape)
-        assert problems.same_bits(got.pivot, pivot)
+        assert_pivot(got.pivot, pivot, constants.shift, eps)
 
 
 @by_dtype
@@ -128,9 +133,10 @@ def test_accumulate_given_matches_twin(level, kind, dtype):
         for name, argument, as_resp in (("resp", resp, resp), ("labels", labels, np.eye(n_components)[labels])):
             with at_level(level):
                 got = accumulate_given(X, kind, pivot, **{name: argument}, shift=shift, sample_weight=weight)
-            want = reference.given(kind, X, pivot, as_resp, shift=shift, sample_weight=weight)
+            assert_pivot(got.pivot, pivot, shift, eps)
+            want = reference.given(kind, X, got.pivot, as_resp, shift=shift, sample_weight=weight)
             no_error = np.zeros_like(as_resp)
-            bound = reference.sums_error(kind, X, pivot, as_resp, no_error, eps, shift=shift, sample_weight=weight)
+            bound = reference.sums_error(kind, X, got.pivot, as_resp, no_error, eps, shift=shift, sample_weight=weight)
             assert_sums_within(got, want, bound, (name, shape))
 
 
@@ -145,18 +151,22 @@ def test_nearest_matches_twin(level, dtype):
         weight[0] = 1.0
         centres = constants.means.astype(dtype)
         with at_level(level):
-            got = nearest(X, centres, sample_weight=weight, labels=True, sums=True)
+            got = nearest(X, centres, sample_weight=weight, labels=True, distances2=True, sums=True)
         _, distances2 = reference.nearest(X, centres)
-        size2 = ((np.abs(X)[:, None, :] + np.abs(centres)) ** 2).sum(axis=2, dtype=np.float64)
+        shift = centres.mean(axis=0)
+        size2 = ((np.abs(X - shift)[:, None, :] + np.abs(centres - shift)) ** 2).sum(axis=2, dtype=np.float64)
         error = (n_features + 8) * eps * size2
-        own = np.take_along_axis(distances2, got.labels[:, None], axis=1)[:, 0]
+        counted = weight > 0  # the others are not looked at
+        assert (got.labels[~counted] == -1).all()
+        X, weight, distances2, error = X[counted], weight[counted], distances2[counted], error[counted]
+        labels = got.labels[counted]
+        own = np.take_along_axis(distances2, labels[:, None], axis=1)[:, 0]
         assert_within(own, distances2.min(axis=1), 2 * error.max(axis=1), f"{shape} distance at label")
-        assert_within(got.distances2, distances2.min(axis=1), error.max(axis=1), f"{shape} distances2")
-        member = np.eye(n_components)[got.labels]
-        want = reference.given("spherical", X, centres, member, sample_weight=weight)
-        shift = np.zeros(n_features)
+        assert_within(got.distances2[counted], distances2.min(axis=1), error.max(axis=1), f"{shape} distances2")
+        member, pivot = np.eye(n_components)[labels], np.tile(shift, (n_components, 1))
+        want = reference.given("spherical", X, pivot, member, sample_weight=weight)
         bound = reference.sums_error(
-            "spherical", X, centres, member, np.zeros_like(member), eps, shift=shift, sample_weight=weight
+            "spherical", X, pivot, member, np.zeros_like(member), eps, shift=shift, sample_weight=weight
         )
         assert_within(got.n, want.n, bound.n, f"{shape} n")
         assert_within(got.s, want.s, bound.s, f"{shape} s")
@@ -169,7 +179,7 @@ def test_nearest_takes_the_first_of_equals(level):
     centres = np.array([[1.0, 0.0], [-1.0, 0.0], [1.0, 0.0]])
     X = np.array([[0.0, 2.0], [1.0, 0.0], [-3.0, 1.0], [2.0, 2.0]])
     with at_level(level):
-        assert nearest(X, centres).labels.tolist() == [0, 0, 1, 0]
+        assert nearest(X, centres, labels=True).labels.tolist() == [0, 0, 1, 0]
 
 
 @by_dtype
@@ -281,9 +291,39 @@ def test_bad_shapes_are_refused():
     with pytest.raises(ValueError, match="resp"):
         accumulate_given(X, "diagonal", constants.means, resp=np.ones((10, 3)))
     with pytest.raises(ValueError, match="labels"):
-        accumulate_given(X, "diagonal", constants.means, labels=np.full(10, 2))
-    with pytest.raises(ValueError, match="labels"):
-        accumulate_given(X, "diagonal", constants.means, labels=np.full(10, -1))
+        accumulate_given(X, "diagonal", constants.means, labels=np.zeros(9, dtype=np.int64))
+    with pytest.raises(ValueError, match="pivot"):
+        accumulate_given(X, "diagonal", np.zeros((2, 4)), labels=np.zeros(10, dtype=np.int64), shift=np.zeros(3))
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"factors": np.ones((2, 3))},
+        {"means": np.zeros((3, 3))},
+        {"log_norm": np.zeros(1)},
+        {"shift": np.zeros(2)},
+        {"kind": "round"},
+        {"dtype": np.dtype(np.int64)},
+    ],
+    ids=lambda changed: next(iter(changed)),
+)
+def test_constants_that_do_not_fit_together_are_refused(changed):
+    """KernelConstants is public, and behind it are raw pointers."""
+    constants = random_constants("full", 26, 3, 2)
+    fields = {**constants._asdict(), "dtype": np.dtype(np.float64), **changed}
+    with pytest.raises((ValueError, TypeError), match=next(iter(changed))):
+        accumulate(rows_near(constants, 27, 10), KernelConstants(**fields))
+
+
+def test_label_outside_the_components_belongs_to_none():
+    constants = random_constants("full", 28, 3, 2)
+    X, labels = rows_near(constants, 29, 40), np.arange(40) % 4 - 1
+    got = accumulate_given(X, "full", constants.means, labels=labels, shift=constants.shift)
+    resp = np.eye(4)[labels + 1][:, 1:3]
+    want = reference.given("full", X, constants.means, resp)
+    np.testing.assert_allclose(got.n, want.n, rtol=1e-14)
+    np.testing.assert_allclose(got.S, want.S, rtol=1e-12, atol=1e-12)
 
 
 def test_levels_are_known_and_forced():

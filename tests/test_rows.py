@@ -6,10 +6,10 @@ import numpy as np
 import problems
 import pytest
 import reference
-from fastgmm.engine.rows import Rows
 from problems import kernel_constants, random_constants
 
 from fastgmm.engine import accumulate, accumulate_given, nearest, score
+from fastgmm.engine.rows import Rows
 from fastgmm.fitting import run
 
 N_ROWS, N_FEATURES, N_COMPONENTS = 203, 5, 3
@@ -66,7 +66,7 @@ def every_pass(X, dtype):
     constants = random_constants("full", 2, N_FEATURES, N_COMPONENTS)
     theirs = kernel_constants(constants, dtype)
     scores = score(X, theirs, log_density=True, resp=True, labels=True, joint=True)
-    close = nearest(X, constants.means, labels=True, sums=True)
+    close = nearest(X, constants.means, labels=True, distances2=True, sums=True)
     labels = np.arange(N_ROWS) % N_COMPONENTS
     return (
         accumulate(X, theirs).to_bytes(),

@@ -8,11 +8,12 @@ from collections.abc import Sequence
 __all__ = ["duration", "measurements", "values"]
 
 _MAX_DECIMALS = 6
+_MAX_RATIO = 1e-2  # of a spread to the largest in its column, down to which it gets digits of its own
 _MAX_PLAIN = 1e8  # larger numbers are written with an exponent
 
 
 def measurements(means: Sequence[float], spreads: Sequence[float], plus_minus: str) -> list[str]:
-    """Means with their spreads, to two digits of the smallest spread.
+    """Means with their spreads: two digits of the smallest spread, unless it is far smaller than the largest.
 
     Parameters
     ----------
@@ -31,7 +32,8 @@ def measurements(means: Sequence[float], spreads: Sequence[float], plus_minus: s
     >>> measurements([4.2897, 2.0364], [0.41, 0.26], "+/-")
     ['4.29 +/- 0.41', '2.04 +/- 0.26']
     """
-    smallest = min((spread for spread in spreads if spread > 0), default=1.0)
+    known = [spread for spread in spreads if spread > 0] or [1.0]
+    smallest = max(min(known), max(known) * _MAX_RATIO)
     decimals = max(0, 1 - math.floor(math.log10(smallest)))
     largest = max(abs(number) for number in (*means, *spreads))
     if decimals > _MAX_DECIMALS or largest >= _MAX_PLAIN:

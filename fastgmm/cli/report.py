@@ -10,7 +10,7 @@ from .terminal import WIDTH, Style
 
 __all__ = ["fit", "info", "score"]
 
-_MAX_COLUMNS = 20  # features whose means are shown
+_MAX_COLUMNS = 12  # features whose means are shown
 _MAX_REASONS = 6  # different reasons of failed candidates that are shown
 _BAR = 12
 _LABEL = 17  # width of what stands before the colons, so to speak, in the lower part
@@ -38,8 +38,9 @@ def fit(document: dict[str, Any], style: Style) -> str:
     per_row = chosen["log_likelihood_per_row"]
     lines += _facts(
         {
-            "log-likelihood": f"{chosen['log_likelihood']:.2f} ({per_row:.4f} per row), "
-            f"{chosen['n_parameters']} free parameters",
+            "model": f"{chosen['covariance_type']} covariance, {_count(chosen['n_components'], 'component')}, "
+            f"{_count(chosen['n_parameters'], 'free parameter')}",
+            "log-likelihood": f"{chosen['log_likelihood']:.2f} ({per_row:.4f} per row)",
             "criteria": f"BIC {chosen['bic']:.2f}, AIC {chosen['aic']:.2f} (lower is better)",
             "iterations": _convergence(chosen, document["options"], style),
             "time": _times(document),
@@ -47,6 +48,11 @@ def fit(document: dict[str, Any], style: Style) -> str:
     )
     if document["files"]:
         lines += ["", style.strong("Written"), *_facts(document["files"])]
+    else:
+        lines += [
+            "",
+            style.faint("  keep it: --model out.npz   draw it: --plot out.png   label rows: --labels out.csv"),
+        ]
     return "\n".join(lines)
 
 
@@ -76,14 +82,23 @@ def score(document: dict[str, Any], style: Style) -> str:
 
 def _title(what: str, data: dict[str, Any], style: Style) -> Iterator[str]:
     """What, of which file, how many rows and which columns."""
-    size = f"{data['rows']:,} {style.sign('times')} {len(data['columns'])}"
+    size = f"{_count(data['rows'], 'row')} {style.sign('times')} {_count(len(data['columns']), 'column')}"
     path = style.name("standard input" if data["file"] == "-" else data["file"], WIDTH - len(what) - len(size) - 3)
-    yield style.strong(f"{what} {path}, {size}")
-    names = ", ".join(style.name(name, 24) for name in data["columns"][:_MAX_COLUMNS])
-    head = f"{_count(data['rows'], 'row')}, {_count(len(data['columns']), 'column')}: "
-    yield style.faint(_cut(head + names, style))
+    yield style.strong(f"{what} {path}: {size}")
+    yield style.faint(_listing("columns: ", data["columns"], style))
     if data["weighted"]:
         yield style.faint(f"weighted rows, total weight {data['total_weight']:.10g}")
+
+
+def _listing(head: str, names: list[str], style: Style) -> str:
+    """As many of the names as fit into a line after `head`, and how many there are more."""
+    text = head + style.name(names[0], 40)
+    for n_shown, name in enumerate(names[1:], start=1):
+        longer = f"{text}, {style.name(name, 40)}"
+        if len(longer) > WIDTH - 14 and len(longer) + (n_shown + 1 < len(names)) * 14 > WIDTH:
+            return f"{text} and {len(names) - n_shown} more"
+        text = longer
+    return text
 
 
 def _candidates(document: dict[str, Any], style: Style) -> Iterator[str]:
@@ -121,19 +136,22 @@ def _cell(each: dict[str, Any], text: str | None, width: int, chosen: bool, styl
 def _notes(document: dict[str, Any], style: Style) -> Iterator[str]:
     """What the marks mean, which candidate was chosen, and why others failed."""
     chosen, criterion = document["chosen"], document["criterion"]
-    others = sorted(each[criterion] for i, each in enumerate(document["candidates"])
-                    if each["error"] is None and i != chosen["index"])  # fmt: skip
-    ahead = f", {numbers.values([others[0] - chosen[criterion]])[0]} ahead of the next" if others else ""
-    yield style.good(
-        f"   {style.sign('chosen')} chosen: {chosen['covariance_type']} covariance, "
-        f"{_count(chosen['n_components'], 'component')}{ahead}"
-    )
-    loose = sum(each["converged"] is False for each in document["candidates"])
+    candidates = document["candidates"]
+    others = [each for i, each in enumerate(candidates) if each["error"] is None and i != chosen["index"]]
+    line = f"chosen: {chosen['covariance_type']} covariance, {_count(chosen['n_components'], 'component')}"
+    if others:
+        second = min(others, key=lambda each: each[criterion])
+        line += f"; next: {second['covariance_type']}, {second['n_components']} "
+        line += f"({second[criterion] - chosen[criterion]:+.1f})"
+    yield f"   {style.good(style.sign('chosen') + ' ' + line)}"
+    if chosen["n_components"] == max(each["n_components"] for each in candidates) > 1:
+        yield "     this is the largest number tried: more may be better, see --components"
+    loose = sum(each["converged"] is False for each in candidates)
     if loose:
         limit = document["options"]["max_iter"]
         yield f"   ~ not converged after {_count(limit, 'iteration')} ({loose} of them; see --max-iter)"
     reasons: dict[str, list[str]] = {}
-    for each in document["candidates"]:
+    for each in candidates:
         if each["error"] is not None:
             reasons.setdefault(each["error"], []).append(f"{each['covariance_type']} {each['n_components']}")
     for reason, failed in list(reasons.items())[:_MAX_REASONS]:
@@ -192,10 +210,6 @@ def _facts(facts: dict[str, str]) -> Iterator[str]:
 
 def _count(n: int, what: str) -> str:
     return f"{n:,} {what}" if n == 1 else f"{n:,} {what}s"
-
-
-def _cut(text: str, style: Style) -> str:
-    return text if len(text) <= WIDTH else text[: WIDTH - 3] + style.sign("ellipsis")
 
 
 def _wrapped(text: str, indent: str) -> Iterator[str]:

@@ -171,7 +171,8 @@ class Family(ABC):
         dtype : dtype, optional
             The type that rows are computed in; default: that of the parameters.
         shift : (D,) array, optional
-            A point near the data; default: the mean of the mixture where it helps (float32 rows, rotated kind), else 0.
+            A point near the data; default: the mean of the mixture. It is used where it helps, for float32 rows and for the
+            rotated kind; float64 rows of other kinds stay as they are, which loses nothing to an outlier far away.
 
         Returns
         -------
@@ -180,8 +181,10 @@ class Family(ABC):
         dtype = np.dtype(params.means.dtype if dtype is None else dtype)
         weights, means = params.weights.astype(np.float64), params.means.astype(np.float64)
         kind, factors, log_det = self.factors(params)
-        if shift is None:
-            shift = weights @ means if kind == "rotated" or dtype == np.float32 else np.zeros(means.shape[1])
+        if kind != "rotated" and dtype != np.float32:
+            shift = np.zeros(means.shape[1])
+        elif shift is None:
+            shift = weights @ means
         if kind == "rotated" and _spread(factors, means, shift) > (1e2 if dtype == np.float32 else 1e3):
             # Rotating before the means come off costs spread^2 roundings in the scatter: with components this far apart
             # each gets its own triangular product, as if the covariances differed.

@@ -39,6 +39,7 @@ cdef extern from "fg_leaves.h" nogil:
         void (*moments_linear)(const void *, Py_ssize_t, Py_ssize_t, const void *, Py_ssize_t, const void *,
                                double *) noexcept nogil
         void (*nearest)(const void *, Py_ssize_t, int32_t *, double *) noexcept nogil
+        void (*potential)(const void *, Py_ssize_t, const double *, const void *, double *) noexcept nogil
         void (*scatter)(const void *, Py_ssize_t, Py_ssize_t, const int32_t *, const void *, double *) noexcept nogil
         int (*far_row)(int, const double *, Py_ssize_t, Py_ssize_t, const double *, const double *, const double *,
                        double *, double *) noexcept nogil

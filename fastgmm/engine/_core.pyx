@@ -118,9 +118,10 @@ cdef class Kernel:
         C-contiguous float64 arrays.
     """
 
-    def __cinit__(self, kind, bint single, double[:, ::1] means, factors, double[::1] log_norm, double[::1] shift):
+    def __cinit__(self, kind, bint single, const double[:, ::1] means, factors, const double[::1] log_norm,
+                  const double[::1] shift):
         cdef Model *m = &self.model
-        cdef double[::1] flat = factors.reshape(-1)
+        cdef const double[::1] flat = factors.reshape(-1)
         m.kind, m.single, m.item = KINDS[kind], single, 4 if single else 8
         m.K, m.D = means.shape[0], means.shape[1]
         m.panels = panels_per_block(m.K, m.D, m.item)

@@ -14,7 +14,7 @@ from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree, PyMem_RawMalloc
 from cython.parallel cimport prange, threadid
 from libc.math cimport INFINITY, exp, isfinite, log
 from libc.stdint cimport int32_t, int64_t, uintptr_t
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
 cimport numpy as cnp
 
@@ -273,16 +273,15 @@ cdef void nearest_block(const Job *job, Py_ssize_t first, Py_ssize_t n, Py_ssize
             m.leaf.scatter(s.z + p * m.D * FG_PANEL * m.item, rows, m.D, s.label, s.w + p * FG_PANEL * m.item, sums + 2)
 
 
-cdef void potential_block(const Job *job, Py_ssize_t first, Py_ssize_t n, Scratch *s, double *sums) noexcept nogil:
+cdef void potential_block(const Job *job, Py_ssize_t first, Py_ssize_t n, Py_ssize_t P, Scratch *s,
+                          double *sums) noexcept nogil:
     cdef const Model *m = &job.model
-    cdef Py_ssize_t i, k, at
-    cdef double w, closest
-    for i in range(n):
-        w = get(s.w, i, m.single)
-        closest = job.distance[first + i]
-        at = (i // FG_PANEL) * m.K * FG_PANEL + i % FG_PANEL
-        for k in range(m.K):
-            sums[2 + k] += w * min(closest, -get(s.logit, at + k * FG_PANEL, m.single))
+    cdef Py_ssize_t p
+    memset(s.lse, 0, P * FG_PANEL * sizeof(double))
+    memcpy(s.lse, job.distance + first, n * sizeof(double))
+    for p in range(P):
+        m.leaf.potential(s.logit + p * m.K * FG_PANEL * m.item, m.K, s.lse + p * FG_PANEL,
+                         s.w + p * FG_PANEL * m.item, sums + 2)
 
 
 cdef int run_block(const Job *job, Py_ssize_t first, Py_ssize_t n, Scratch *s, double *sums) noexcept nogil:
@@ -302,7 +301,7 @@ cdef int run_block(const Job *job, Py_ssize_t first, Py_ssize_t n, Scratch *s, d
     if job.task == NEAREST:
         nearest_block(job, first, n, P, s, sums)
     elif job.task == POTENTIAL:
-        potential_block(job, first, n, s, sums)
+        potential_block(job, first, n, P, s, sums)
     else:
         if job.joint != NULL:
             write_joint(job, first, n, s)

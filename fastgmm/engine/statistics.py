@@ -2,6 +2,7 @@
 
 import io
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -67,47 +68,46 @@ class Statistics:
         """Number of features."""
         return self.s.shape[1]
 
-    def offsets(self):
-        """Return the means minus the pivots, (K, D); 0 for components without mass."""
-        return np.divide(self.s, self.n[:, None], out=np.zeros_like(self.s), where=self.n[:, None] > 0)
+    @cached_property
+    def _offsets(self):
+        mass = self.n if self.n.all() else np.where(self.n > 0, self.n, 1.0)
+        return self.s / mass[:, None]
 
     def means(self):
         """Return the means (K, D); the pivot for components without mass."""
-        return self.pivot + self.offsets()
+        return self.pivot + self._offsets
+
+    @cached_property
+    def _within(self):
+        offsets = self._offsets
+        if self.kind == "full":
+            return self.S - self.s[:, :, None] * offsets[:, None, :]
+        if self.kind == "diagonal":
+            return np.maximum(self.S - self.s * offsets, 0)
+        if self.kind == "spherical":
+            return np.maximum(self.S - (self.s * offsets).sum(axis=1), 0)
+        between = self.pivot + offsets - self.shift
+        return self.S - (self.n[:, None] * between).T @ between
 
     def within(self):
         """Return the second moments about the means instead of the pivots, in the shape of `S`.
 
         For the rotated kind it is the scatter within components, pooled: total minus between.
         """
-        offsets = self.offsets()
-        if self.kind == "full":
-            return self.S - self.n[:, None, None] * offsets[:, :, None] * offsets[:, None, :]
-        if self.kind == "diagonal":
-            return np.maximum(self.S - self.n[:, None] * offsets**2, 0)
-        if self.kind == "spherical":
-            return np.maximum(self.S - self.n * (offsets**2).sum(axis=1), 0)
-        between = self.pivot + offsets - self.shift
-        return self.S - (self.n[:, None] * between).T @ between
+        return self._within.copy()
 
-    def digits_lost(self):
+    def cancellation(self):
         """Return the factor by which `within` cancelled, the largest over components and features.
 
-        Its relative rounding error is about this many times that of a sum. With the pivots at the previous means it stays
-        small unless a component shrinks by orders of magnitude in one iteration.
+        The relative rounding error of `within` is about this many times that of a sum. With the pivots at the previous means
+        the factor stays small unless a component shrinks by orders of magnitude in one iteration.
         """
-        if self.kind == "rotated":
-            before, after = np.diagonal(self.S), np.diagonal(self.within())
-        elif self.kind == "full":
-            before = np.diagonal(self.S, axis1=1, axis2=2)
-            after = before - self.n[:, None] * self.offsets() ** 2
-        else:
-            before, after = self.S, self.within()
-        some = before > 0
-        if not some.any():
-            return 1.0
-        with np.errstate(divide="ignore", over="ignore"):
-            return float(np.max(before[some] / np.maximum(after[some], 0)))
+        before, after = self.S, self._within
+        if self.kind in ("full", "rotated"):
+            before, after = np.diagonal(before, axis1=-2, axis2=-1), np.diagonal(after, axis1=-2, axis2=-1)
+        if (after > 0).all():
+            return float((before / after).max())
+        return float("inf") if (before > 0)[after <= 0].any() else 1.0
 
     def about(self, pivot, shift):
         """Return the same statistics about other points.

@@ -83,12 +83,12 @@ def expectation_maximisation(
     -------
     Run
     """
-    shift = source.moments()[0] if source.dtype == np.float32 or family.name == "tied" else None
+    shift = source.moments()[0]  # stays where it is, so that a source need not compute its total scatter again
     bounds, previous = [], previous_bound
     for iteration in range(1, max_iter + 1):
         constants = family.constants(parameters, dtype=source.dtype, shift=shift)
         stats = source.accumulate(constants)
-        if stats.digits_lost() > MAX_CANCELLATION:
+        if stats.cancellation() > MAX_CANCELLATION:
             stats = source.accumulate(constants, pivot=stats.means())
         parameters = family.maximise(stats, reg_covar=reg_covar, previous=parameters)
 

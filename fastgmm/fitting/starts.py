@@ -150,7 +150,7 @@ def first_parameters(source, family, n_components, init_params, rng, *, reg_cova
         given, pivot = _given_start(source, init_params, n_components, rng, X)
     kind = family.statistics_kind()
     stats = source.accumulate_given(kind, pivot, **given)
-    if stats.digits_lost() > 1e3:  # the pivots were far from the means: once more, about the means
+    if stats.cancellation() > 1e3:  # the pivots were far from the means: once more, about the means
         stats = source.accumulate_given(kind, stats.means(), **given)
     return family.maximise(stats, reg_covar=reg_covar)
 

@@ -21,7 +21,9 @@ __all__ = ["check_format", "import_matplotlib", "picture", "save_picture"]
 
 _MAX_PAIRS = 5  # features up to which every pair gets its own axes
 _MAX_ROWS = 6000  # rows shown; more of them hide each other
+_MAX_LEGEND = 24  # components named in the legend
 _MARGIN = 0.06
+_NOTE = "ellipses hold 95 % of a component, shades 25, 50, 75 and 95 % of the mixture"
 _STYLE = {
     "axes.spines.right": False,
     "axes.spines.top": False,
@@ -129,8 +131,10 @@ def picture(
             plane = principal_plane(mixture)
             axis_names = [f"principal axis {j + 1} ({part:.0%} of the variance)" for j, part in enumerate(plane.share)]
             figure = _plane_figure(plane.mixture(mixture), plane.rows(shown), labels, axis_names, colours)
-        note = f"{len(shown):,} of {len(X):,} rows shown" if len(shown) < len(X) else None
-        _caption(figure, title, note)
+        notes = [] if mixture.n_features == 1 else [_NOTE]
+        if len(shown) < len(X):
+            notes.append(f"{len(shown):,} of {len(X):,} rows shown")
+        _caption(figure, title, "; ".join(notes))
     return figure
 
 
@@ -184,10 +188,13 @@ def _legend_entries(mixture: Mixture, colours: list[str]) -> dict[str, Any]:
     """Handles and labels: the colour, number and weight of each component."""
     from matplotlib.patches import Patch
 
+    weights = mixture.weights[:_MAX_LEGEND]
     entries = [
         Patch(color=colour, label=f"{k}: {weight:.0%}")
-        for k, (colour, weight) in enumerate(zip(colours, mixture.weights, strict=True))
+        for k, (weight, colour) in enumerate(zip(weights, colours, strict=False))
     ]
+    if len(colours) > _MAX_LEGEND:
+        entries.append(Patch(alpha=0, label=f"and {len(colours) - _MAX_LEGEND} more"))
     return {"handles": entries, "title": "component: weight", **_LEGEND}
 
 
@@ -248,7 +255,7 @@ def _pairs_figure(
     return figure
 
 
-def _caption(figure: Figure, title: str | None, note: str | None) -> None:
+def _caption(figure: Figure, title: str | None, note: str) -> None:
     """The title in the first line, and what has to be said in smaller type."""
     if title:
         figure.suptitle(title, x=0.02, ha="left", fontsize="large", fontweight="bold")
