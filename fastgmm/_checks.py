@@ -6,13 +6,23 @@ definiteness) is checked by the family.
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from ._errors import InvalidParameterError
+
 WEIGHT_SUM_TOLERANCE = {np.dtype(np.float64): 1e-8, np.dtype(np.float32): 1e-6}
 """How far from one the sum of weights may lie, by their type."""
+
+
+def check_number(value: Any, name: str, kind: type, low: float) -> None:
+    """Raise an InvalidParameterError unless the value is of a kind, Integral or Real, finite and >= `low`."""
+    if not isinstance(value, kind) or isinstance(value, bool) or not low <= value < np.inf:
+        what = "an int" if kind is Integral else "a finite number"
+        raise InvalidParameterError(f"{name} must be {what} >= {low}, got {value!r}")
 
 
 def floats(values: Any, name: str) -> npt.NDArray[np.floating]:

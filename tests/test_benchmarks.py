@@ -242,6 +242,8 @@ def test_environment_is_left_alone_without_misleading_variables(monkeypatch):
 
 def test_misleading_variables_are_removed_and_recorded(monkeypatch):
     restarts = []
+    for name in environment.MISLEADING:
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("OPENBLAS_CORETYPE", "NEHALEM")
     monkeypatch.setattr("os.execve", lambda *args: restarts.append(args))
     environment.restart_without_misleading_variables("benchmarks")

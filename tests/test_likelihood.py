@@ -139,7 +139,8 @@ def test_refit_from_the_solution_stays_there(family):
     X, tol = problems.rows(2, 500, 3, 3), 1e-8
     first = problems.em(family, X, problems.start_from_rows(family, X, 3), 2000, tol=tol)
     assert first.converged
-    again = run(X, 3, covariance_type=family, tol=tol, reg_covar=0.0, start=first.mixture.parameters)
+    options = {"covariance_type": family, "tol": tol, "reg_covar": 0.0}
+    again = run(X, 3, start=first.mixture.parameters, previous_bound=first.previous_bound, **options)
     assert again.converged
     assert again.n_iter == 1
     assert abs(again.lower_bound - first.lower_bound) <= tol

@@ -5,7 +5,9 @@ import numpy as np
 from fastgmm._errors import IllDefinedCovarianceError
 from fastgmm.engine._linalg import inverse_cholesky
 
-__all__ = ["check_symmetric", "factor_of_inverse", "from_precisions", "log_determinants", "lower", "scale"]
+__all__ = ["check_symmetric", "factor_of_inverse", "from_precisions", "lift", "log_determinants", "lower", "scale"]
+
+LIFTS = 10.0 ** np.arange(-15, -1)  # shares of the variances by which `lift` tries to make a matrix definite
 
 
 def factor_of_inverse(covariances):
@@ -15,6 +17,24 @@ def factor_of_inverse(covariances):
     except IllDefinedCovarianceError as error:
         single = covariances.dtype == np.float32
         raise IllDefinedCovarianceError(error.component, single) from None
+
+
+def lift(covariances):
+    """Return covariances (K, D, D), made definite where they are not, and their factors: see `Family.lift`."""
+    covariances, factors = covariances.copy(), np.empty_like(covariances)
+    diagonal = np.arange(covariances.shape[1])
+    for k, covariance in enumerate(covariances):
+        variances = covariance[diagonal, diagonal].copy()
+        for share in (0.0, *LIFTS * len(diagonal)):
+            covariance[diagonal, diagonal] = variances * (1 + share)
+            try:
+                factors[k] = inverse_cholesky(covariance[None])[0]
+                break
+            except IllDefinedCovarianceError:
+                continue
+        else:
+            raise IllDefinedCovarianceError(k)
+    return covariances, factors
 
 
 def from_precisions(precisions, name):
@@ -59,5 +79,5 @@ def lower(factors):
 
 
 def scale(factor, normal):
-    """Return standard normal rows (n, D) with the covariance whose inverse is factor factor^T: solve x factor = normal."""
+    """Return standard normal rows (n, D) as rows of covariance (factor factor^T)^-1: solve x factor = normal."""
     return np.linalg.solve(factor.astype(np.float64).T, normal.T).T

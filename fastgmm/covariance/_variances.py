@@ -8,7 +8,7 @@ __all__ = ["factor_of_inverse", "from_precisions"]
 
 
 def factor_of_inverse(variances):
-    """Return 1 / sigma; raise IllDefinedCovarianceError, naming the component, if a variance is not positive and finite."""
+    """Return 1 / sigma; raise IllDefinedCovarianceError for the first component without positive, finite variances."""
     good = (variances > 0) & (variances < np.inf)
     if not good.all():
         component = int(np.argwhere(~good)[0][0])

@@ -1,14 +1,15 @@
 """What a covariance family is, and the parameters that travel between families, fits and mixtures.
 
-A family holds all that is particular to one structure of the covariances Sigma_k, in one file: which kernel kind evaluates
-it, its M-step, its number of parameters, its checks, how to draw from it, and the shapes that scikit-learn gives it.
+A family holds all that is particular to one structure of the covariances Sigma_k, in one file: which kernel kind
+evaluates it, its M-step, its number of parameters, its checks, how to draw from it, and the shapes that scikit-learn
+gives it.
 
 The M-step is the same for all families in weights and means: with n_k = sum_i r_ik and n = sum_k n_k,
 
     pi_k = n_k / n,    mu_k = sum_i r_ik x_i / n_k,
 
-and minimises sum_k n_k log|Sigma_k| + tr(Sigma_k^-1 W_k) over the family's covariances, where W_k is the scatter about mu_k
-(Celeux and Govaert 1995, Pattern Recognition 28:781).
+and minimises sum_k n_k log|Sigma_k| + tr(Sigma_k^-1 W_k) over the family's covariances, where W_k is the scatter
+about mu_k (Celeux and Govaert 1995, Pattern Recognition 28:781).
 """
 
 from abc import ABC, abstractmethod
@@ -22,7 +23,7 @@ from fastgmm.engine import KernelConstants
 __all__ = ["Family", "Parameters"]
 
 MIN_MASS = 10 * np.finfo(np.float64).eps
-"""A component with less weight than this share of the total has no rows to speak of: it keeps its place (weight goes on)."""
+"""A component with less than this share of the total weight has no rows to speak of: it stays where it is."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,11 +108,11 @@ class Family(ABC):
 
     @abstractmethod
     def from_covariances(self, covariances, n_components, n_features):
-        """Return precisions_cholesky of covariances; raise IllDefinedCovarianceError if they are not positive definite."""
+        """Return precisions_cholesky of covariances; IllDefinedCovarianceError if they are not positive definite."""
 
     @abstractmethod
     def from_precisions(self, precisions, n_components, n_features):
-        """Return (covariances, precisions_cholesky) of precisions; raise ValueError if they are not positive definite."""
+        """Return (covariances, precisions_cholesky) of precisions; ValueError if they are not positive definite."""
 
     @abstractmethod
     def precisions(self, precisions_cholesky):
@@ -136,31 +137,51 @@ class Family(ABC):
         ----------
         stats : Statistics
         reg_covar : float, default=0.0
-            Added to the diagonal of the covariances, in the units of the features squared.
+            Added to the diagonal of the covariances, in the units of the features squared. If it is positive, a
+            covariance that rounding alone has made indefinite is repaired: see `lift`.
         previous : Parameters, optional
-            What a component keeps that has lost all its rows.
+            What a component keeps that has lost all its rows. Without it such a component gets the pivot as its mean
+            and `reg_covar` as its variances.
 
         Returns
         -------
-        Parameters
+        params : Parameters
 
         Raises
         ------
         IllDefinedCovarianceError
-            If a covariance is not positive definite, or a component has no rows and there is no `previous`.
+            If a covariance is not positive definite.
         """
         total = stats.n.sum()
-        empty = stats.n <= MIN_MASS * total
         covariances = self.maximise_covariances(stats, reg_covar, None if previous is None else previous.covariances)
         means = stats.means()
-        if empty.any():
-            if previous is None:
-                raise IllDefinedCovarianceError(int(np.argmax(empty)))
-            means[empty] = previous.means[empty]
+        if previous is not None:
+            empty = stats.n <= MIN_MASS * total
+            if empty.any():
+                means[empty] = previous.means[empty]
         if not np.isfinite(means).all():
-            raise IllDefinedCovarianceError()
-        factors = self.from_covariances(covariances, *means.shape)
+            raise IllDefinedCovarianceError
+        try:
+            factors = self.from_covariances(covariances, *means.shape)
+        except IllDefinedCovarianceError:
+            if not reg_covar > 0:
+                raise
+            covariances, factors = self.lift(covariances, *means.shape)
         return Parameters(stats.n / total, means, covariances, factors)
+
+    def lift(self, covariances, n_components, n_features):
+        """Return covariances that rounding may have made indefinite as definite ones, and their factors.
+
+        A regularised covariance is positive definite; beside a variance of 1e18 its arithmetic cannot show it. Where
+        a family has correlations, the least share of each variance that makes the matrix definite is added to it, in
+        steps from the rounding of float64 up. The share is relative, so that no units of the features are favoured.
+
+        Raises
+        ------
+        IllDefinedCovarianceError
+            If that does not help, since the covariances are not finite or a variance is not positive.
+        """
+        raise IllDefinedCovarianceError
 
     def constants(self, params, *, dtype=None, shift=None):
         """Return the parameters in the form that the kernels evaluate.
@@ -171,8 +192,9 @@ class Family(ABC):
         dtype : dtype, optional
             The type that rows are computed in; default: that of the parameters.
         shift : (D,) array, optional
-            A point near the data; default: the mean of the mixture. It is used where it helps, for float32 rows and for the
-            rotated kind; float64 rows of other kinds stay as they are, which loses nothing to an outlier far away.
+            A point near the data; default: the mean of the mixture. It is used where it helps, for float32 rows and
+            for the rotated kind; float64 rows of other kinds stay as they are, which loses nothing to an outlier far
+            away.
 
         Returns
         -------
@@ -185,13 +207,11 @@ class Family(ABC):
             shift = np.zeros(means.shape[1])
         elif shift is None:
             shift = weights @ means
-        if kind == "rotated" and _spread(factors, means, shift) > (1e2 if dtype == np.float32 else 1e3):
-            # Rotating before the means come off costs spread^2 roundings in the scatter: with components this far apart
-            # each gets its own triangular product, as if the covariances differed.
-            kind, factors = "full", np.broadcast_to(factors, (len(means), *factors.shape))
         with np.errstate(divide="ignore"):
             log_norm = np.log(weights) + log_det - 0.5 * means.shape[1] * np.log(2 * np.pi)
-        return KernelConstants(kind, means, factors, log_norm, shift, dtype)
+        constants = KernelConstants(kind, means, factors, log_norm, shift, dtype)
+        far_apart = kind == "rotated" and _spread(factors, means, shift) > (1e2 if dtype == np.float32 else 1e3)
+        return constants.unpooled() if far_apart else constants
 
     def draw(self, params, component, n, rng):
         """Return n rows (n, D), float64, of one component.

@@ -35,6 +35,9 @@ class Full(Family):
     def from_covariances(self, covariances, n_components, n_features):
         return _matrices.factor_of_inverse(covariances)
 
+    def lift(self, covariances, n_components, n_features):
+        return _matrices.lift(covariances)
+
     def from_precisions(self, precisions, n_components, n_features):
         return _matrices.from_precisions(precisions, "full precision")
 

@@ -1,11 +1,12 @@
 """tied (mclust: EEE): one covariance for all components, Sigma = W / n with W = sum_k W_k.
 
-W is the total scatter less the scatter between components, and the total does not depend on the responsibilities: a pass
-needs no second moments. Evaluation rotates each row once by the common factor and is spherical from there on.
+W is the total scatter less the scatter between components, and the total does not depend on the responsibilities: a
+pass needs no second moments. Evaluation rotates each row once by the common factor and is spherical from there on.
 """
 
 import numpy as np
 
+from fastgmm._errors import IllDefinedCovarianceError
 from fastgmm.covariance import _matrices
 from fastgmm.covariance.base import Family
 
@@ -37,7 +38,14 @@ class Tied(Family):
         return covariance
 
     def from_covariances(self, covariances, n_components, n_features):
-        return _matrices.factor_of_inverse(covariances[None])[0]
+        try:
+            return _matrices.factor_of_inverse(covariances[None])[0]
+        except IllDefinedCovarianceError:
+            raise IllDefinedCovarianceError(None, covariances.dtype == np.float32) from None
+
+    def lift(self, covariances, n_components, n_features):
+        lifted, factors = _matrices.lift(covariances[None])
+        return lifted[0], factors[0]
 
     def from_precisions(self, precisions, n_components, n_features):
         covariances, factors = _matrices.from_precisions(precisions[None], "tied precision")

@@ -11,7 +11,7 @@ from fastgmm.engine.passes import (
     score,
     total_scatter,
 )
-from fastgmm.engine.rows import Rows, check_sample_weight
+from fastgmm.engine.rows import Rows, Weights, check_sample_weight
 from fastgmm.engine.statistics import Statistics
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "Rows",
     "Scores",
     "Statistics",
+    "Weights",
     "accumulate",
     "accumulate_given",
     "check_sample_weight",

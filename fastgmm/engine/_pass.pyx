@@ -1,9 +1,9 @@
 """The pass: blocks of rows through the leaves, on several threads, to the same bits whatever their number.
 
-Rows are cut into blocks of a few panels and blocks into groups, both of a size that depends on kind, K, D and dtype only.
-One thread works through one group and leaves its sums in that group's slot; slots are added to the total in the order of
-their groups. Threads decide who works, never what is added to what, and a total can be continued with further rows.
-Between waves of groups the interpreter looks for signals, so that Ctrl-C stops a pass of any length.
+Rows are cut into blocks of a few panels and blocks into groups, both of a size that depends on kind, K, D and dtype
+only. One thread works through one group and leaves its sums in that group's slot; slots are added to the total in the
+order of their groups. Threads decide who works, never what is added to what, and a total can be continued with
+further rows. Between waves of groups the interpreter looks for signals, so that Ctrl-C stops a pass of any length.
 
 Sums of a group (float64): log-likelihood, weight, then the moments of each component as the leaf of its kind lays them
 out.
@@ -47,6 +47,7 @@ cdef struct Job:
     fg_rows rows
     Py_ssize_t n_rows
     const double *weights      # in
+    double unit                # power of two that weights are divided by before anything else, and sums multiplied by
     const void *pivot          # in, (K, D) REAL, minus shift
     const double *given        # in, responsibilities (n_rows, K)
     int64_t *labels            # in for GIVEN, else out
@@ -123,7 +124,7 @@ cdef inline double element(const fg_rows *x, Py_ssize_t row, Py_ssize_t j) noexc
 cdef void load_weights(const Job *job, Py_ssize_t first, Py_ssize_t n, Scratch *s) noexcept nogil:
     cdef Py_ssize_t i, full = (n + FG_PANEL - 1) // FG_PANEL * FG_PANEL
     for i in range(n):
-        put(s.w, i, job.model.single, job.weights[first + i] if job.weights != NULL else 1.0)
+        put(s.w, i, job.model.single, job.weights[first + i] / job.unit if job.weights != NULL else 1.0)
     for i in range(n, full):
         put(s.w, i, job.model.single, 0.0)
 
@@ -228,7 +229,7 @@ cdef void add_likelihood(const Job *job, Py_ssize_t first, Py_ssize_t n, Scratch
     cdef double likelihood = 0, weight = 0, w
     cdef Py_ssize_t i
     for i in range(n):
-        w = job.weights[first + i] if job.weights != NULL else 1.0
+        w = job.weights[first + i] / job.unit if job.weights != NULL else 1.0
         likelihood += w * ((s.lse[i] + job.model.top) * LN2)
         weight += w
     sums[0] += likelihood
@@ -342,7 +343,7 @@ cdef int run_wave(const Job *job, Py_ssize_t group, Py_ssize_t count, int n_thre
         if status[i] != FINE:
             return status[i]
         for j in range(job.partial_size):
-            total[j] += slots[i * job.partial_size + j]
+            total[j] += job.unit * slots[i * job.partial_size + j]
     return FINE
 
 
@@ -359,7 +360,8 @@ cdef int run(Job *job, int n_threads, double *total) except -1:
     cdef int status = FINE
     n_threads = <int> min(n_threads, wave)
     lay_out(&job.model, NULL, &job.scratch_size)
-    memory = <char *> PyMem_RawMalloc(FG_ALIGN + n_threads * job.scratch_size + wave * job.partial_size * sizeof(double))
+    memory = <char *> PyMem_RawMalloc(FG_ALIGN + n_threads * job.scratch_size
+                                      + wave * job.partial_size * <Py_ssize_t> sizeof(double))
     states = <int *> PyMem_RawCalloc(wave, sizeof(int))
     try:
         if memory == NULL or states == NULL:
@@ -384,7 +386,10 @@ cdef void *data_of(array) except? NULL:
 
 
 cdef Job new_job(Kernel kernel, Task task, x, rows, weights):
-    """A job over x, a native aligned (n, D) float array of any strides; rows (intp) picks the rows to visit."""
+    """A job over x, a native aligned (n, D) float array of any strides; rows (intp) picks the rows to visit.
+
+    weights are `fastgmm.engine.Weights`, one per visited row.
+    """
     cdef Job job
     memset(&job, 0, sizeof(Job))
     job.model, job.task = kernel.model, task
@@ -393,7 +398,7 @@ cdef Job new_job(Kernel kernel, Task task, x, rows, weights):
     job.rows.is_f32 = x.dtype.itemsize == 4
     job.rows.rows = <const Py_ssize_t *> data_of(rows)
     job.n_rows = cnp.PyArray_DIM(x if rows is None else rows, 0)
-    job.weights = <const double *> data_of(weights)
+    job.weights, job.unit = <const double *> data_of(weights.values), weights.unit
     job.partial_size = 2
     return job
 
@@ -424,8 +429,9 @@ def accumulate(Kernel kernel, x, rows, weights, pivot, double[::1] total, int n_
 
 
 def accumulate_given(Kernel kernel, x, rows, weights, labels, resp, double[::1] total, int n_threads, Py_ssize_t group):
-    """As accumulate about the kernel's means, under given labels (int64) or responsibilities (float64), or all rows whole
-    where neither is given. Of the kernel only kind and means matter; group overrides its rows per group unless it is 0."""
+    """As accumulate about the kernel's means, under given labels (int64) or responsibilities (float64), or all rows
+    whole where neither is given. Of the kernel only kind and means matter; group overrides its rows per group unless 0.
+    """
     cdef Job job = new_job(kernel, GIVEN, x, rows, weights)
     add_layout(&job)
     job.pivot = kernel.model.mu
@@ -436,7 +442,7 @@ def accumulate_given(Kernel kernel, x, rows, weights, labels, resp, double[::1] 
 
 
 def score(Kernel kernel, x, rows, weights, log_density, resp, labels, joint, double[::1] total, int n_threads):
-    """Add log-likelihood and weight to total (2,); write the outputs that are not None. False if a row is not finite."""
+    """Add log-likelihood and weight to total (2,); write the outputs that are given. False if a row is not finite."""
     cdef Job job = new_job(kernel, SCORE, x, rows, weights)
     job.log_density, job.resp, job.joint = data_of(log_density), data_of(resp), data_of(joint)
     job.labels = <int64_t *> data_of(labels)

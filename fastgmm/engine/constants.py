@@ -1,12 +1,20 @@
 """What the kernels need to know of a mixture."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from fastgmm.engine import _core
 
-__all__ = ["KernelConstants"]
+__all__ = ["FACTOR_SHAPES", "KernelConstants"]
+
+FACTOR_SHAPES = {
+    "full": lambda K, D: (K, D, D),
+    "diagonal": lambda K, D: (K, D),
+    "spherical": lambda K, D: (K,),
+    "rotated": lambda K, D: (D, D),
+}
+"""Kernel kinds, and the shape of their factors: that of the second moments too, see `Statistics.S`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +47,18 @@ class KernelConstants:
     shift: np.ndarray
     dtype: np.dtype = np.dtype(np.float64)
 
+    def __post_init__(self):
+        """Refuse what does not fit together: behind these arrays are raw pointers."""
+        if self.kind not in FACTOR_SHAPES:
+            raise ValueError(f"kind must be one of {', '.join(FACTOR_SHAPES)}, got {self.kind!r}")
+        if self.dtype not in (np.float32, np.float64):
+            raise TypeError(f"dtype must be float32 or float64, got {self.dtype}")
+        arrays = {name: getattr(self, name) for name in ("means", "factors", "log_norm", "shift")}
+        K, D = self.log_norm.shape[0], self.shift.shape[0]
+        if [a.shape for a in arrays.values()] != [(K, D), FACTOR_SHAPES[self.kind](K, D), (K,), (D,)]:
+            shapes = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
+            raise ValueError(f"the shapes of {shapes} do not fit together for the kind {self.kind!r}")
+
     @property
     def n_components(self):
         """Number of components."""
@@ -70,8 +90,19 @@ class KernelConstants:
             np.ascontiguousarray(self.shift, dtype=np.float64),
         )
 
+    def unpooled(self):
+        """Return the same mixture with a factor of its own for every component, so that no scatter is pooled.
+
+        Rotating before the means come off, and taking the scatter between components off the total, costs as many
+        roundings as the squared distance between components in standard deviations. The full kind is free of that.
+        """
+        if self.kind != "rotated":
+            return self
+        factors = np.broadcast_to(self.factors, (self.n_components, *self.factors.shape))
+        return replace(self, kind="full", factors=factors)
+
     def pivot(self):
-        """Return the points (K, D), float64, about which moments are taken: the means as the compute type holds them."""
+        """Return the points (K, D), float64, that moments are taken about: the means as the compute type holds them."""
         if not self.single:
             return np.asarray(self.means, dtype=np.float64)
         return self.shift + (self.means - self.shift).astype(np.float32)
@@ -80,7 +111,6 @@ class KernelConstants:
     def points(cls, kind, points, shift, dtype=np.float64):
         """Return constants that only place K points (K, D): for moments about them and for distances to them."""
         K, D = points.shape
-        shape = {"full": (K, D, D), "diagonal": (K, D), "spherical": (K,), "rotated": (D, D)}[kind]
         # the kernels compute log2 densities; this factor makes a spherical logit the negative squared distance
-        factors = np.full(shape, np.sqrt(2 * np.log(2)))
+        factors = np.full(FACTOR_SHAPES[kind](K, D), np.sqrt(2 * np.log(2)))
         return cls(kind, points, factors, np.zeros(K), shift, np.dtype(dtype))

@@ -6,7 +6,7 @@ import numpy as np
 
 from fastgmm.engine import _linalg, _pass
 from fastgmm.engine.constants import KernelConstants
-from fastgmm.engine.rows import Rows, check_sample_weight
+from fastgmm.engine.rows import Rows, Weights, check_sample_weight
 from fastgmm.engine.statistics import Statistics
 from fastgmm.engine.threads import resolve
 
@@ -65,12 +65,19 @@ class Nearest:
 
 
 def _prepare(X, n_features, sample_weight):
-    """Return checked rows, positive weights and the rows that carry them."""
+    """Return checked rows and weights."""
     rows = Rows.of(X)
     if rows.n_features != n_features:
-        raise ValueError(f"X has {rows.n_features} features, but the mixture is expecting {n_features} features as input.")
-    weights, kept = sample_weight if isinstance(sample_weight, tuple) else check_sample_weight(sample_weight, rows.n_rows)
-    return rows, weights, kept
+        raise ValueError(
+            f"X has {rows.n_features} features, but the mixture is expecting {n_features} features as input."
+        )
+    return rows, check_sample_weight(sample_weight, rows.n_rows)
+
+
+def _check_shape(name, array, shape):
+    """Raise ValueError if an array, or what stands for one, has another shape."""
+    if np.shape(array) != shape:
+        raise ValueError(f"{name} must have the shape {shape}, got {np.shape(array)}")
 
 
 def _part(array, first, last):
@@ -94,7 +101,8 @@ def accumulate(X, constants, *, sample_weight=None, into=None, n_threads=None, s
     n_threads : int, optional
         The result does not depend on it.
     scatter : (D, D) array, optional
-        Rotated kind only: the total scatter of these rows about ``constants.shift`` (and of those in `into`), where it is known.
+        Rotated kind only: the total scatter of these rows about ``constants.shift`` (and of those in `into`), where
+        it is known.
     pivot : (K, D) array, optional
         Points to take moments about instead of the means.
 
@@ -114,16 +122,17 @@ def accumulate(X, constants, *, sample_weight=None, into=None, n_threads=None, s
     >>> fastgmm.accumulate([[0.0], [1.0], [9.0]], mixture.constants()).n.round(6)
     array([2., 1.])
     """
-    rows, weights, kept = _prepare(X, constants.n_features, sample_weight)
+    rows, weights = _prepare(X, constants.n_features, sample_weight)
     kernel, n_threads = constants.kernel(), resolve(n_threads)
     centers = constants.pivot()
     if pivot is not None:
+        _check_shape("pivot", pivot, centers.shape)
         local = np.ascontiguousarray(pivot - constants.shift, dtype=constants.dtype)
         centers, pivot = constants.shift + local, local
     total = _total_of(into, constants.kind, centers)
     n_rows = 0 if into is None else into.n_rows
-    for piece, part, first, last in rows.slabs(kept, constants.group_rows):
-        if not _pass.accumulate(kernel, piece, part, _part(weights, first, last), pivot, total, n_threads):
+    for piece, part, first, last in rows.slabs(weights.kept, constants.group_rows):
+        if not _pass.accumulate(kernel, piece, part, weights.part(first, last), pivot, total, n_threads):
             rows.raise_not_finite()
         n_rows += last - first
     if constants.kind == "rotated" and scatter is None:
@@ -131,7 +140,7 @@ def accumulate(X, constants, *, sample_weight=None, into=None, n_threads=None, s
             rows,
             constants.shift,
             group=constants.group_rows,
-            sample_weight=(weights, kept),
+            sample_weight=weights,
             into=None if into is None else into.S,
             n_threads=n_threads,
         )
@@ -163,27 +172,31 @@ def accumulate_given(
     -------
     Statistics
     """
-    rows, weights, kept = _prepare(X, pivot.shape[1], sample_weight)
+    rows = Rows.of(X)
+    _check_shape("pivot", pivot, (len(pivot), rows.n_features))
+    rows, weights = _prepare(rows, rows.n_features, sample_weight)
     shift = pivot.mean(axis=0) if shift is None else shift
+    if labels is not None:
+        _check_shape("labels", labels, (rows.n_rows,))
+    if resp is not None:
+        _check_shape("resp", resp, (rows.n_rows, len(pivot)))
     constants = KernelConstants.points(kind, pivot, shift, rows.dtype)
     kernel, n_threads, centers = constants.kernel(), resolve(n_threads), constants.pivot()
     group = group or constants.group_rows
     total = _total_of(into, kind, centers)
     n_rows = 0 if into is None else into.n_rows
-    for piece, part, first, last in rows.slabs(kept, group):
-        visited = slice(first, last) if kept is None else kept[first:last]
+    for piece, part, first, last in rows.slabs(weights.kept, group):
+        visited = slice(first, last) if weights.kept is None else weights.kept[first:last]
         given = None if resp is None else np.ascontiguousarray(resp[visited], dtype=np.float64)
         named = None if labels is None else np.ascontiguousarray(labels[visited], dtype=np.int64)
-        w = _part(weights, first, last)
+        w = weights.part(first, last)
         if not _pass.accumulate_given(kernel, piece, part, w, named, given, total, n_threads, group):
             rows.raise_not_finite()
         n_rows += last - first
     scatter = None
     if kind == "rotated":
         before = None if into is None else into.S
-        scatter = total_scatter(
-            rows, shift, group=group, sample_weight=(weights, kept), into=before, n_threads=n_threads
-        )
+        scatter = total_scatter(rows, shift, group=group, sample_weight=weights, into=before, n_threads=n_threads)
     return _statistics(total, constants, centers, n_rows, scatter)
 
 
@@ -205,14 +218,14 @@ def total_scatter(X, shift, *, group, sample_weight=None, into=None, n_threads=N
     -------
     (D, D) array
     """
-    rows, weights, kept = _prepare(X, len(shift), sample_weight)
+    rows, weights = _prepare(X, len(shift), sample_weight)
     kernel = KernelConstants.points("full", shift[None], shift).kernel()
     D = len(shift)
     total = np.zeros(2 + (D + 1) * (D + 2) // 2)
     if into is not None:
         total[2:] = _linalg.pack_triangles(np.zeros(1), np.zeros((1, D)), np.ascontiguousarray(into)[None])
-    for piece, part, first, last in rows.slabs(kept, group):
-        w = _part(weights, first, last)
+    for piece, part, first, last in rows.slabs(weights.kept, group):
+        w = weights.part(first, last)
         if not _pass.accumulate_given(kernel, piece, part, w, None, None, total, resolve(n_threads), group):
             rows.raise_not_finite()
     return _linalg.unpack_triangles(total[2:], 1, D)[2][0]
@@ -237,7 +250,7 @@ def score(
     Scores
         Its arrays are of the compute type.
     """
-    rows, weights, kept = _prepare(X, constants.n_features, sample_weight)
+    rows, weights = _prepare(X, constants.n_features, sample_weight)
     kernel, n_threads = constants.kernel(), resolve(n_threads)
     N, K, dtype = rows.n_rows, constants.n_components, constants.dtype
     out = {
@@ -247,25 +260,24 @@ def score(
         "joint": np.empty((N, K), dtype) if joint else None,
     }
     total = np.zeros(2)
-    if kept is not None:
+    if weights.kept is None:
+        _score_rows(rows, weights, kernel, out, total, n_threads)
+    else:
         # rows of weight zero are scored but must not shift the blocks over which the log-likelihood is summed
-        _score_rows(rows, kept, kernel, weights, {}, total, n_threads)
-        weights = None
-    if kept is None or any(array is not None for array in out.values()):
-        _score_rows(rows, None, kernel, weights, out, total if kept is None else np.zeros(2), n_threads)
+        _score_rows(rows, weights, kernel, {}, total, n_threads)
+        if any(array is not None for array in out.values()):
+            _score_rows(rows, Weights(), kernel, out, np.zeros(2), n_threads)
     return Scores(float(total[0]), float(total[1]), **out)
 
 
-def _score_rows(rows, kept, kernel, weights, out, total, n_threads):
-    for piece, part, first, last in rows.slabs(kept, kernel.group_rows):
+def _score_rows(rows, weights, kernel, out, total, n_threads):
+    for piece, part, first, last in rows.slabs(weights.kept, kernel.group_rows):
         outputs = (_part(out.get(name), first, last) for name in ("log_density", "resp", "labels", "joint"))
-        if not _pass.score(kernel, piece, part, _part(weights, first, last), *outputs, total, n_threads):
+        if not _pass.score(kernel, piece, part, weights.part(first, last), *outputs, total, n_threads):
             rows.raise_not_finite()
 
 
-def nearest(
-    X, centres, *, shift=None, sample_weight=None, labels=False, distances2=False, sums=False, n_threads=None
-):
+def nearest(X, centres, *, shift=None, sample_weight=None, labels=False, distances2=False, sums=False, n_threads=None):
     """Return the nearest of K centres for each row: the pass of k-means.
 
     Parameters
@@ -283,23 +295,23 @@ def nearest(
     -------
     Nearest
     """
-    rows, weights, kept = _prepare(X, centres.shape[1], sample_weight)
+    rows, weights = _prepare(X, centres.shape[1], sample_weight)
     K, D = centres.shape
     shift = centres.mean(axis=0) if shift is None else shift
     kernel = KernelConstants.points("spherical", centres, shift, rows.dtype).kernel()
-    n = rows.n_rows if kept is None else len(kept)
+    n = rows.n_rows if weights.kept is None else len(weights.kept)
     found = np.empty(n, np.int64) if labels else None
     distance = np.empty(n) if distances2 else None
     total = np.zeros(2 + K * (1 + D) if sums else 2)
-    for piece, part, first, last in rows.slabs(kept, kernel.group_rows):
-        parts = (_part(array, first, last) for array in (weights, found, distance))
-        if not _pass.nearest(kernel, piece, part, *parts, sums, total, resolve(n_threads)):
+    for piece, part, first, last in rows.slabs(weights.kept, kernel.group_rows):
+        parts = (_part(array, first, last) for array in (found, distance))
+        if not _pass.nearest(kernel, piece, part, weights.part(first, last), *parts, sums, total, resolve(n_threads)):
             rows.raise_not_finite()
     moments = total[2:].reshape(K, 1 + D) if sums else None
     return Nearest(
         float(total[0]),
-        _spread(found, kept, rows.n_rows, -1),
-        _spread(distance, kept, rows.n_rows, 0),
+        _spread(found, weights.kept, rows.n_rows, -1),
+        _spread(distance, weights.kept, rows.n_rows, 0),
         None if moments is None else moments[:, 0],
         None if moments is None else moments[:, 1:],
     )
@@ -312,8 +324,8 @@ def potential(X, candidates, closest, *, shift, sample_weight=None, n_threads=No
     ----------
     X : array-like of shape (N, D)
     candidates : (K, D) array
-    closest : (N,) float64 array
-        Squared distance of each row to the closest centre so far.
+    closest : (n,) float64 array
+        Squared distance of each row with positive weight to the closest centre so far.
     shift, sample_weight, n_threads
         As in `nearest`.
 
@@ -321,13 +333,12 @@ def potential(X, candidates, closest, *, shift, sample_weight=None, n_threads=No
     -------
     (K,) array
     """
-    rows, weights, kept = _prepare(X, candidates.shape[1], sample_weight)
+    rows, weights = _prepare(X, candidates.shape[1], sample_weight)
     kernel = KernelConstants.points("spherical", candidates, shift, rows.dtype).kernel()
-    closest = closest if kept is None else closest[kept]
     total = np.zeros(2 + len(candidates))
-    for piece, part, first, last in rows.slabs(kept, kernel.group_rows):
-        parts = (_part(array, first, last) for array in (weights, closest))
-        if not _pass.potential(kernel, piece, part, *parts, total, resolve(n_threads)):
+    for piece, part, first, last in rows.slabs(weights.kept, kernel.group_rows):
+        w = weights.part(first, last)
+        if not _pass.potential(kernel, piece, part, w, closest[first:last], total, resolve(n_threads)):
             rows.raise_not_finite()
     return total[2:]
 
@@ -371,6 +382,4 @@ def _statistics(total, constants, centers, n_rows, scatter):
             S = S[:, 0]
         elif constants.kind == "rotated":
             S = scatter
-    return Statistics(
-        constants.kind, n, s, S, centers, constants.shift, float(total[0]), float(total[1]), n_rows
-    )
+    return Statistics(constants.kind, n, s, S, centers, constants.shift, float(total[0]), float(total[1]), n_rows)

@@ -1,17 +1,19 @@
 """The one place where a user's array becomes rows that the engine can read."""
 
+from typing import NamedTuple
+
 import numpy as np
 
-__all__ = ["Rows", "check_sample_weight"]
+__all__ = ["Rows", "Weights", "check_sample_weight"]
 
-SLAB_BYTES = 8 << 20  # an array in a foreign dtype is converted in pieces of about this size
+SLAB_BYTES = 3 << 20  # an array in a foreign dtype is converted in pieces of about this size
 
 SPARSE = (
     "Sparse data was passed for {name}, but dense data is required. Use '.toarray()' to convert to a dense numpy array."
 )
 ONE_DIMENSION = (
-    "Expected 2D array, got {kind} array instead:\narray={array}.\nReshape your data either using array.reshape(-1, 1) if "
-    "your data has a single feature or array.reshape(1, -1) if it contains a single sample."
+    "Expected 2D array, got {kind} array instead:\narray={array}.\nReshape your data either using "
+    "array.reshape(-1, 1) if your data has a single feature or array.reshape(1, -1) if it contains a single sample."
 )
 TOO_FEW = "Found array with {n} {what}(s) (shape={shape}) while a minimum of {least} is required{by}."
 
@@ -19,9 +21,9 @@ TOO_FEW = "Found array with {n} {what}(s) (shape={shape}) while a minimum of {le
 class Rows:
     """A checked view on a two-dimensional array of numbers; nothing is copied.
 
-    float32 and float64 arrays are read where they are, whatever their strides; other dtypes, byte orders and unaligned
-    arrays are converted to float64 piece by piece as a pass goes through them. Whether all values are finite is found out
-    by the passes themselves, which then call `raise_not_finite`.
+    float32 and float64 arrays are read where they are, whatever their strides; other dtypes, byte orders and
+    unaligned arrays are converted to float64 piece by piece as a pass goes through them. Whether all values are
+    finite is found out by the passes themselves, which then call `raise_not_finite`.
 
     Parameters
     ----------
@@ -76,18 +78,21 @@ class Rows:
         kept : (n_kept,) intp array or None
             The rows to visit.
         group : int
-            Pieces are multiples of it, so that they accumulate to the same bits as the whole.
+            Pieces are multiples of it, so that they accumulate to the same bits as the whole. A converted piece is
+            overwritten by the next one.
         """
         n = self.n_rows if kept is None else len(kept)
         if self.native:
             yield self.array, kept, 0, n
             return
-        step = max(1, SLAB_BYTES // (8 * self.n_features * group)) * group
+        step = min(n, max(1, SLAB_BYTES // (8 * self.n_features * group)) * group)
+        buffer = np.empty((step, self.n_features), dtype=self.dtype)
         for first in range(0, n, step):
             last = min(n, first + step)
             picked = self.array[first:last] if kept is None else self.array[kept[first:last]]
+            piece = buffer[: last - first]
             with np.errstate(over="ignore", invalid="ignore"):  # what overflows float64 is reported as infinity
-                piece = np.ascontiguousarray(picked, dtype=self.dtype.newbyteorder("="))
+                np.copyto(piece, picked, casting="unsafe")
             yield piece, None, first, last
 
     def raise_not_finite(self):
@@ -118,8 +123,8 @@ def _as_numbers(X, name):
         raise ValueError(f"Complex data not supported\n{array}\n")
     if kind in "US":
         raise ValueError(
-            f"dtype='numeric' is not compatible with arrays of bytes/strings. Convert {name} to numeric values explicitly "
-            "instead."
+            f"dtype='numeric' is not compatible with arrays of bytes/strings. Convert {name} to numeric values "
+            "explicitly instead."
         )
     if kind == "O":
         array = array.astype(np.float64)
@@ -140,29 +145,51 @@ def _check_shape(array, min_rows, estimator):
             raise ValueError(TOO_FEW.format(n=n, what=what, shape=array.shape, least=least, by=by))
 
 
+class Weights(NamedTuple):
+    """Weights of rows as the passes take them.
+
+    Attributes
+    ----------
+    values : float64 array of shape (n_kept,) or None
+        The positive weights; None if there are none given.
+    kept : intp array of shape (n_kept,) or None
+        The rows with positive weight, None for all. Rows of weight zero are dropped before blocks are formed, so that
+        they change no bit of any result.
+    unit : float
+        The power of two next to the largest weight. Passes compute in this unit, so that neither float32 rows nor
+        sums of squares limit the range of the weights.
+    """
+
+    values: np.ndarray | None = None
+    kept: np.ndarray | None = None
+    unit: float = 1.0
+
+    def part(self, first, last):
+        """Return the weights of the visited rows first..last."""
+        return self._replace(values=None if self.values is None else self.values[first:last])
+
+
 def check_sample_weight(sample_weight, n_rows):
     """Return weights as the passes take them.
 
     Parameters
     ----------
-    sample_weight : array-like of shape (n_rows,), number, or None
+    sample_weight : array-like of shape (n_rows,), number, None, or Weights, which are returned as they are
     n_rows : int
 
     Returns
     -------
-    weights : float64 array of shape (n_kept,) or None
-        The positive weights; None if there are none given.
-    kept : intp array of shape (n_kept,) or None
-        The rows with positive weight, None for all. Rows of weight zero are dropped before blocks are formed, so that they
-        change no bit of any result.
+    Weights
 
     Raises
     ------
     ValueError
         If weights are negative, not finite, all zero, or not one per row.
     """
+    if isinstance(sample_weight, Weights):
+        return sample_weight
     if sample_weight is None:
-        return None, None
+        return Weights()
     weights = np.asarray(sample_weight)
     if weights.dtype.kind not in "fiubO":
         raise ValueError(f"sample_weight must hold numbers, got dtype {weights.dtype}")
@@ -170,7 +197,7 @@ def check_sample_weight(sample_weight, n_rows):
     if np.ndim(sample_weight) == 0:
         weights = np.full(n_rows, weights)
     if weights.ndim != 1:
-        raise ValueError(f"Sample weights must be 1D array or scalar, got {weights.ndim}D array.")
+        raise ValueError(f"Sample weights must be 1D array or scalar, got {weights.ndim}D array as sample_weight.")
     if weights.shape != (n_rows,):
         raise ValueError(f"sample_weight.shape == {weights.shape}, expected {(n_rows,)}!")
     bad = ~np.isfinite(weights)
@@ -183,9 +210,12 @@ def check_sample_weight(sample_weight, n_rows):
             f"{weights[weights < 0][0]} (rows counted from 0)."
         )
     positive = weights > 0
+    if not positive.any():
+        raise ValueError(
+            "sample_weight: all weights are zero. Sample weights must contain at least one non-zero number."
+        )
+    unit = float(np.ldexp(1.0, np.frexp(weights.max())[1] - 1))
     if positive.all():
-        return weights, None
+        return Weights(weights, None, unit)
     kept = np.flatnonzero(positive)
-    if len(kept) == 0:
-        raise ValueError("sample_weight: all weights are zero. Sample weights must contain at least one non-zero number.")
-    return weights[kept], kept
+    return Weights(weights[kept], kept, unit)

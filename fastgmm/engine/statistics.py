@@ -1,14 +1,18 @@
 """Sufficient statistics: all that an M-step needs to know of the rows."""
 
 import io
+import zlib
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
+from fastgmm.engine.constants import FACTOR_SHAPES
+
 __all__ = ["Statistics"]
 
 _ARRAYS = ("n", "s", "S", "pivot", "shift")
+_MAGIC = b"fastgmm statistics 1\n"  # then four bytes of checksum, then an .npz
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,9 +28,9 @@ class Statistics:
     s : (K, D) array
         sum_i r_ik (x_i - pivot_k).
     S : array
-        Second moments about the pivot. full: (K, D, D), sum_i r_ik (x_i - pivot_k) (x_i - pivot_k)^T; diagonal: (K, D), its
-        diagonal; spherical: (K,), its trace; rotated: (D, D), the total scatter sum_i w_i (x_i - shift) (x_i - shift)^T
-        about `shift`, which does not depend on the responsibilities.
+        Second moments about the pivot. full: (K, D, D), sum_i r_ik (x_i - pivot_k) (x_i - pivot_k)^T; diagonal: (K,
+        D), its diagonal; spherical: (K,), its trace; rotated: (D, D), the total scatter sum_i w_i (x_i - shift) (x_i
+        - shift)^T about `shift`, which does not depend on the responsibilities.
     pivot : (K, D) array
         The points that offsets are taken from, close to the means: that keeps the cancellation in `within` harmless.
     shift : (D,) array
@@ -99,8 +103,8 @@ class Statistics:
     def cancellation(self):
         """Return the factor by which `within` cancelled, the largest over components and features.
 
-        The relative rounding error of `within` is about this many times that of a sum. With the pivots at the previous means
-        the factor stays small unless a component shrinks by orders of magnitude in one iteration.
+        The relative rounding error of `within` is about this many times that of a sum. With the pivots at the
+        previous means the factor stays small unless a component shrinks by orders of magnitude in one iteration.
         """
         before, after = self.S, self._within
         if self.kind in ("full", "rotated"):
@@ -159,7 +163,8 @@ class Statistics:
         out = io.BytesIO()
         scalars = np.array([self.log_likelihood, self.total_weight, self.n_rows])
         np.savez(out, kind=np.array(self.kind), scalars=scalars, **{name: getattr(self, name) for name in _ARRAYS})
-        return out.getvalue()
+        stored = out.getvalue()
+        return _MAGIC + zlib.crc32(stored).to_bytes(4, "little") + stored
 
     @classmethod
     def from_bytes(cls, data):
@@ -168,14 +173,17 @@ class Statistics:
         Raises
         ------
         ValueError
-            If the bytes are not statistics.
+            If the bytes are not statistics, or not as they were written.
         """
+        head = len(_MAGIC) + 4
+        if data[: len(_MAGIC)] != _MAGIC or zlib.crc32(data[head:]).to_bytes(4, "little") != data[len(_MAGIC) : head]:
+            raise ValueError("data does not hold Statistics, or was damaged")
         try:
-            with np.load(io.BytesIO(data), allow_pickle=False) as stored:
+            with np.load(io.BytesIO(data[head:]), allow_pickle=False) as stored:
                 kind, scalars = str(stored["kind"]), stored["scalars"]
                 arrays = {name: stored[name] for name in _ARRAYS}
                 (K, D), scalars = arrays["s"].shape, scalars.tolist()
-                shapes = {"n": (K,), "s": (K, D), "S": second_moment_shape(kind, K, D), "pivot": (K, D), "shift": (D,)}
+                shapes = {"n": (K,), "s": (K, D), "S": FACTOR_SHAPES[kind](K, D), "pivot": (K, D), "shift": (D,)}
                 if len(scalars) != 3 or any(
                     arrays[name].shape != shape or arrays[name].dtype != np.float64 for name, shape in shapes.items()
                 ):
@@ -183,8 +191,3 @@ class Statistics:
         except Exception as error:
             raise ValueError(f"data does not hold Statistics: {error}") from error
         return cls(kind, **arrays, log_likelihood=scalars[0], total_weight=scalars[1], n_rows=int(scalars[2]))
-
-
-def second_moment_shape(kind, K, D):
-    """Return the shape of `Statistics.S` for a kernel kind; KeyError if there is no such kind."""
-    return {"full": (K, D, D), "diagonal": (K, D), "spherical": (K,), "rotated": (D, D)}[kind]

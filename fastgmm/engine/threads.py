@@ -13,8 +13,8 @@ __all__ = ["has_openmp", "resolve"]
 
 has_openmp = _core.has_openmp
 
-# libgomp's threads do not survive a fork, and its parallel regions then wait for them for ever. A forked child therefore
-# works alone; joblib's and multiprocessing's spawned workers are not forked and do not lose anything.
+# libgomp's threads do not survive a fork, and its parallel regions then wait for them for ever. A forked child
+# therefore works alone; joblib's and multiprocessing's spawned workers are not forked and do not lose anything.
 _forked = False
 
 

@@ -89,7 +89,7 @@ def expectation_maximisation(
         constants = family.constants(parameters, dtype=source.dtype, shift=shift)
         stats = source.accumulate(constants)
         if stats.cancellation() > MAX_CANCELLATION:
-            stats = source.accumulate(constants, pivot=stats.means())
+            stats = source.accumulate(constants.unpooled(), pivot=stats.means())
         parameters = family.maximise(stats, reg_covar=reg_covar, previous=parameters)
 
         bound = stats.log_likelihood / stats.total_weight

@@ -2,12 +2,13 @@
 
 import warnings
 from dataclasses import replace
+from numbers import Integral, Real
 
 import numpy as np
 
 from fastgmm import covariance
-from fastgmm._checks import check_means, check_shape, check_weights, floats
-from fastgmm._errors import ConvergenceWarning, IllDefinedCovarianceError
+from fastgmm._checks import check_means, check_number, check_shape, check_weights, floats
+from fastgmm._errors import ConvergenceWarning, IllDefinedCovarianceError, InvalidParameterError
 from fastgmm._random import generator
 from fastgmm.covariance import Parameters
 from fastgmm.engine.rows import Rows
@@ -20,8 +21,8 @@ from fastgmm.sources import ArraySource
 __all__ = ["NOT_CONVERGED", "fit", "run"]
 
 NOT_CONVERGED = (
-    "Best performing initialization did not converge. Try different init parameters, or increase max_iter, tol, or check "
-    "for degenerate data."
+    "Best performing initialization did not converge. Try different init parameters, or increase max_iter, tol, or "
+    "check for degenerate data."
 )
 
 
@@ -44,8 +45,9 @@ def fit(X, n_components=1, **options):
     n_init : int, default=1
         Number of starts, of which the best is kept. A start that fails is counted and skipped.
     init_params : str, array or callable, default="kmeans"
-        "kmeans", "k-means++", "random" or "random_from_data"; or labels (n_rows,); or responsibilities (n_rows, n_components);
-        or a callable of (X, n_components, random_state) that returns labels, responsibilities or means.
+        "kmeans", "k-means++", "random" or "random_from_data"; or labels (n_rows,); or responsibilities (n_rows,
+        n_components); or a callable of (X, n_components, random_state) that returns labels, responsibilities or
+        means.
     weights_init : (n_components,) array, optional
     means_init : (n_components, n_features) array, optional
     precisions_init : array in the shape of the family, optional
@@ -125,7 +127,13 @@ def run(
     FitResult
     """
     family = covariance.get(covariance_type)
-    rows = Rows.of(X)
+    for name, value, low in (("n_components", n_components, 1), ("max_iter", max_iter, 0), ("n_init", n_init, 1)):
+        check_number(value, name, Integral, low)
+    for name, value in (("tol", tol), ("reg_covar", reg_covar)):
+        check_number(value, name, Real, 0)
+    if callback is not None and not callable(callback):
+        raise InvalidParameterError(f"callback must be None or a callable, got {callback!r}")
+    rows = X if isinstance(X, Rows) else Rows(X, min_rows=2)
     source = ArraySource(rows, sample_weight, n_threads=n_threads)
     if source.n_rows < n_components:
         raise ValueError(
@@ -210,9 +218,13 @@ def _check_given_parameters(family, n_components, n_features, weights, means, pr
 
 
 def _replace_given(given, family, make):
-    """Return the start: the given parts, and for the rest what `make` returns; it is not called if nothing is missing."""
-    made = None if len(given) == 3 else make()
-    weights = given["weights"] if "weights" in given else made.weights
-    means = given["means"] if "means" in given else made.means
-    covariances, factors = given.get("precisions") or (made.covariances, made.precisions_cholesky)
-    return Parameters(weights, means, covariances, factors)
+    """Return the start: the given parts, the rest from `make`, which is not called if nothing is missing."""
+    if len(given) < 3:
+        made = make()
+        given = {
+            "weights": made.weights,
+            "means": made.means,
+            "precisions": (made.covariances, made.precisions_cholesky),
+            **given,
+        }
+    return Parameters(given["weights"], given["means"], *given["precisions"])

@@ -1,7 +1,8 @@
 """k-means: greedy k-means++ seeding and Lloyd's algorithm, each a few passes of the engine over all rows.
 
-Arthur and Vassilvitskii (2007), "k-means++: the advantages of careful seeding"; the greedy variant draws several candidates
-for each centre and keeps the one that lowers the inertia most. Lloyd (1982), IEEE Trans. Inform. Theory 28:129.
+Arthur and Vassilvitskii (2007), "k-means++: the advantages of careful seeding"; the greedy variant draws several
+candidates for each centre and keeps the one that lowers the inertia most. Lloyd (1982), IEEE Trans. Inform. Theory
+28:129.
 """
 
 import math

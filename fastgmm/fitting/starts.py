@@ -1,7 +1,7 @@
 """Starts of EM: from rows to first parameters.
 
-Every start ends in labels or responsibilities, and the M-step turns those into parameters. Statistics of a start are taken
-about the centres that it found, in two passes where it has none, so that data far from the origin lose nothing.
+Every start ends in labels or responsibilities, and the M-step turns those into parameters. Statistics of a start are
+taken about the centres that it found, in two passes where it has none, so that data far from the origin lose nothing.
 """
 
 import numpy as np
@@ -33,7 +33,7 @@ def _nearest_seed(source, centres):
 
 def _random(source, n_components, rng):
     centre = np.tile(source.moments()[0], (n_components, 1))
-    return {"resp": RandomResponsibilities(n_components, int(rng.integers(2**63)))}, centre
+    return {"resp": RandomResponsibilities(source, n_components, int(rng.integers(2**63)))}, centre
 
 
 _STARTS = {
@@ -49,23 +49,24 @@ NAMES = tuple(_STARTS)
 class RandomResponsibilities:
     """Uniform random responsibilities, normalised, made for whatever rows are asked for: never N x K at once.
 
-    Row i has the same responsibilities however the rows are cut, because each stretch of rows has its own stream.
+    A row's responsibilities depend on its place among the rows with positive weight, and not on how rows are cut into
+    pieces, because each stretch of rows has its own stream.
     """
 
     STRETCH = 4096
 
-    def __init__(self, n_components, seed):
-        self._n_components, self._seed = n_components, seed
+    def __init__(self, source, n_components, seed):
+        self.shape = source.n_all_rows, n_components
+        self._place, self._seed = source.place, seed
 
     def __getitem__(self, rows):
-        if isinstance(rows, slice):
-            rows = np.arange(rows.start, rows.stop)
-        out = np.empty((len(rows), self._n_components))
-        stretch = rows // self.STRETCH
+        places = self._place(np.arange(rows.start, rows.stop) if isinstance(rows, slice) else rows)
+        out = np.empty((len(places), self.shape[1]))
+        stretch = places // self.STRETCH
         for number in np.unique(stretch):
-            draws = np.random.default_rng([self._seed, int(number)]).random((self.STRETCH, self._n_components))
+            draws = np.random.default_rng([self._seed, int(number)]).random((self.STRETCH, self.shape[1]))
             here = stretch == number
-            out[here] = draws[rows[here] % self.STRETCH]
+            out[here] = draws[places[here] % self.STRETCH]
         return out / out.sum(axis=1, keepdims=True)
 
 
@@ -116,8 +117,8 @@ def _check_given(given, n_rows, n_components, name):
             raise ValueError(f"{name} as responsibilities should be finite, not negative, with sum 1 in every row")
         return given / sums[:, None]
     raise ValueError(
-        f"{name} should be integer labels (n_rows,) or responsibilities (n_rows, n_components), but got an array of dtype "
-        f"{given.dtype} and shape {given.shape}"
+        f"{name} should be integer labels (n_rows,) or responsibilities (n_rows, n_components), but got an array of "
+        f"dtype {given.dtype} and shape {given.shape}"
     )
 
 

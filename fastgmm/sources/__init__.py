@@ -1,4 +1,4 @@
-"""Where rows come from. A source gives statistics under given parameters; nothing else of a fit knows where rows live."""
+"""Where rows come from: a source gives statistics under given parameters, and nothing else knows where rows live."""
 
 from fastgmm.sources.array import ArraySource
 

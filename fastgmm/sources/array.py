@@ -3,6 +3,7 @@
 import numpy as np
 
 from fastgmm import engine
+from fastgmm._errors import IllDefinedCovarianceError
 from fastgmm.engine.rows import Rows, check_sample_weight
 from fastgmm.engine.threads import resolve
 
@@ -35,7 +36,7 @@ class ArraySource:
         self._weights = check_sample_weight(sample_weight, self._rows.n_rows)
         self._n_threads = resolve(n_threads)
         self._scatter = None, None
-        kept = self._weights[1]
+        kept = self._weights.kept
         self.n_rows = self._rows.n_rows if kept is None else len(kept)
         self.n_all_rows, self.n_features, self.dtype = self._rows.n_rows, self._rows.n_features, self._rows.dtype
 
@@ -85,20 +86,29 @@ class ArraySource:
         return engine.potential(self._rows, candidates, closest, shift=shift, **self._options)
 
     def moments(self):
-        """Return mean (D,), variances (D,) and total weight of the rows; the first call takes a pass."""
+        """Return mean (D,), variances (D,) and total weight of the rows; the first call takes a pass.
+
+        Raises
+        ------
+        IllDefinedCovarianceError
+            If the squares of the rows overflow float64.
+        """
         if not hasattr(self, "_moments"):
             first = self.rows_at(np.zeros(1, dtype=np.intp))
             one = engine.KernelConstants.points("diagonal", first, first[0])
             stats = engine.accumulate_given(
                 self._rows, "diagonal", first, shift=first[0], group=one.group_rows, **self._options
             )
-            mass = stats.n[0]
-            self._moments = stats.means()[0], stats.within()[0] / mass, mass
+            with np.errstate(over="ignore", invalid="ignore"):
+                mean, variances, mass = stats.means()[0], stats.within()[0] / stats.n[0], stats.n[0]
+            if not (np.isfinite(mean).all() and np.isfinite(variances).all()):
+                raise IllDefinedCovarianceError
+            self._moments = mean, variances, mass
         return self._moments
 
     def rows_at(self, positions):
         """Return the rows (n, D), float64, at some positions among the rows with positive weight."""
-        kept = self._weights[1]
+        kept = self._weights.kept
         picked = np.asarray(self._rows.array[positions if kept is None else kept[positions]], dtype=np.float64)
         if not np.isfinite(picked).all():
             self._rows.raise_not_finite()
@@ -106,11 +116,16 @@ class ArraySource:
 
     def weights(self):
         """Return the positive weights, one per row with positive weight, or None if all are one."""
-        return self._weights[0]
+        return self._weights.values
+
+    def place(self, rows):
+        """Return the positions, among the rows with positive weight, of some of them given by their row numbers."""
+        kept = self._weights.kept
+        return rows if kept is None else np.searchsorted(kept, rows)
 
     def on_kept_rows(self, values):
         """Return the entries of an array over all rows that belong to rows with positive weight."""
-        kept = self._weights[1]
+        kept = self._weights.kept
         return values if kept is None else values[kept]
 
     def close_rows(self, centre, *, shift):
