@@ -26,6 +26,8 @@
 
 #define FG_PANEL 32      /* rows in a panel, the same at every level, so that blocks do not depend on the processor */
 #define FG_MAX_PANELS 8  /* panels in a block at the most */
+#define FG_NEGLIGIBLE 100 /* A component of which all rows have less than 2^-48 of their weight counts as empty; of any
+                           * other, responsibilities below 2^-100 are less than a rounding of the sum. */
 #define FG_ALIGN 64      /* alignment of every scratch array in bytes */
 
 /* Rows of the user's array, as they lie in memory. */
@@ -40,6 +42,11 @@ typedef struct {
 /* Packed lower triangle with the constant feature in front: entry (i, j), i >= j, of the (D + 1, D + 1) matrix
  * sum_r [1, x - p] [1, x - p]^T. Row 0 holds n, column 0 holds s, the rest S. */
 #define FG_TRI(i, j) ((i) * ((i) + 1) / 2 + (j))
+
+/* REALs from one row to the next where rows lie one by one: D + 1 features in an odd number of cache lines, since an even
+ * one (a power of two at worst) would leave most of the L1 cache unused. */
+#define FG_ROW_STRIDE(D, item) ((((D) * (item) + (item) + FG_ALIGN - 1) / FG_ALIGN | 1) * FG_ALIGN / (item))
+#define FG_OUTER_FROM 24
 
 typedef struct {
     /* pack: z <- rows first .. first + n of x, minus shift (D, float64), in ceil(n / FG_PANEL) panels.
@@ -67,17 +74,24 @@ typedef struct {
     void (*rotate)(const void *z, ptrdiff_t P, ptrdiff_t D, const void *W, void *y);
 
     /* softmax: of one panel, in place: logit (K, FG_PANEL) -> responsibilities times w (FG_PANEL REAL, or NULL for 1).
-     * lse (FG_PANEL, float64) <- log2 sum_k 2^logit. Terms whose ratio to the row's largest is not a normal number become 0.
+     * lse (FG_PANEL, float64) <- log2 sum_k 2^logit. Terms whose ratio to the row's largest is not a normal number become
+     * 0; with w, which is for sums over rows, terms whose ratio is below 2^-FG_NEGLIGIBLE.
      * Returns 0 if a row has no finite maximum (its responsibilities are then 0), 1 otherwise. */
     int (*softmax)(void *logit, ptrdiff_t K, const void *w, double *lse);
+
+    /* rows_of_panels: rows (P FG_PANEL, stride) <- z, row by row; stride is FG_ROW_STRIDE(D, sizeof(REAL)). */
+    void (*rows_of_panels)(const void *z, ptrdiff_t P, ptrdiff_t D, ptrdiff_t stride, void *rows);
 
     /* moments_*: add the weighted moments of one component about mu to A (float64).
      *   r (P, FG_PANEL) with stride r_stride (in REALs) between panels: responsibilities times weights, >= 0
      *   u  scratch (P, D + 1, FG_PANEL)
-     * full: A (packed triangle of D + 1, see FG_TRI); diagonal: A = n, s (D), S (D); spherical: A = n, s (D), q;
+     * full, outer: A (packed triangle of D + 1, see FG_TRI); outer reads rows instead of panels, which pays from
+     * FG_OUTER_FROM features on, and its u is (1 + P FG_PANEL, stride); diagonal: A = n, s (D), S (D); spherical: A = n, s (D), q;
      * linear: A = n, s (D). */
     void (*moments_full)(const void *z, ptrdiff_t P, ptrdiff_t D, const void *r, ptrdiff_t r_stride, const void *mu,
                          void *u, double *A);
+    void (*moments_outer)(const void *rows, ptrdiff_t P, ptrdiff_t D, ptrdiff_t stride, const void *r, ptrdiff_t r_stride,
+                          const void *mu, void *u, double *A);
     void (*moments_diagonal)(const void *z, ptrdiff_t P, ptrdiff_t D, const void *r, ptrdiff_t r_stride, const void *mu,
                              double *A);
     void (*moments_spherical)(const void *z, ptrdiff_t P, ptrdiff_t D, const void *r, ptrdiff_t r_stride, const void *mu,

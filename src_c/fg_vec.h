@@ -42,6 +42,19 @@ static inline vreal FG_FN(v_keep)(vint mask, vreal a) {
     return b.r;
 }
 
+/* whether a comparison holds in any lane */
+static inline int FG_FN(v_any)(vint mask) {
+#if FG_VBYTES == 0
+    return mask != 0;
+#elif defined(FG_X86_ANY)
+    return FG_X86_ANY(mask);
+#else
+    RINT any = 0;
+    for (ptrdiff_t i = 0; i < LANES; i++) any |= mask[i];
+    return any != 0;
+#endif
+}
+
 /* the larger of a and b; b where either is not a number */
 static inline vreal FG_FN(v_max)(vreal a, vreal b) {
 #if FG_VBYTES == 0
@@ -60,13 +73,36 @@ static inline double FG_FN(v_sum)(vreal a) {
 #if FG_VBYTES == 0
     return a;
 #else
+    /* Halves are added until sixteen bytes are left. Without shuffles of two vectors (GCC before 12) the lanes go through
+     * memory, which costs a little and adds in the same order. */
+    typedef REAL quarter __attribute__((vector_size(16)));
+#ifdef FG_SHUFFLES
+#if FG_VBYTES == 64 && defined(FG_IS_F32)
+    const typeof(FG_LOWER8(a)) half = FG_LOWER8(a) + FG_UPPER8(a);
+    const quarter first = FG_LOWER4(half) + FG_UPPER4(half);
+#elif FG_VBYTES == 64
+    const typeof(FG_LOWER4(a)) half = FG_LOWER4(a) + FG_UPPER4(a);
+    const quarter first = FG_LOWER2(half) + FG_UPPER2(half);
+#elif FG_VBYTES == 32 && defined(FG_IS_F32)
+    const quarter first = FG_LOWER4(a) + FG_UPPER4(a);
+#elif FG_VBYTES == 32
+    const quarter first = FG_LOWER2(a) + FG_UPPER2(a);
+#else
+    const quarter first = (quarter)a;
+#endif
+#else
     REAL t[LANES];
     __builtin_memcpy(t, &a, sizeof t);
-#pragma GCC unroll 8
-    for (ptrdiff_t h = LANES / 2; h > 0; h /= 2)
-#pragma GCC unroll 8
+    for (ptrdiff_t h = LANES / 2; h * (ptrdiff_t)sizeof(REAL) >= 16; h /= 2)
         for (ptrdiff_t i = 0; i < h; i++) t[i] += t[i + h];
-    return t[0];
+    quarter first;
+    __builtin_memcpy(&first, t, sizeof first);
+#endif
+#ifdef FG_IS_F32
+    return (first[0] + first[2]) + (first[1] + first[3]);
+#else
+    return first[0] + first[1];
+#endif
 #endif
 }
 

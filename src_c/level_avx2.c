@@ -5,6 +5,7 @@
 #define FG_LEVEL avx2
 #define FG_LEVEL_NAME "avx2"
 #define FG_VBYTES 32
+#define FG_X86_ANY(mask) (!_mm256_testz_si256((__m256i)(mask), (__m256i)(mask)))
 #define FG_MAX_F64 _mm256_max_pd
 #define FG_MAX_F32 _mm256_max_ps
 #ifdef __clang__

@@ -5,6 +5,7 @@
 #define FG_LEVEL avx512
 #define FG_LEVEL_NAME "avx512"
 #define FG_VBYTES 64
+#define FG_X86_ANY(mask) (_mm512_test_epi32_mask((__m512i)(mask), (__m512i)(mask)) != 0)
 #define FG_MAX_F64 _mm512_max_pd
 #define FG_MAX_F32 _mm512_max_ps
 #ifdef __clang__

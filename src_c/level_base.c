@@ -7,6 +7,7 @@
 #ifdef __x86_64__
 #include <emmintrin.h>
 #define FG_LEVEL_NAME "x86-64"
+#define FG_X86_ANY(mask) (_mm_movemask_epi8((__m128i)(mask)) != 0)
 #define FG_MAX_F64 _mm_max_pd
 #define FG_MAX_F32 _mm_max_ps
 #else

@@ -7,6 +7,7 @@ cdef extern from "fg_leaves.h" nogil:
     const Py_ssize_t FG_PANEL
     const Py_ssize_t FG_MAX_PANELS
     const Py_ssize_t FG_ALIGN
+    const Py_ssize_t FG_OUTER_FROM
     const int FG_FULL, FG_DIAGONAL, FG_SPHERICAL, FG_ROTATED
 
     ctypedef struct fg_rows:
@@ -15,6 +16,8 @@ cdef extern from "fg_leaves.h" nogil:
         Py_ssize_t col_stride
         int is_f32
         const Py_ssize_t *rows
+
+    Py_ssize_t FG_ROW_STRIDE(Py_ssize_t D, Py_ssize_t item)
 
     ctypedef struct fg_leaves:
         int (*pack)(const fg_rows *, Py_ssize_t, Py_ssize_t, Py_ssize_t, const double *, void *) noexcept nogil
@@ -30,6 +33,9 @@ cdef extern from "fg_leaves.h" nogil:
                                  const void *, void *) noexcept nogil
         void (*rotate)(const void *, Py_ssize_t, Py_ssize_t, const void *, void *) noexcept nogil
         int (*softmax)(void *, Py_ssize_t, const void *, double *) noexcept nogil
+        void (*rows_of_panels)(const void *, Py_ssize_t, Py_ssize_t, Py_ssize_t, void *) noexcept nogil
+        void (*moments_outer)(const void *, Py_ssize_t, Py_ssize_t, Py_ssize_t, const void *, Py_ssize_t, const void *,
+                              void *, double *) noexcept nogil
         void (*moments_full)(const void *, Py_ssize_t, Py_ssize_t, const void *, Py_ssize_t, const void *, void *,
                              double *) noexcept nogil
         void (*moments_diagonal)(const void *, Py_ssize_t, Py_ssize_t, const void *, Py_ssize_t, const void *,

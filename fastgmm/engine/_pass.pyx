@@ -19,7 +19,8 @@ from libc.string cimport memcpy, memset
 cimport numpy as cnp
 
 from fastgmm.engine._core cimport (
-    FG_ALIGN, FG_DIAGONAL, FG_FULL, FG_PANEL, FG_ROTATED, FG_SPHERICAL, Kernel, Model, fg_rows, padded, triangle,
+    FG_ALIGN, FG_DIAGONAL, FG_FULL, FG_OUTER_FROM, FG_PANEL, FG_ROTATED, FG_ROW_STRIDE, FG_SPHERICAL, Kernel, Model,
+    fg_rows, padded, triangle,
 )
 
 cnp.import_array()
@@ -65,12 +66,18 @@ cdef struct Scratch:
     char *z          # (P, D, FG_PANEL) REAL
     char *y          # the same, rotated; z itself for other kinds
     char *logit      # (P, K, FG_PANEL) REAL
-    char *u          # (P, D + 1, FG_PANEL) REAL
+    char *rows       # (P * FG_PANEL, stride) REAL: z row by row, where moments are taken across features
+    char *u          # what the moments of the kind need
     char *w          # (P, FG_PANEL) REAL: row weights, 0 for padded rows
     char *work       # 2 * D vectors
     double *lse      # (P * FG_PANEL)
     double *far      # D of the row, D to work in, K of its log-densities
     int32_t *label   # (FG_PANEL)
+
+
+cdef inline bint across_features(const Model *m) noexcept nogil:
+    """Whether second moments are summed with vectors across features instead of across rows."""
+    return m.kind == FG_FULL and m.D >= FG_OUTER_FROM
 
 
 cdef Scratch lay_out(const Model *m, char *base, Py_ssize_t *size) noexcept nogil:
@@ -85,8 +92,14 @@ cdef Scratch lay_out(const Model *m, char *base, Py_ssize_t *size) noexcept nogi
         at += padded(rows * m.D * m.item)
     s.logit = base + at
     at += padded(rows * m.K * m.item)
-    s.u = base + at
-    at += padded(rows * (m.D + 1) * m.item)
+    s.rows = base + at
+    if across_features(m):
+        at += padded(rows * FG_ROW_STRIDE(m.D, m.item) * m.item)
+        s.u = base + at
+        at += padded((1 + rows) * FG_ROW_STRIDE(m.D, m.item) * m.item)
+    else:
+        s.u = base + at
+        at += padded(rows * (m.D + 1) * m.item)
     s.w = base + at
     at += padded(rows * m.item)
     s.work = base + at
@@ -242,11 +255,15 @@ cdef void add_moments(const Job *job, Py_ssize_t P, Scratch *s, double *moments)
     cdef char *r
     cdef const char *pivot
     cdef double *A
+    if across_features(m):
+        m.leaf.rows_of_panels(s.z, P, m.D, FG_ROW_STRIDE(m.D, m.item), s.rows)
     for k in range(m.K):
         r = s.logit + k * FG_PANEL * m.item
         pivot = <const char *> job.pivot + k * m.D * m.item
         A = moments + k * job.moment_size
-        if m.kind == FG_FULL:
+        if across_features(m):
+            m.leaf.moments_outer(s.rows, P, m.D, FG_ROW_STRIDE(m.D, m.item), r, stride, pivot, s.u, A)
+        elif m.kind == FG_FULL:
             m.leaf.moments_full(s.z, P, m.D, r, stride, pivot, s.u, A)
         elif m.kind == FG_DIAGONAL:
             m.leaf.moments_diagonal(s.z, P, m.D, r, stride, pivot, A)
@@ -350,9 +367,9 @@ cdef int run_wave(const Job *job, Py_ssize_t group, Py_ssize_t count, int n_thre
 cdef int run(Job *job, int n_threads, double *total) except -1:
     """Add all rows of the job to total; returns a Status. Raises what a signal handler raises."""
     cdef Py_ssize_t n_groups = (job.n_rows + job.model.group - 1) // job.model.group, group = 0
-    # slots of one wave: enough to keep threads busy for some ten milliseconds, within 64 MiB
+    # slots of one wave: enough to keep threads busy for some ten milliseconds, within 16 MiB
     cdef Py_ssize_t wave = min(n_groups, 32 * n_threads,
-                               max(n_threads, (64 << 20) // (job.partial_size * <Py_ssize_t> sizeof(double))))
+                               max(2 * n_threads, (16 << 20) // (job.partial_size * <Py_ssize_t> sizeof(double))))
     cdef char *memory
     cdef char *scratch
     cdef double *slots
