@@ -204,6 +204,70 @@ class MixtureEstimator(CallbackSupportMixin, DensityMixin, BaseEstimator):
         mixture, rows = self._prepare(X)
         return mixture.score(rows, sample_weight, n_threads=self.n_threads)
 
+    def bic(self, X: Any, *, sample_weight: npt.ArrayLike | None = None) -> float:
+        """Return the Bayesian information criterion, -2 log-likelihood + m log n (Schwarz 1978); lower is better.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows; n is their sum.
+
+        Returns
+        -------
+        bic : float
+            With m the number of free parameters.
+
+        Raises
+        ------
+        NotFittedError
+            Before a fit.
+        ValueError
+            If X is not what the mixture was fitted on, or the weights are not weights for it.
+
+        Examples
+        --------
+        >>> from fastgmm import GaussianMixture
+        >>> X = [[-1.0], [1.0]]
+        >>> round(GaussianMixture(reg_covar=0.0).fit(X).bic(X), 6)
+        7.062049
+        """
+        mixture, rows = self._prepare(X)
+        return mixture.bic(rows, sample_weight, n_threads=self.n_threads)
+
+    def aic(self, X: Any, *, sample_weight: npt.ArrayLike | None = None) -> float:
+        """Return Akaike's information criterion, -2 log-likelihood + 2 m (Akaike 1974); lower is better.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
+
+        Returns
+        -------
+        aic : float
+            With m the number of free parameters.
+
+        Raises
+        ------
+        NotFittedError
+            Before a fit.
+        ValueError
+            If X is not what the mixture was fitted on, or the weights are not weights for it.
+
+        Examples
+        --------
+        >>> from fastgmm import GaussianMixture
+        >>> X = [[-1.0], [1.0]]
+        >>> round(GaussianMixture(reg_covar=0.0).fit(X).aic(X), 6)
+        9.675754
+        """
+        mixture, rows = self._prepare(X)
+        return mixture.aic(rows, sample_weight, n_threads=self.n_threads)
+
     def sample(self, n_samples: int = 1, *, shuffle: bool = False) -> tuple[np.ndarray, npt.NDArray[np.int64]]:
         """Draw rows from the fitted mixture, with the estimator's `random_state`.
 

@@ -1,19 +1,20 @@
-"""scikit-learn's callbacks (SLEP 23, scikit-learn 1.9): a fit as a tree of tasks, of starts and their iterations.
-
-A fit knows of an iteration when it ends. So the task of the next one begins right after the end of the one before it.
-"""
+"""scikit-learn's callbacks (SLEP 23, scikit-learn 1.9): a fit as a tree of tasks, of starts and their iterations."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
+import numpy.typing as npt
+
+from fastgmm import covariance
+from fastgmm.mixture import Mixture
 
 from ._attributes import PARAMETERS
+from ._watch import Observer
 
 if TYPE_CHECKING:
-    from fastgmm.fitting import FitState
-    from fastgmm.mixture import Mixture
+    from fastgmm.fitting import FitResult, FitState
 
 
 def wanted(estimator: Any) -> bool:
@@ -21,8 +22,8 @@ def wanted(estimator: Any) -> bool:
     return hasattr(estimator, "_skl_callbacks") or hasattr(estimator, "_parent_callback_ctx")
 
 
-class Tasks:
-    """The tree of tasks of one fit.
+class Tasks(Observer):
+    """The tree of tasks of one fit, told to scikit-learn's callbacks.
 
     Parameters
     ----------
@@ -32,28 +33,56 @@ class Tasks:
         What the user passed to `fit`: callbacks may ask for it.
     n_init : int
         Number of starts.
+    dtype : numpy.dtype
+        Type of the parameters that a fit on these rows ends with.
     """
 
-    def __init__(self, estimator: Any, X: Any, y: Any, sample_weight: Any, n_init: int) -> None:
-        self._estimator = estimator
-        self._known = {
-            "estimator": estimator,
-            "X": X,
-            "y": y,
-            "metadata": {} if sample_weight is None else {"sample_weight": sample_weight},
-        }
-        self._n_init, self._max_iter = n_init, estimator.max_iter
-        self._root = estimator._init_callback_context(max_subtasks=n_init)
-        self._root.call_on_fit_task_begin(**self._known)
-        self._begin_start(0)
+    def __init__(self, estimator: Any, X: Any, y: Any, sample_weight: Any, n_init: int, dtype: npt.DTypeLike) -> None:
+        self._estimator, self._dtype, self._n_init = estimator, dtype, n_init
+        metadata = {} if sample_weight is None else {"sample_weight": sample_weight}
+        # A callable among the values would be called for its result; so every value goes in one that returns it.
+        self._known = {"X": lambda: X, "y": lambda: y, "metadata": lambda: metadata}
+        self._open: list[Any] = []
 
-    def _begin_start(self, init: int) -> None:
-        self._init = init
-        self._start = self._root.subcontext(task_name="init", max_subtasks=self._max_iter)
-        self._start.call_on_fit_task_begin(**self._known)
-        self._begin_iteration()
+    def begin(self) -> None:
+        """Begin the task of the fit."""
+        self._begin_task(self._estimator._init_callback_context(max_subtasks=self._n_init))
 
-    def _begin_iteration(self) -> None:
-        if self._max_iter > 0:
-            self._iteration = self._start.subcontext(task_name="iteration")
-            self._iteration.call_on_fit_task_begin(**self._known)
+    def begin_start(self, init: int) -> None:
+        """Begin the task of a start."""
+        self._begin_task(self._open[-1].subcontext(task_name="init", max_subtasks=self._estimator.max_iter))
+
+    def begin_iteration(self) -> None:
+        """Begin the task of an iteration."""
+        self._begin_task(self._open[-1].subcontext(task_name="iteration"))
+
+    def end_iteration(self, state: FitState | None) -> bool:
+        """End the task of an iteration; return whether a callback wants its start to stop."""
+        return self._end_task(state and (lambda: self._after(state)))
+
+    def end_start(self, state: FitState | None) -> None:
+        """End the task of a start."""
+        self._end_task(state and (lambda: self._after(state)))
+
+    def end(self, result: FitResult) -> None:
+        """End the task of the fit."""
+        self._end_task(lambda: self._reconstruction(result.mixture, result.converged, result.n_iter))
+
+    def _begin_task(self, context: Any) -> None:
+        context.call_on_fit_task_begin(estimator=self._estimator, **self._known)
+        self._open.append(context)
+
+    def _end_task(self, reconstruction: Callable[[], Mapping[str, Any]] | None) -> bool:
+        return self._open.pop().call_on_fit_task_end(
+            estimator=self._estimator, **self._known, reconstruction_attributes=reconstruction
+        )
+
+    def _after(self, state: FitState) -> dict[str, Any]:
+        """Fitted attributes as if the fit ended with this iteration."""
+        family = covariance.get(self._estimator.covariance_type)
+        mixture = Mixture.from_parameters(state.parameters.astype(self._dtype), family)
+        return self._reconstruction(mixture, state.converged, state.iteration)
+
+    def _reconstruction(self, mixture: Mixture, converged: bool, n_iter: int) -> dict[str, Any]:
+        attributes = {name: getattr(mixture, name.removesuffix("_")) for name in PARAMETERS}
+        return {**attributes, "converged_": converged, "n_iter_": n_iter, "n_features_in_": mixture.n_features}

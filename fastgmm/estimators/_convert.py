@@ -109,6 +109,8 @@ def from_sklearn(cls: type[_Estimator], estimator: Any) -> _Estimator:
     if is_fitted(vars(estimator)):
         _copy_attributes(estimator, ours)
         ours.n_failed_inits_ = 0
+        # Theirs belongs to the parameters before the last M-step: what a warm start continues from.
+        ours._previous_bound = vars(estimator).get("lower_bound_", -np.inf)
         ours.to_mixture()
     return ours
 

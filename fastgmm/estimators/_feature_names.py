@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from ._warn import warn_user
 
 _SHOWN = 5
 """How many names a message lists before it breaks off."""
@@ -82,9 +83,9 @@ def check_feature_names(fitted: npt.NDArray[np.object_] | None, X: Any, estimato
     if names is None and fitted is None:
         return
     if fitted is None:
-        _warn(f"X has feature names, but {estimator} was fitted without feature names")
+        warn_user(f"X has feature names, but {estimator} was fitted without feature names", UserWarning)
     elif names is None:
-        _warn(f"X does not have valid feature names, but {estimator} was fitted with feature names")
+        warn_user(f"X does not have valid feature names, but {estimator} was fitted with feature names", UserWarning)
     elif len(fitted) != len(names) or (fitted != names).any():
         unseen = sorted(set(names) - set(fitted))
         missing = sorted(set(fitted) - set(names))
@@ -102,8 +103,3 @@ def _listed(names: list[str]) -> str:
     """One name a line, and an ellipsis after the first few."""
     lines = [f"- {name}\n" for name in names[:_SHOWN]]
     return "".join(lines) + ("- ...\n" if len(names) > _SHOWN else "")
-
-
-def _warn(message: str) -> None:
-    """Warn at the user's call: above this, the check, the estimator's preparation and its method."""
-    warnings.warn(message, UserWarning, stacklevel=5)

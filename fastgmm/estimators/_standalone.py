@@ -65,9 +65,7 @@ class BaseEstimator:
         names = self._get_param_names()
         for name in params:
             if name not in names:
-                raise ValueError(
-                    f"Invalid parameter {name!r} for estimator {self!r}. Valid parameters are: {names!r}."
-                )
+                raise ValueError(f"Invalid parameter {name!r} for estimator {self!r}. Valid parameters are: {names!r}.")
         for name, value in params.items():
             setattr(self, name, value)
         return self

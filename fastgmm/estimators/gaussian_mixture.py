@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -13,12 +12,13 @@ from fastgmm import covariance, fitting
 from fastgmm.covariance import Parameters
 from fastgmm.engine.rows import Rows
 
-from . import _convert, _parameters
+from . import _callbacks, _convert, _parameters
 from ._attributes import LiveMixture
 from ._base import MixtureEstimator
 from ._feature_names import feature_names
-from ._observers import observers
 from ._protocol import HAS_SKLEARN, ConvergenceWarning, with_callbacks
+from ._warn import warn_user
+from ._watch import Observer, Printer, Watch
 
 if TYPE_CHECKING:
     import sklearn.mixture
@@ -60,6 +60,8 @@ class GaussianMixture(MixtureEstimator):
         Randomness of the starts and of `sample`. An int gives the same results on every call.
     warm_start : bool, default=False
         Whether a fit continues from the attributes of the previous one; `n_init` then counts for the first fit only.
+        Fits of a and then b iterations give the bits of one of a + b, for float32 rows but for the rounding of the
+        attributes to float32 in between.
     verbose : int or bool, default=0
         1 prints starts and iterations, 2 also their times and log-likelihoods.
     verbose_interval : int, default=10
@@ -244,9 +246,7 @@ class GaussianMixture(MixtureEstimator):
         """
         return self._fit(X, y, sample_weight, labels=True).labels
 
-    def _fit(
-        self, X: Any, y: Any, sample_weight: npt.ArrayLike | None, labels: bool = False
-    ) -> fitting.FitResult:
+    def _fit(self, X: Any, y: Any, sample_weight: npt.ArrayLike | None, labels: bool = False) -> fitting.FitResult:
         """Check, fit, and set all attributes at the end; returns the result."""
         self._validate_params()
         names = feature_names(X)
@@ -257,31 +257,45 @@ class GaussianMixture(MixtureEstimator):
                 f"n_samples = {rows.n_rows}"
             )
         start = self._warm_start(rows)
-        with observers(self, X, y, sample_weight, n_init=self.n_init if start is None else 1) as callback:
-            result = fitting.run(
-                rows,
-                self.n_components,
-                covariance_type=self.covariance_type,
-                tol=self.tol,
-                reg_covar=self.reg_covar,
-                max_iter=self.max_iter,
-                n_init=self.n_init,
-                init_params=self.init_params,
-                weights_init=self.weights_init,
-                means_init=self.means_init,
-                precisions_init=self.precisions_init,
-                random_state=self.random_state,
-                sample_weight=sample_weight,
-                n_threads=self.n_threads,
-                callback=callback,
-                start=start,
-                labels=labels,
-            )
+        watch = self._watch(X, y, sample_weight, rows, start)
+        watch.begin()
+        result = fitting.run(
+            rows,
+            self.n_components,
+            covariance_type=self.covariance_type,
+            tol=self.tol,
+            reg_covar=self.reg_covar,
+            max_iter=self.max_iter,
+            n_init=self.n_init,
+            init_params=self.init_params,
+            weights_init=self.weights_init,
+            means_init=self.means_init,
+            precisions_init=self.precisions_init,
+            random_state=self.random_state,
+            sample_weight=sample_weight,
+            n_threads=self.n_threads,
+            callback=watch.callback,
+            start=start,
+            previous_bound=-np.inf if start is None else vars(self).get("_previous_bound", -np.inf),
+            labels=labels,
+        )
+        watch.end(result)
         if not result.converged and self.max_iter > 0:
             # Before the attributes are set: with warnings turned into errors the estimator stays as it was.
-            warnings.warn(NOT_CONVERGED, ConvergenceWarning, stacklevel=4)
+            warn_user(fitting.NOT_CONVERGED, ConvergenceWarning)
         self._publish(result, names)
         return result
+
+    def _watch(self, X: Any, y: Any, sample_weight: Any, rows: Rows, start: Parameters | None) -> Watch:
+        """Return who watches the fit."""
+        given = (self.weights_init, self.means_init, self.precisions_init)
+        n_init = 1 if start is not None or all(part is not None for part in given) else self.n_init
+        observers: list[Observer] = []
+        if self.verbose:
+            observers.append(Printer(int(self.verbose), self.verbose_interval))
+        if _callbacks.wanted(self):
+            observers.append(_callbacks.Tasks(self, X, y, sample_weight, n_init, rows.dtype))
+        return Watch(observers, n_init, self.max_iter)
 
     def _warm_start(self, rows: Rows) -> Parameters | None:
         """Return the parameters to continue from, or None for a fresh start."""
@@ -297,86 +311,26 @@ class GaussianMixture(MixtureEstimator):
                     f"warm_start=True continues from a mixture with {had} {what}, but now there are {has}. Set "
                     "warm_start=False to start afresh."
                 )
-        return mixture.parameters.astype(rows.dtype)
+        return mixture.parameters
 
     def _publish(self, result: fitting.FitResult, names: npt.NDArray[np.object_] | None) -> None:
-        """Set the fitted attributes. Nothing of the rows is kept."""
-        self._live = LiveMixture()
-        self._live.publish(vars(self), self.covariance_type, result.mixture)
-        self.converged_ = result.converged
-        self.n_iter_ = result.n_iter
-        self.lower_bound_ = result.lower_bound
-        self.lower_bounds_ = list(result.lower_bounds)
-        self.n_failed_inits_ = result.n_failed_inits
-        self.n_features_in_ = result.mixture.n_features
+        """Set the fitted attributes, all in one step that no signal divides. Nothing of the rows is kept."""
+        attributes = {
+            **vars(self),
+            "converged_": result.converged,
+            "n_iter_": result.n_iter,
+            "lower_bound_": result.lower_bound,
+            "lower_bounds_": list(result.lower_bounds),
+            "n_failed_inits_": result.n_failed_inits,
+            "n_features_in_": result.mixture.n_features,
+            "_previous_bound": result.previous_bound,
+            "_live": LiveMixture(),
+        }
+        attributes["_live"].publish(attributes, self.covariance_type, result.mixture)
+        attributes.pop("feature_names_in_", None)
         if names is not None:
-            self.feature_names_in_ = names
-        elif hasattr(self, "feature_names_in_"):
-            del self.feature_names_in_
-
-    def bic(self, X: Any, *, sample_weight: npt.ArrayLike | None = None) -> float:
-        """Return the Bayesian information criterion, -2 log-likelihood + m log n (Schwarz 1978); lower is better.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Rows.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows; n is their sum.
-
-        Returns
-        -------
-        bic : float
-            With m the number of free parameters.
-
-        Raises
-        ------
-        NotFittedError
-            Before a fit.
-        ValueError
-            If X is not what the mixture was fitted on, or the weights are not weights for it.
-
-        Examples
-        --------
-        >>> from fastgmm import GaussianMixture
-        >>> X = [[-1.0], [1.0]]
-        >>> round(GaussianMixture(reg_covar=0.0).fit(X).bic(X), 6)
-        7.062049
-        """
-        mixture, rows = self._prepare(X)
-        return mixture.bic(rows, sample_weight, n_threads=self.n_threads)
-
-    def aic(self, X: Any, *, sample_weight: npt.ArrayLike | None = None) -> float:
-        """Return Akaike's information criterion, -2 log-likelihood + 2 m (Akaike 1974); lower is better.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Rows.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows.
-
-        Returns
-        -------
-        aic : float
-            With m the number of free parameters.
-
-        Raises
-        ------
-        NotFittedError
-            Before a fit.
-        ValueError
-            If X is not what the mixture was fitted on, or the weights are not weights for it.
-
-        Examples
-        --------
-        >>> from fastgmm import GaussianMixture
-        >>> X = [[-1.0], [1.0]]
-        >>> round(GaussianMixture(reg_covar=0.0).fit(X).aic(X), 6)
-        9.675754
-        """
-        mixture, rows = self._prepare(X)
-        return mixture.aic(rows, sample_weight, n_threads=self.n_threads)
+            attributes["feature_names_in_"] = names
+        self.__dict__ = attributes
 
     def to_sklearn(self) -> sklearn.mixture.GaussianMixture:
         """Return scikit-learn's estimator with the same parameters and, if fitted, the same attributes to the bit.
@@ -428,9 +382,3 @@ class GaussianMixture(MixtureEstimator):
         array([[1.]])
         """
         return _convert.from_sklearn(cls, estimator)
-
-
-NOT_CONVERGED = (
-    "Best performing initialization did not converge. Try different init parameters, or increase max_iter, tol, or "
-    "check for degenerate data."
-)
