@@ -6,6 +6,7 @@ installed costs nothing, and leave its warnings about deliberately short fits to
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
 from collections.abc import Callable
@@ -120,15 +121,17 @@ class FastGMM(_Estimators):
 
     def __init__(self, n_threads: int) -> None:
         import fastgmm
-        from fastgmm.fitting import starts
+        from fastgmm.fitting import kmeans
+        from fastgmm.sources import ArraySource
 
         super().__init__(fastgmm.GaussianMixture, n_threads=n_threads)
         self.version = fastgmm.__version__
-        self._starts = starts
-        self._n_threads = n_threads
+        self._source = functools.partial(ArraySource, n_threads=n_threads)
+        self._cluster = kmeans.cluster
 
     def kmeans(self, X: np.ndarray, n_components: int, seed: int) -> np.ndarray:
-        return self._starts.kmeans(X, n_components, random_state=seed, n_threads=self._n_threads).centres
+        # What init_params="kmeans" does before its first M-step.
+        return self._cluster(self._source(X), n_components, np.random.default_rng(seed))[0]
 
 
 def _one_dal(n_threads: int) -> Library:

@@ -78,14 +78,15 @@ class Problem:
 
 
 def _mixture_draws(n_rows: int, n_features: int, n_components: int) -> Callable[[bool], np.ndarray]:
-    """Return a loader of rows from a mixture whose components overlap in part, with random full covariances."""
+    """Return a loader of rows from a mixture whose components overlap in part, with full covariances."""
 
     def load(quick: bool) -> np.ndarray:
         n = min(n_rows, max(QUICK_ROWS, 40 * n_features * n_components)) if quick else n_rows
         rng = np.random.default_rng([n_features, n_components])
         centres = rng.normal(scale=2.0, size=(n_components, n_features))
-        factors = rng.normal(size=(n_components, n_features, n_features)) / np.sqrt(n_features)
-        factors += 0.5 * np.eye(n_features)  # keeps every covariance well conditioned
+        # A random rotation times axes between 0.5 and 1.5: no covariance has a condition number above 9.
+        factors, _ = np.linalg.qr(rng.normal(size=(n_components, n_features, n_features)))
+        factors = factors * rng.uniform(0.5, 1.5, size=(n_components, 1, n_features))
         X = np.empty((n, n_features))
         for first in range(0, n, BLOCK_ROWS):
             block = X[first : first + BLOCK_ROWS]

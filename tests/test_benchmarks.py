@@ -153,6 +153,14 @@ def test_common_start_is_a_valid_mixture(name, covariance_type):
     np.testing.assert_array_equal(X, problem.data(quick=True))
 
 
+@pytest.mark.parametrize("name", [libraries.REFERENCE, libraries.SUBJECT])
+def test_centres_of_a_start_are_centres_of_rows(name):
+    X = problems.PROBLEMS["iris"].data()
+    centres = libraries.make(name, 1).kmeans(X, 3, 0)
+    assert centres.shape == (3, 4)
+    assert tasks.inertia(X, centres) == pytest.approx(78.85, abs=0.01)
+
+
 def test_grid_names_known_problems_and_work():
     assert len({task.id for task in tasks.GRID}) == len(tasks.GRID)
     for task in tasks.GRID:

@@ -10,7 +10,8 @@ from sklearn.cluster import KMeans
 
 import fastgmm
 from fastgmm import ConvergenceWarning, IllDefinedCovarianceError, Mixture
-from fastgmm.fitting import run
+from fastgmm.fitting import kmeans, run
+from fastgmm.sources import ArraySource
 
 NAMED_STARTS = ("kmeans", "k-means++", "random", "random_from_data")
 by_family = pytest.mark.parametrize("family", reference.FAMILIES)
@@ -87,9 +88,10 @@ def test_max_iter_zero_keeps_the_given_parameters(X, family):
     assert result.lower_bound == result.mixture.score(X)
 
 
-def test_kmeans_start_is_as_good_as_scikit_learn():
+@pytest.mark.parametrize("n_rows", [3000, 20_000], ids=["sought among all rows", "sought among a sample"])
+def test_kmeans_start_is_as_good_as_scikit_learn(n_rows):
     """Inertia no worse than 1 % above, on average over ten seeds; a start's means are the cluster means."""
-    X = problems.rows(5, 3000, 4, 12, separation=2.0)
+    X = problems.rows(5, n_rows, 4, 12, separation=2.0)
     ours, theirs = [], []
     for seed in range(10):
         means = run(X, 12, init_params="kmeans", random_state=seed, max_iter=0).mixture.means
@@ -103,6 +105,16 @@ def test_kmeans_start_is_a_fixed_point_of_lloyd(X):
     means = run(X, 4, init_params="kmeans", random_state=3, max_iter=0).mixture.means
     moved, _ = reference.lloyd_step(X, means)
     np.testing.assert_allclose(moved, means, rtol=1e-10, atol=1e-10)
+
+
+def test_kmeans_of_many_rows_ends_among_all_of_them():
+    """Centres are sought in a sample, yet what is returned is where Lloyd's algorithm stops on all rows."""
+    X = problems.rows(2, 30_000, 3, 4, separation=6.0)
+    centres, labels, inertia = kmeans.cluster(ArraySource(X), 4, np.random.default_rng(0))
+    moved, expected = reference.lloyd_step(X, centres)
+    assert ((moved - centres) ** 2).sum() <= kmeans.TOL * X.var(axis=0).mean()
+    assert inertia == pytest.approx(expected, rel=1e-12)
+    assert labels.shape == (30_000,)
 
 
 # ----------------------------------------------------------------------------------------------- the loop

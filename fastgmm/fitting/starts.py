@@ -13,7 +13,7 @@ __all__ = ["NAMES", "check_init_params", "first_parameters"]
 
 
 def _kmeans(source, n_components, rng):
-    centres, labels, _ = kmeans.lloyd(source, kmeans.seed(source, n_components, rng))
+    centres, labels, _ = kmeans.cluster(source, n_components, rng)
     return {"labels": labels}, centres
 
 

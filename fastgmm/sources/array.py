@@ -4,7 +4,7 @@ import numpy as np
 
 from fastgmm import engine
 from fastgmm._errors import IllDefinedCovarianceError
-from fastgmm.engine.rows import Rows, check_sample_weight
+from fastgmm.engine.rows import Rows, Weights, check_sample_weight
 from fastgmm.engine.threads import resolve
 
 __all__ = ["ArraySource"]
@@ -113,6 +113,32 @@ class ArraySource:
         if not np.isfinite(picked).all():
             self._rows.raise_not_finite()
         return picked
+
+    def sample(self, n_rows, rng):
+        """Return a source of about n_rows of the rows, drawn in proportion to their weights, in their order.
+
+        One row is drawn from each of n_rows stretches of equal weight. A row that is drawn repeatedly has that number
+        as its weight; all others weigh one.
+
+        Parameters
+        ----------
+        n_rows : int
+        rng : numpy.random.Generator
+
+        Returns
+        -------
+        ArraySource
+        """
+        kept, weights = self._weights.kept, self._weights.values
+        points = (np.arange(n_rows) + rng.random(n_rows)) / n_rows  # of all weight, rising
+        if weights is None:
+            places = (points * self.n_rows).astype(np.intp)
+        else:
+            heap = np.cumsum(weights)
+            places = np.minimum(np.searchsorted(heap, points * heap[-1], side="right"), self.n_rows - 1)
+        places, repeats = np.unique(np.minimum(places, self.n_rows - 1), return_counts=True)
+        drawn = Weights(repeats.astype(np.float64), places if kept is None else kept[places], 1.0)
+        return ArraySource(self._rows, drawn, n_threads=self._n_threads)
 
     def weights(self):
         """Return the positive weights, one per row with positive weight, or None if all are one."""
