@@ -46,9 +46,8 @@ def main(path=None):
     mixture = GaussianMixture(n_components=2, covariance_type="full", random_state=0).fit(X)
     labels = mixture.predict(X)
     for k in range(2):
-        print(
-            f"component {k}: {np.sum(labels == k)} points, mean ({mixture.means_[k, 0]:.3f}, {mixture.means_[k, 1]:.3f})"
-        )
+        x, y = mixture.means_[k]
+        print(f"component {k}: {np.sum(labels == k)} points, mean ({x:.3f}, {y:.3f})")
     figure, ax = plt.subplots(figsize=(8.0, 6.0), layout="constrained")
     draw(ax, mixture, X, labels)
     if path is None:

@@ -285,5 +285,6 @@ class Density:
                 f"X has {rows.n_features} features, but {type(self).__name__} is expecting {n_features} features as "
                 "input."
             )
-        return engine.score(rows, self.constants(rows.dtype), sample_weight=sample_weight, n_threads=n_threads,
-        **wanted)
+        return engine.score(
+            rows, self.constants(rows.dtype), sample_weight=sample_weight, n_threads=n_threads, **wanted
+        )
