@@ -18,7 +18,7 @@ WEIGHT_SUM_TOLERANCE = {np.dtype(np.float64): 1e-8, np.dtype(np.float32): 1e-6}
 """How far from one the sum of weights may lie, by their type."""
 
 
-def check_number(value: Any, name: str, kind: type, low: float) -> None:
+def check_number(value: Any, name: str, kind: type[Any], low: float) -> None:
     """Raise an InvalidParameterError unless the value is of a kind, Integral or Real, finite and >= `low`."""
     if not isinstance(value, kind) or isinstance(value, bool) or not low <= value < np.inf:
         what = "an int" if kind is Integral else "a finite number"

@@ -27,6 +27,12 @@ class Density:
     _family: Family
     _parameters: Parameters
 
+    @property
+    def n_parameters(self) -> int:
+        """Number of free parameters: of the covariances, K D means, and K - 1 weights."""
+        k, d = self._parameters.means.shape
+        return self._family.n_parameters(k, d) + k * d + k - 1
+
     def predict(self, X: Any, *, n_threads: int | None = None) -> npt.NDArray[np.int64]:
         """Return the most probable component of each row.
 
@@ -48,7 +54,7 @@ class Density:
         >>> Mixture([0.5, 0.5], [[0.0], [4.0]], [1.0, 1.0], "spherical").predict([[1.0], [3.0]])
         array([0, 1])
         """
-        return self._score(X, n_threads, labels=True).labels
+        return self._per_row(X, n_threads, "labels")
 
     def predict_proba(self, X: Any, *, n_threads: int | None = None) -> npt.NDArray[np.floating]:
         """Return the responsibility of every component for every row.
@@ -71,7 +77,7 @@ class Density:
         >>> Mixture([0.5, 0.5], [[0.0], [4.0]], [1.0, 1.0], "spherical").predict_proba([[2.0]])
         array([[0.5, 0.5]])
         """
-        return self._score(X, n_threads, resp=True).resp
+        return self._per_row(X, n_threads, "resp")
 
     def score_samples(self, X: Any, *, n_threads: int | None = None) -> npt.NDArray[np.floating]:
         """Return the log-density of every row (natural logarithm).
@@ -94,7 +100,7 @@ class Density:
         >>> Mixture([1.0], [[0.0]], [1.0], "spherical").score_samples([[0.0]]).round(6)
         array([-0.918939])
         """
-        return self._score(X, n_threads, log_density=True).log_density
+        return self._per_row(X, n_threads, "log_density")
 
     logpdf = score_samples
     """The name that SciPy's distributions have for `score_samples`."""
@@ -120,7 +126,7 @@ class Density:
         >>> Mixture([0.5, 0.5], [[0.0], [4.0]], [1.0, 1.0], "spherical").component_logpdf([[0.0]]).round(4)
         array([[-1.6121, -9.6121]])
         """
-        return self._score(X, n_threads, joint=True).joint
+        return self._per_row(X, n_threads, "joint")
 
     def score(self, X: Any, sample_weight: npt.ArrayLike | None = None, *, n_threads: int | None = None) -> float:
         """Return the mean log-likelihood per unit of weight.
@@ -273,6 +279,10 @@ class Density:
             # Two threads may both compute them: they are equal, and the assignment is atomic.
             constants = self._constants[dtype] = self._family.constants(self._parameters, dtype=dtype)
         return constants
+
+    def _per_row(self, X: Any, n_threads: int | None, what: str) -> npt.NDArray[Any]:
+        """Return one of the arrays of `engine.Scores`."""
+        return getattr(self._score(X, n_threads, **{what: True}), what)
 
     def _score(
         self, X: Any, n_threads: int | None, sample_weight: npt.ArrayLike | None = None, **wanted: bool

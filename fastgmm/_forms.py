@@ -57,7 +57,7 @@ def complete(family: Family, given: dict[str, _Array], n_components: int, n_feat
     else:
         covariances, factors = family.from_precisions(wide["precision"], n_components, n_features)
     if len(given) > 1:
-        eps = max(np.finfo(array.dtype).eps for array in given.values())
+        eps = max(float(np.finfo(array.dtype).eps) for array in given.values())
         for form in ("covariance", "precision"):
             if form in wide:
                 _check_agreement(form, wide[form], factors, matrices, eps, family.name)

@@ -48,7 +48,7 @@ def generator(random_state: Any = None) -> np.random.Generator:
         return np.random.default_rng([int(word) for word in words])
     if isinstance(random_state, np.random.SeedSequence):
         return np.random.default_rng(random_state)
-    if isinstance(random_state, Integral) and 0 <= random_state < 2**32:
+    if isinstance(random_state, Integral) and 0 <= int(random_state) < 2**32:
         return np.random.default_rng(int(random_state))
     raise InvalidParameterError(
         "random_state must be None, an int in the range [0, 4294967295], a numpy RandomState, a Generator or a "

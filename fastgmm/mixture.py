@@ -233,12 +233,6 @@ class Mixture(Density):
         return self._parameters.n_features
 
     @property
-    def n_parameters(self) -> int:
-        """Number of free parameters: of the covariances, K D means, and K - 1 weights."""
-        k, d = self.n_components, self.n_features
-        return self._family.n_parameters(k, d) + k * d + k - 1
-
-    @property
     def dtype(self) -> np.dtype:
         """Type of the parameters: float32 or float64."""
         return self._parameters.means.dtype
@@ -274,7 +268,7 @@ class Mixture(Density):
 
         names = self._feature_names if feature_names is None else _checked_names(feature_names, self.n_features)
         arrays = {name: getattr(self, name) for name in _FILE_ARRAYS}
-        header = {"covariance_type": self.covariance_type}
+        header: dict[str, Any] = {"covariance_type": self.covariance_type}
         if names is not None:
             header["feature_names"] = list(names)
         model_file.write(path, arrays, header)

@@ -1,5 +1,6 @@
 """Starts, restarts, stopping, continuing and interrupting a fit."""
 
+import inspect
 import json
 
 import numpy as np
@@ -360,3 +361,12 @@ def test_every_parameter_acts(X, name, values):
     base = {"init_params": "random_from_data", "random_state": 3, "max_iter": 40}
     one, other = (run(X, 6, **{**base, name: value}) for value in values)
     assert not problems.same_bits(one.mixture.means, other.mixture.means)
+
+
+def test_fit_has_the_parameters_and_defaults_of_run():
+    """What `run` takes beside serves estimators and is none of `fit`'s."""
+    ours, theirs = (inspect.signature(function).parameters.values() for function in (fastgmm.fit, run))
+    defaults = [(p.name, p.kind, p.default) for p in ours]
+    assert defaults == [(p.name, p.kind, p.default) for p in theirs][: len(defaults)]
+    with pytest.raises(TypeError, match=r"fit\(\) got an unexpected keyword argument 'labels'"):
+        fastgmm.fit(np.eye(4), labels=True)

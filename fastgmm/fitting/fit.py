@@ -1,10 +1,13 @@
 """fit: starts, EM from each of them, and the best result."""
 
 import warnings
+from collections.abc import Callable
 from dataclasses import replace
 from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from fastgmm import covariance
 from fastgmm._checks import check_means, check_number, check_shape, check_weights, floats
@@ -12,7 +15,7 @@ from fastgmm._errors import ConvergenceWarning, IllDefinedCovarianceError, Inval
 from fastgmm._random import generator
 from fastgmm.covariance import Parameters
 from fastgmm.engine.rows import Rows
-from fastgmm.fitting.em import expectation_maximisation
+from fastgmm.fitting.em import FitState, expectation_maximisation
 from fastgmm.fitting.result import FitResult, StartHistory
 from fastgmm.fitting.starts import check_init_params, first_parameters
 from fastgmm.mixture import Mixture
@@ -26,7 +29,24 @@ NOT_CONVERGED = (
 )
 
 
-def fit(X, n_components=1, **options):
+def fit(
+    X: Any,
+    n_components: int = 1,
+    *,
+    covariance_type: str = "full",
+    tol: float = 1e-3,
+    reg_covar: float = 1e-6,
+    max_iter: int = 100,
+    n_init: int = 1,
+    init_params: str | npt.ArrayLike | Callable[..., npt.ArrayLike] = "kmeans",
+    weights_init: npt.ArrayLike | None = None,
+    means_init: npt.ArrayLike | None = None,
+    precisions_init: npt.ArrayLike | None = None,
+    random_state: Any = None,
+    sample_weight: npt.ArrayLike | None = None,
+    n_threads: int | None = None,
+    callback: Callable[[FitState], Any] | None = None,
+) -> FitResult:
     """Fit a Gaussian mixture by EM.
 
     The same fit as `fastgmm.GaussianMixture`, without scikit-learn and without an estimator around it.
@@ -84,8 +104,24 @@ def fit(X, n_components=1, **options):
     >>> np.sort(result.mixture.means.ravel()).round(6)
     array([  2., 102.])
     """
-    result = run(X, n_components, **options)
-    if not result.converged and options.get("max_iter", 100) > 0:
+    result = run(
+        X,
+        n_components,
+        covariance_type=covariance_type,
+        tol=tol,
+        reg_covar=reg_covar,
+        max_iter=max_iter,
+        n_init=n_init,
+        init_params=init_params,
+        weights_init=weights_init,
+        means_init=means_init,
+        precisions_init=precisions_init,
+        random_state=random_state,
+        sample_weight=sample_weight,
+        n_threads=n_threads,
+        callback=callback,
+    )
+    if not result.converged and max_iter > 0:
         warnings.warn(NOT_CONVERGED, ConvergenceWarning, stacklevel=2)
     return result
 

@@ -1,0 +1,24 @@
+# What the lazy imports of __init__.py give, for type checkers and editors.
+from fastgmm import covariance as covariance
+from fastgmm import engine as engine
+from fastgmm import estimators as estimators
+from fastgmm import fitting as fitting
+from fastgmm import io as io
+from fastgmm import plot as plot
+from fastgmm import selection as selection
+from fastgmm import sources as sources
+from fastgmm._config import show_config as show_config
+from fastgmm._errors import ConvergenceWarning as ConvergenceWarning
+from fastgmm._errors import IllDefinedCovarianceError as IllDefinedCovarianceError
+from fastgmm._errors import InvalidParameterError as InvalidParameterError
+from fastgmm._errors import ModelFileError as ModelFileError
+from fastgmm._errors import NotFittedError as NotFittedError
+from fastgmm._version import __version__ as __version__
+from fastgmm.engine import KernelConstants as KernelConstants
+from fastgmm.engine import Statistics as Statistics
+from fastgmm.engine import accumulate as accumulate
+from fastgmm.estimators import GaussianMixture as GaussianMixture
+from fastgmm.fitting import FitResult as FitResult
+from fastgmm.fitting import fit as fit
+from fastgmm.mixture import Mixture as Mixture
+from fastgmm.mixture import load as load
