@@ -32,8 +32,8 @@ OPTIONAL = {
     "sklearn": {"estimators"},
     "matplotlib": {"plot"},
     "pyarrow": {"io"},
-    "tqdm": {"cli"},
-    "rich": {"cli"},
+    "tqdm": set(),
+    "rich": set(),
     "pandas": set(),
     "polars": set(),
 }

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import argparse
 import csv
+import inspect
 from typing import Any, NoReturn
 
+from fastgmm import covariance, fitting
 from fastgmm._version import __version__
 from fastgmm.selection.criteria import CRITERIA
 
-__all__ = ["parser"]
+__all__ = ["SETTINGS", "parser"]
+
+SETTINGS = ("n_init", "tol", "max_iter", "reg_covar")
+"""The options that are arguments of `fastgmm.fit` of the same name; their defaults are the same too."""
 
 _MAX_CANDIDATES = 1000  # numbers of components in one sweep
 _EXAMPLES = """\
@@ -74,28 +79,49 @@ def _add_fit(commands: Any) -> None:
     fit.add_argument("file", metavar="FILE", help=_FILE)
     models = fit.add_argument_group("models to try")
     models.add_argument(
-        "--components", type=_numbers, default="1-9", metavar="K", help="numbers of components: 3, 1-9 or 2,4,8 (1-9)"
+        "--components",
+        type=_numbers,
+        default="1-9",
+        metavar="K",
+        help="numbers of components: 3, 1-9 or 2,4,8 (default: %(default)s)",
     )
     models.add_argument(
-        "--covariance", type=_names, metavar="LIST", help="families: any of full,tied,diag,spherical (all of them)"
+        "--covariance",
+        type=_names,
+        metavar="LIST",
+        help=f"families: any of {','.join(covariance.names())} (default: all of them)",
     )
     first = next(iter(CRITERIA))
     models.add_argument(
-        "--criterion", choices=list(CRITERIA), default=first, help=f"what chooses among them, lower is better ({first})"
+        "--criterion",
+        choices=list(CRITERIA),
+        default=first,
+        help="what chooses among them, lower is better (default: %(default)s)",
     )
     _add_columns(fit, weights=True)
     em = fit.add_argument_group("estimation")
-    em.add_argument("--n-init", type=_positive, default=1, metavar="N", help="starts, the best of which is kept (1)")
+    em.add_argument(
+        "--n-init", type=_positive, metavar="N", help="starts, the best of which is kept (default: %(default)s)"
+    )
     em.add_argument(
         "--tol",
-        type=_tolerance,
-        default=1e-3,
+        type=_not_negative,
         metavar="T",
-        help="stop when the log-likelihood per row gains less (1e-3)",
+        help="stop when the log-likelihood per row gains less (default: %(default)g)",
     )
-    em.add_argument("--max-iter", type=_positive, default=100, metavar="N", help="iterations at most (100)")
+    em.add_argument("--max-iter", type=_positive, metavar="N", help="iterations at most (default: %(default)s)")
     em.add_argument(
-        "--seed", type=_seed, default=0, metavar="S", help="of the random starts; it decides the result (0)"
+        "--reg-covar",
+        type=_not_negative,
+        metavar="R",
+        help="added to all variances, so that none becomes zero; in squared units of the data (default: %(default)g)",
+    )
+    em.add_argument(
+        "--seed",
+        type=_seed,
+        default=0,
+        metavar="S",
+        help="of the random starts; it decides the result (default: %(default)s)",
     )
     em.add_argument("--float32", action="store_true", help="compute in single precision")
     _add_threads(em)
@@ -104,6 +130,8 @@ def _add_fit(commands: Any) -> None:
     output.add_argument("--labels", metavar="OUT.csv", help="write the component of every row to this file")
     output.add_argument("--plot", metavar="OUT.png", help="draw the chosen mixture into this file (needs matplotlib)")
     _add_json(output)
+    library = inspect.signature(fitting.run).parameters
+    fit.set_defaults(**{name: library[name].default for name in SETTINGS})
 
 
 def _add_predict(commands: Any) -> None:
@@ -135,9 +163,9 @@ def _add_score(commands: Any) -> None:
 def _add_sample(commands: Any) -> None:
     sample = _command(commands, "sample", "draw rows from a mixture", "Write random rows of a mixture, as CSV.")
     sample.add_argument("model", metavar="MODEL", help="model file")
-    sample.add_argument("-n", "--rows", type=_positive, default=1, metavar="N", help="how many (1)")
+    sample.add_argument("-n", "--rows", type=_positive, default=1, metavar="N", help="how many (default: %(default)s)")
     sample.add_argument(
-        "--seed", type=_seed, metavar="S", help="the same seed gives the same rows (other ones each time)"
+        "--seed", type=_seed, metavar="S", help="the same seed gives the same rows (default: other ones each time)"
     )
     _add_output(sample)
 
@@ -171,7 +199,7 @@ def _add_threads(group: Any) -> None:
         "--threads",
         type=_positive,
         metavar="N",
-        help="threads (as many as are free); the result is the same for any number",
+        help="threads; the result is the same for any number (default: as many as are free)",
     )
 
 
@@ -210,7 +238,7 @@ def _positive(text: str) -> int:
         number = int(text)
     except ValueError:
         number = 0
-    if number < 1:
+    if not 1 <= number < 2**63:  # what an array can be long
         raise _wrong("a whole number from 1", text)
     return number
 
@@ -225,7 +253,7 @@ def _seed(text: str) -> int:
     return number
 
 
-def _tolerance(text: str) -> float:
+def _not_negative(text: str) -> float:
     try:
         number = float(text)
     except ValueError:

@@ -21,6 +21,7 @@ from fastgmm.mixture import Mixture, load
 from fastgmm.selection.sweep import Candidate, Sweep, sweep
 
 from . import document, report
+from .arguments import SETTINGS
 from .terminal import Style, progress_bar
 
 __all__ = ["FitFailedError", "fit", "info", "predict", "sample", "score"]
@@ -28,6 +29,8 @@ __all__ = ["FitFailedError", "fit", "info", "predict", "sample", "score"]
 
 class FitFailedError(ValueError):
     """The data are sound, but no mixture could be fitted to them."""
+
+    exit_code = 1
 
 
 def fit(options: Any) -> None:
@@ -44,8 +47,7 @@ def fit(options: Any) -> None:
     if table.named:
         mixture = Mixture.from_parameters(mixture.parameters, mixture.family, feature_names=table.names)
     _write_outputs(outputs, mixture, table, found.best, options.threads)
-    settings = {name: getattr(options, name) for name in ("seed", "n_init", "tol", "max_iter")}
-    described = document.fit(found, table, settings, outputs, seconds)
+    described = document.fit(found, table, {"seed": options.seed, **_settings(options)}, outputs, seconds)
     if options.json:
         print(document.as_json(described))
     else:
@@ -105,13 +107,27 @@ def _families(names: list[str] | None) -> list[str]:
     return list(dict.fromkeys(names or known))
 
 
+def _settings(options: Any) -> dict[str, Any]:
+    """What the estimation is told, as `fastgmm.fit` calls it."""
+    return {name: getattr(options, name) for name in SETTINGS}
+
+
 def _sweep(table: Table, families: list[str], options: Any) -> Sweep:
     """All fits, under a progress bar."""
-    with progress_bar(len(families) * len(options.components), sys.stderr) as step:
+    names = [f"{family} {K}" for K in options.components for family in families]  # in the order of the sweep
+    n_done = 0
+    with progress_bar(len(names), sys.stderr) as show:
 
-        def show(done: Candidate) -> None:
-            step(f"{done.covariance_type} {done.n_components}")
+        def count(_: Candidate) -> None:
+            nonlocal n_done
+            n_done += 1
+            show(n_done, [*names, ""][n_done])
 
+        def follow(state: Any) -> None:
+            start = f"start {state.init + 1}, " if options.n_init > 1 else ""
+            show(n_done, f"{names[n_done]}: {start}iteration {state.iteration}")
+
+        show(n_done, names[0])
         try:
             return sweep(
                 table.values,
@@ -120,11 +136,10 @@ def _sweep(table: Table, families: list[str], options: Any) -> Sweep:
                 criterion=options.criterion,
                 sample_weight=table.weights,
                 random_state=options.seed,
-                progress=show,
-                n_init=options.n_init,
-                tol=options.tol,
-                max_iter=options.max_iter,
+                progress=count,
+                callback=follow,
                 n_threads=options.threads,
+                **_settings(options),
             )
         except IllDefinedCovarianceError as error:
             raise FitFailedError(f"no candidate could be fitted: {error}") from error

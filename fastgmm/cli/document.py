@@ -30,7 +30,7 @@ def fit(sweep: Sweep, table: Table, options: dict[str, Any], files: dict[str, st
     sweep : Sweep
     table : Table
     options : dict
-        Of the fits: seed, n_init, tol, max_iter.
+        Of the fits: seed, n_init, tol, max_iter, reg_covar.
     files : dict of str to str
         What was written, by kind.
     seconds : float

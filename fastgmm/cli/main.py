@@ -28,52 +28,61 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     code : int
-        0 if all went well, 1 if no mixture could be fitted, 2 for wrong usage or input, 130 after Ctrl-C, 141 if the
-        reader of the output went away.
+        0 if all went well, 1 if no mixture could be fitted or memory ran out, 2 for wrong usage or input, 130 after
+        Ctrl-C, 141 if the reader of the output went away.
 
     Examples
     --------
     >>> main(["info", "none.npz"])  # on standard error: fastgmm: error: none.npz: No such file or directory
     2
     """
-    if hasattr(sys.stdout, "reconfigure"):
-        sys.stdout.reconfigure(errors="replace")  # a name that the terminal cannot show is no reason to fail
+    _prepare_streams()
     try:
-        return _run(parser().parse_args(arguments))
-    except SystemExit as stop:  # argparse, after --help or an error that it has shown
-        return int(stop.code or 0)
-
-
-def _run(options: Any) -> int:
-    """Run the command, and turn what it raises into one line and an exit code."""
-    from . import commands
-    from .commands import FitFailedError
-
-    try:
-        with warnings.catch_warnings():
-            warnings.showwarning = _show_warning
-            getattr(commands, options.command)(options)
-            sys.stdout.flush()
+        return _run(arguments)
     except BrokenPipeError:
         # Python flushes once more at its end; let that go nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _BROKEN_PIPE
     except KeyboardInterrupt:
-        return _complain("interrupted", _INTERRUPTED)
-    except FitFailedError as error:
-        return _complain(error, 1)
+        return _say("interrupted", _INTERRUPTED)
+    except MemoryError as error:
+        return _say(f"error: not enough memory: {error}", 1)
     except OSError as error:
         where = f"{error.filename}: " if error.filename is not None else ""
-        return _complain(f"{where}{error.strerror or error}", 2)
+        return _say(f"error: {where}{error.strerror or error}", 2)
     except (ValueError, TypeError) as error:
-        return _complain(error, 2)
-    return 0
+        return _say(f"error: {error}", getattr(error, "exit_code", 2))
 
 
-def _complain(what: object, code: int) -> int:
-    print(f"fastgmm: error: {' '.join(str(what).split())}", file=sys.stderr)
+def _prepare_streams() -> None:
+    """See to it that both streams exist, and that no name of a column can break them."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # the shell has closed it (>&-): nobody wants to see what goes there
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 (stays open)
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="replace")
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    """Read the arguments, run the command, and see its output off."""
+    code = 0
+    try:
+        options = parser().parse_args(arguments)
+        from . import commands
+
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            getattr(commands, options.command)(options)
+    except SystemExit as stop:  # argparse, after --help or an error that it has shown
+        code = int(stop.code or 0)
+    sys.stdout.flush()
+    return code
+
+
+def _say(what: str, code: int) -> int:
+    print(f"fastgmm: {' '.join(what.split())}", file=sys.stderr)
     return code
 
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
-    print(f"fastgmm: warning: {' '.join(str(message).split())}", file=sys.stderr)
+    _say(f"warning: {message}", 0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-__all__ = ["duration", "measurements", "values"]
+__all__ = ["duration", "measurements", "ranges", "values"]
 
 _MAX_DECIMALS = 6
 _MAX_RATIO = 1e-2  # of a spread to the largest in its column, down to which it gets digits of its own
@@ -58,6 +58,23 @@ def values(numbers: Sequence[float]) -> list[str]:
     largest = max((abs(number) for number in numbers if math.isfinite(number)), default=0.0)
     form = ".8e" if largest >= 1e11 else ".1f" if largest >= 100 else ".3f"
     return [f"{number:{form}}" for number in numbers]
+
+
+def ranges(rising: Sequence[int]) -> str:
+    """Whole numbers as `--components` takes them.
+
+    Examples
+    --------
+    >>> ranges([1, 4, 5, 6])
+    '1,4-6'
+    """
+    runs: list[list[int]] = []
+    for number in rising:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return ",".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else f"{run[0]}" for run in runs)
 
 
 def duration(seconds: float) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import textwrap
 from collections.abc import Iterator
 from typing import Any
 
@@ -64,7 +66,9 @@ def info(document: dict[str, Any], path: str, style: Style) -> str:
             "family": f"{document['covariance_type']} covariance, {document['dtype']}",
             "size": f"{_count(document['n_components'], 'component')}, {_count(document['n_features'], 'column')}, "
             f"{document['n_parameters']} free parameters",
-            "columns": "named" if document["columns"] else "without names",
+            "columns": _listing("", document["columns"], style, WIDTH - _LABEL - 2)
+            if document["columns"]
+            else "without names",
         }
     )
     return "\n".join([*lines, "", *_components(document, style)])
@@ -90,12 +94,12 @@ def _title(what: str, data: dict[str, Any], style: Style) -> Iterator[str]:
         yield style.faint(f"weighted rows, total weight {data['total_weight']:.10g}")
 
 
-def _listing(head: str, names: list[str], style: Style) -> str:
-    """As many of the names as fit into a line after `head`, and how many there are more."""
+def _listing(head: str, names: list[str], style: Style, width: int = WIDTH) -> str:
+    """As many of the names as fit into `width` after `head`, and how many there are more."""
     text = head + style.name(names[0], 40)
     for n_shown, name in enumerate(names[1:], start=1):
         longer = f"{text}, {style.name(name, 40)}"
-        if len(longer) > WIDTH - 14 and len(longer) + (n_shown + 1 < len(names)) * 14 > WIDTH:
+        if len(longer) + (n_shown + 1 < len(names)) * 14 > width:
             return f"{text} and {len(names) - n_shown} more"
         text = longer
     return text
@@ -141,21 +145,32 @@ def _notes(document: dict[str, Any], style: Style) -> Iterator[str]:
     line = f"chosen: {chosen['covariance_type']} covariance, {_count(chosen['n_components'], 'component')}"
     if others:
         second = min(others, key=lambda each: each[criterion])
-        line += f"; next: {second['covariance_type']}, {second['n_components']} "
+        line += f"; next best: {second['covariance_type']}, {second['n_components']} "
         line += f"({second[criterion] - chosen[criterion]:+.1f})"
     yield f"   {style.good(style.sign('chosen') + ' ' + line)}"
-    if chosen["n_components"] == max(each["n_components"] for each in candidates) > 1:
+    tried = {each["n_components"] for each in candidates}
+    fitted = {each["n_components"] for each in candidates if each["error"] is None}
+    if chosen["n_components"] == max(tried) and len(fitted) > 1:
         yield "     this is the largest number tried: more may be better, see --components"
     loose = sum(each["converged"] is False for each in candidates)
     if loose:
         limit = document["options"]["max_iter"]
-        yield f"   ~ not converged after {_count(limit, 'iteration')} ({loose} of them; see --max-iter)"
-    reasons: dict[str, list[str]] = {}
+        yield f"   ~ not converged after {_count(limit, 'iteration')} ({loose} of {len(candidates)}; see --max-iter)"
+    yield from _failures(candidates, style)
+
+
+def _failures(candidates: list[dict[str, Any]], style: Style) -> Iterator[str]:
+    """Which candidates failed and why, those together whose reasons differ in their numbers only."""
+    groups: dict[str, list[dict[str, Any]]] = {}
     for each in candidates:
         if each["error"] is not None:
-            reasons.setdefault(each["error"], []).append(f"{each['covariance_type']} {each['n_components']}")
-    for reason, failed in list(reasons.items())[:_MAX_REASONS]:
-        yield from _wrapped(style.name(f"failed: {', '.join(failed)}: {reason}"), "   ")
+            groups.setdefault(re.sub(r"\d+", "", each["error"]), []).append(each)
+    for failed in list(groups.values())[:_MAX_REASONS]:
+        sizes: dict[str, list[int]] = {}
+        for each in failed:
+            sizes.setdefault(each["covariance_type"], []).append(each["n_components"])
+        which = ", ".join(f"{family} {numbers.ranges(tried)}" for family, tried in sizes.items())
+        yield from _wrapped(style.name(f"failed: {which}: {failed[0]['error']}"), "   ")
 
 
 def _components(model: dict[str, Any], style: Style) -> Iterator[str]:
@@ -213,6 +228,4 @@ def _count(n: int, what: str) -> str:
 
 
 def _wrapped(text: str, indent: str) -> Iterator[str]:
-    import textwrap
-
     yield from textwrap.wrap(text, WIDTH, initial_indent=indent, subsequent_indent=indent + "  ")

@@ -5,9 +5,14 @@ from __future__ import annotations
 import codecs
 import contextlib
 import dataclasses
+import math
 import os
+import shutil
+import time
 from collections.abc import Callable, Iterator
-from typing import Any, TextIO
+from typing import TextIO
+
+from .numbers import duration
 
 __all__ = ["WIDTH", "Style", "progress_bar"]
 
@@ -15,6 +20,8 @@ WIDTH = 80
 
 _BOLD, _DIM, _GREEN, _RED, _PLAIN = "\x1b[1m", "\x1b[2m", "\x1b[32m", "\x1b[31m", "\x1b[0m"
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
+_PROGRESS_CELLS = 24
+_REDRAW = 0.05  # seconds; more often nobody can see
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,33 +99,37 @@ _SIGNS = {
 
 
 @contextlib.contextmanager
-def progress_bar(total: int, stream: TextIO) -> Iterator[Callable[[str], Any]]:
-    """A bar of `total` steps on `stream`, if that is a terminal and tqdm is installed; it goes away at the end.
+def progress_bar(total: int, stream: TextIO) -> Iterator[Callable[[int, str], None]]:
+    """A bar of `total` steps on `stream`, if that is a terminal; it goes away at the end.
 
     Yields
     ------
-    step : callable
-        ``step(text)`` counts one and shows the text.
+    show : callable
+        ``show(done, text)``: that many steps are done, and this is going on. It may be called as often as one likes.
     """
-    tqdm = _tqdm() if stream.isatty() else None
-    if tqdm is None:
-        yield lambda text: None
+    if not stream.isatty():
+        yield lambda done, text: None
         return
-    with tqdm(total=total, file=stream, leave=False, ncols=WIDTH, unit="fit", bar_format=_BAR) as bar:
+    style = Style.of(stream)
+    width = min(WIDTH, shutil.get_terminal_size((WIDTH, 24)).columns) - 1  # a full line might wrap
+    start, drawn = time.perf_counter(), -math.inf
 
-        def step(text: str) -> None:
-            bar.set_postfix_str(text, refresh=False)
-            bar.update()
+    def show(done: int, text: str) -> None:
+        nonlocal drawn
+        now = time.perf_counter()
+        if now - drawn >= _REDRAW:
+            drawn = now
+            bar = style.bar(done / total, _PROGRESS_CELLS)
+            _overwrite(stream, f"{done:>{len(str(total))}}/{total} [{bar}] {duration(now - start):>8}  {text}", width)
 
-        yield step
-
-
-_BAR = "{n}/{total} |{bar}| {elapsed}{postfix}"
-
-
-def _tqdm() -> Any:
     try:
-        from tqdm import tqdm
-    except ImportError:
-        return None
-    return tqdm
+        yield show
+    finally:
+        _overwrite(stream, "", width)
+        _overwrite(stream, "", 0)
+
+
+def _overwrite(stream: TextIO, text: str, width: int) -> None:
+    """Put `text` in the place of the current line, up to `width`."""
+    stream.write("\r" + text[:width].ljust(width))
+    stream.flush()

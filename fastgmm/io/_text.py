@@ -111,7 +111,8 @@ class _Reader:
         width = len(self.names)
         for number, row in zip(numbers, rows, strict=True):
             if len(row) != width:
-                return TableError(f"{self.path}, line {number}: expected {width} fields, got {len(row)}")
+                fields = f"{width} field{'s' * (width > 1)}"
+                return TableError(f"{self.path}, line {number}: expected {fields}, got {len(row)}")
             for j in self.chosen:
                 if not _is_number(row[j]) or not np.isfinite(float(row[j])):
                     return self._field_error(number, j, row[j].strip(), rows)

@@ -59,11 +59,11 @@ def replacing(path):
 
     Examples
     --------
-    >>> import os, tempfile
-    >>> path = os.path.join(tempfile.mkdtemp(), "note.txt")
+    >>> import pathlib, tempfile
+    >>> path = pathlib.Path(tempfile.mkdtemp(), "note.txt")
     >>> with replacing(path) as file:
     ...     _ = file.write(b"whole")
-    >>> open(path).read()
+    >>> path.read_text()
     'whole'
     """
     path = os.path.realpath(os.fspath(path))

@@ -132,7 +132,7 @@ def read(path):
     >>> read(__file__)
     Traceback (most recent call last):
     ...
-    fastgmm._errors.ModelFileError: ...model_file.py is not a readable fastgmm model file: it is not a zip archive
+    fastgmm._errors.ModelFileError: ...model_file.py is not a readable fastgmm model file: it is not a zip archive...
     """
     path = os.fspath(path)
     mode = os.stat(path).st_mode

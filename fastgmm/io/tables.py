@@ -105,10 +105,10 @@ def write_table(path, columns):
 
     Examples
     --------
-    >>> import os, tempfile
-    >>> path = os.path.join(tempfile.mkdtemp(), "labels.csv")
+    >>> import pathlib, tempfile
+    >>> path = pathlib.Path(tempfile.mkdtemp(), "labels.csv")
     >>> write_table(path, {"label": np.array([0, 1])})
-    >>> open(path).read()
+    >>> path.read_text()
     'label\n0\n1\n'
     """
     suffix = os.path.splitext(os.fspath(path))[1].lower()
@@ -159,6 +159,8 @@ def _plain(column):
 def _open(path):
     """The file opened for reading bytes; what cannot be read twice, a pipe, is taken into memory."""
     if path == "-":
+        if sys.stdin is None:
+            raise TableError("there is no standard input to read; it is closed")
         return io.BytesIO(sys.stdin.buffer.read())
     file = open(path, "rb")  # noqa: SIM115 (handed to the caller, who closes it)
     if file.seekable():

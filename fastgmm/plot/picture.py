@@ -31,7 +31,7 @@ _STYLE = {
     "font.size": 10,
     "figure.dpi": 150,
 }
-_LEGEND = {"frameon": False, "handlelength": 1.0, "fontsize": "small", "title_fontsize": "small"}
+_LEGEND = {"frameon": False, "alignment": "left", "handlelength": 1.0, "fontsize": "small", "title_fontsize": "small"}
 
 
 def import_matplotlib() -> Any:

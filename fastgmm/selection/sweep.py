@@ -126,7 +126,7 @@ def sweep(
     progress : callable, default=None
         Called with each `Candidate` when it is done.
     **options
-        Of `fastgmm.fit`: tol, reg_covar, max_iter, n_init, init_params, n_threads.
+        Of `fastgmm.fit`: tol, reg_covar, max_iter, n_init, init_params, n_threads, callback.
 
     Returns
     -------
@@ -150,7 +150,7 @@ def sweep(
     """
     if criterion not in CRITERIA:
         raise InvalidParameterError(f"The criterion must be one of {', '.join(CRITERIA)}. Got {criterion!r} instead.")
-    rows = Rows.of(X)
+    rows = X if isinstance(X, Rows) else Rows(X, min_rows=2)
     if sample_weight is not None:
         sample_weight = np.asarray(sample_weight, dtype=np.float64)
     n_rows = float(rows.n_rows) if sample_weight is None else float(sample_weight.sum())
