@@ -241,7 +241,7 @@ class Density:
         >>> X.shape, y.shape
         ((10, 1), (10,))
         """
-        if not isinstance(n_samples, Integral):
+        if not isinstance(n_samples, Integral) or isinstance(n_samples, bool):
             raise TypeError(f"n_samples must be an int. Got {n_samples!r} instead.")
         if n_samples < 1:
             raise ValueError(f"Invalid value for 'n_samples': {n_samples} . The sampling requires at least one sample.")

@@ -8,7 +8,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from ._errors import IllDefinedCovarianceError
 from .covariance import Family
+from .covariance._matrices import check_symmetric
 
 _Array = npt.NDArray[np.floating]
 
@@ -33,7 +35,8 @@ def complete(family: Family, given: dict[str, _Array], n_components: int, n_feat
     Raises
     ------
     ValueError
-        If a form is not positive definite, or two of them describe different distributions.
+        If a form is not symmetric and positive definite, if two of them describe different distributions, or if one
+        that was not given is out of the range of float64.
 
     Examples
     --------
@@ -46,22 +49,46 @@ def complete(family: Family, given: dict[str, _Array], n_components: int, n_feat
     # A narrow type only stores: everything is derived and compared in float64.
     wide = {form: array.astype(np.float64) for form, array in given.items()}
     matrices = _are_matrices(family)
-    if "precisions_cholesky" in given:
-        factors = _triangular(wide["precisions_cholesky"], family.name) if matrices else wide["precisions_cholesky"]
-        if not matrices and factors.min() <= 0.0:
-            raise ValueError(f"'{family.name} precisions_cholesky' should be positive")
-        covariances = wide.get("covariance", _covariances(factors, matrices))
-    elif "covariance" in given:
-        covariances = wide["covariance"]
-        factors = family.from_covariances(covariances, n_components, n_features)
-    else:
-        covariances, factors = family.from_precisions(wide["precision"], n_components, n_features)
+    if "covariance" in given and matrices:
+        symmetric = given["covariance"].reshape(-1, n_features, n_features)
+        check_symmetric(symmetric, f"{family.name} covariance")
+    with np.errstate(over="ignore", under="ignore", divide="ignore", invalid="ignore"):  # `check_range` says it better
+        if "precisions_cholesky" in given:
+            factors = _triangular(wide["precisions_cholesky"], family.name) if matrices else wide["precisions_cholesky"]
+            if not matrices and factors.min() <= 0.0:
+                raise ValueError(f"'{family.name} precisions_cholesky' should be positive")
+            covariances = wide["covariance"] if "covariance" in given else _covariances(factors, matrices)
+        elif "covariance" in given:
+            covariances = wide["covariance"]
+            factors = _factors(family, covariances, n_components, n_features, matrices)
+        else:
+            covariances, factors = family.from_precisions(wide["precision"], n_components, n_features)
     if len(given) > 1:
         eps = max(float(np.finfo(array.dtype).eps) for array in given.values())
         for form in ("covariance", "precision"):
             if form in wide:
                 _check_agreement(form, wide[form], factors, matrices, eps, family.name)
+    check_range(covariances, factors, family)
     return covariances, factors
+
+
+def check_range(covariances: _Array, factors: _Array, family: Family) -> None:
+    """Raise a ValueError if covariances or factors became infinite, or variances zero, in the type that they have."""
+    variances = np.diagonal(covariances, axis1=-2, axis2=-1) if _are_matrices(family) else covariances
+    if not (np.isfinite(covariances).all() and np.isfinite(factors).all() and variances.min() > 0.0):
+        raise ValueError(
+            f"The {family.name} covariances or their inverses are out of the range of {covariances.dtype}."
+        )
+
+
+def _factors(family: Family, covariances: _Array, n_components: int, n_features: int, matrices: bool) -> _Array:
+    """Return the factors of covariances, or raise a ValueError that names the component where they do not exist."""
+    try:
+        return family.from_covariances(covariances, n_components, n_features)
+    except IllDefinedCovarianceError as error:
+        what = "symmetric, positive-definite" if matrices else "positive"
+        where = "" if error.component is None else f"; component {error.component} is not"
+        raise ValueError(f"'{family.name} covariance' should be {what}{where}") from None
 
 
 def _are_matrices(family: Family) -> bool:

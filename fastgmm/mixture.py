@@ -18,7 +18,7 @@ from . import covariance
 from ._checks import check_shape, check_weights, common_dtype, floats
 from ._density import Density
 from ._errors import ModelFileError
-from ._forms import complete
+from ._forms import check_range, complete
 from .covariance import Family, Parameters
 
 __all__ = ["Mixture", "load"]
@@ -114,12 +114,11 @@ class Mixture(Density):
             check_shape(value, shape, f"{family.name} {form}")
         dtype = common_dtype(weights, means, *given.values())
         covariances, factors = complete(family, given, *means.shape)
-        parameters = Parameters(
-            weights=weights.astype(dtype, copy=False),
-            means=means.astype(dtype, copy=False),
-            covariances=covariances.astype(dtype, copy=False),
-            precisions_cholesky=factors.astype(dtype, copy=False),
-        )
+        with np.errstate(over="ignore", under="ignore"):
+            covariances, factors = covariances.astype(dtype, copy=False), factors.astype(dtype, copy=False)
+        check_range(covariances, factors, family)
+        weights, means = weights.astype(dtype, copy=False), means.astype(dtype, copy=False)
+        parameters = Parameters(weights, means, covariances, factors)
         self._set(parameters, family, feature_names)
 
     def _set(self, parameters: Parameters, family: Family, feature_names: Iterable[str] | None) -> None:
@@ -200,7 +199,8 @@ class Mixture(Density):
     @property
     def precisions(self) -> npt.NDArray[np.floating]:
         """Inverse covariances U U^T, computed on each access, in the shape of the covariances."""
-        return _read_only(self._family.precisions(self._parameters.precisions_cholesky))
+        with np.errstate(over="ignore", under="ignore"):  # variances below 1e-308 have infinite precisions
+            return _read_only(self._family.precisions(self._parameters.precisions_cholesky))
 
     @property
     def covariance_type(self) -> str:
@@ -367,7 +367,7 @@ def _read_only(array: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
 
 def _checked_names(names: Iterable[str], n_features: int) -> tuple[str, ...]:
     """Return names of features as a tuple, or raise a ValueError."""
-    checked = tuple(names)
+    checked = tuple(names) if isinstance(names, Iterable) and not isinstance(names, str) else (names,)
     if isinstance(names, str) or not all(isinstance(name, str) for name in checked):
         raise ValueError(f"feature_names should be strings, but got {names!r}")
     if len(checked) != n_features:

@@ -1,6 +1,6 @@
 """What a fit returns."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -23,7 +23,7 @@ class StartHistory:
         Why it failed, if it did.
     """
 
-    lower_bounds: list
+    lower_bounds: list[float]
     converged: bool
     n_iter: int
     error: str | None = None
@@ -31,7 +31,7 @@ class StartHistory:
 
 @dataclass(frozen=True)
 class FitResult:
-    """A fitted mixture and how it was found.
+    """A fitted mixture and how it was found. Results of equal bits are equal; labels, which follow, do not count.
 
     Attributes
     ----------
@@ -61,9 +61,9 @@ class FitResult:
     converged: bool
     n_iter: int
     lower_bound: float
-    lower_bounds: list
+    lower_bounds: list[float] = field(repr=False)
     n_failed_inits: int
     best_init: int
-    histories: list
-    labels: np.ndarray | None = None
-    previous_bound: float = -np.inf
+    histories: list[StartHistory] = field(repr=False)
+    labels: np.ndarray | None = field(default=None, repr=False, compare=False)
+    previous_bound: float = field(default=-np.inf, repr=False)
