@@ -328,3 +328,11 @@ def test_precisions_beyond_float64_are_infinite():
     mixture = Mixture([1.0], [[0.0]], [1e-310], "spherical")
     assert mixture.precisions == np.inf
     assert np.isfinite(mixture.score_samples([[0.0]])).all()
+
+
+def test_missing_folder_is_named_by_the_path_that_was_given(round_mixture, tmp_path):
+    path = str(tmp_path / "missing" / "model.npz")
+    for use in (round_mixture.save, fastgmm.load):
+        with pytest.raises(FileNotFoundError) as caught:
+            use(path)
+        assert caught.value.filename == path

@@ -71,6 +71,7 @@ def replacing(path):
         with open(path, "wb") as file:
             yield file
         return
+    check_writable(path)  # names the path; what the neighbour meets would name the neighbour
     folder, name = os.path.split(path)
     handle, temporary = tempfile.mkstemp(prefix=f".{name[:100]}.", suffix=".part", dir=folder)
     try:
