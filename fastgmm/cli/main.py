@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from .arguments import parser
@@ -36,7 +37,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     >>> main(["info", "none.npz"])  # on standard error: fastgmm: error: none.npz: No such file or directory
     2
     """
-    _prepare_streams()
+    with _streams():
+        return _guarded(arguments)
+
+
+@contextlib.contextmanager
+def _streams() -> Iterator[None]:
+    """See to it that both streams exist, and that no name of a column can break them."""
+    closed = [name for name in ("stdout", "stderr") if getattr(sys, name) is None]
+    with open(os.devnull, "w", encoding="utf-8") as nowhere:
+        for name in closed:  # by the shell (>&-): nobody wants to see what goes there
+            setattr(sys, name, nowhere)
+        if hasattr(sys.stdout, "reconfigure"):
+            sys.stdout.reconfigure(errors="replace")
+        try:
+            yield
+        finally:
+            for name in closed:
+                setattr(sys, name, None)
+
+
+def _guarded(arguments: Sequence[str] | None) -> int:
+    """Run the command, and turn what it raises into one line and an exit code."""
     try:
         return _run(arguments)
     except BrokenPipeError:
@@ -52,15 +74,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _say(f"error: {where}{error.strerror or error}", 2)
     except (ValueError, TypeError) as error:
         return _say(f"error: {error}", getattr(error, "exit_code", 2))
-
-
-def _prepare_streams() -> None:
-    """See to it that both streams exist, and that no name of a column can break them."""
-    for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:  # the shell has closed it (>&-): nobody wants to see what goes there
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 (stays open)
-    if hasattr(sys.stdout, "reconfigure"):
-        sys.stdout.reconfigure(errors="replace")
 
 
 def _run(arguments: Sequence[str] | None) -> int:
