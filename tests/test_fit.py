@@ -1,0 +1,272 @@
+"""fastgmm.fit: what it takes, what it refuses before any work, and the FitResult that it returns."""
+
+import dataclasses
+import pickle
+import re
+
+import numpy as np
+import problems
+import pytest
+import reference
+import scipy.sparse
+
+import fastgmm
+from fastgmm.fitting import FitState, run
+
+K, D, N = 3, 4, 300
+NAMED_STARTS = ("kmeans", "k-means++", "random", "random_from_data")
+by_family = pytest.mark.parametrize("family", reference.FAMILIES)
+
+
+@pytest.fixture(scope="module")
+def X():
+    return problems.on_grid(problems.rows(1, N, D, K, separation=4.0), bits=10)  # exact in float32 too
+
+
+def starts(X):
+    """Every kind of start by name."""
+    labels = np.arange(N) % K
+    given = problems.start_of("full", problems.start_from_rows("full", X, K))
+    return {
+        **{name: {"init_params": name} for name in NAMED_STARTS},
+        "labels": {"init_params": labels},
+        "list of labels": {"init_params": labels.tolist()},
+        "responsibilities": {"init_params": np.eye(K)[labels]},
+        "callable": {"init_params": lambda X, n_components, random_state: np.asarray(X[:n_components], dtype=float)},
+        "given": given,
+        "given means": {"means_init": given["means_init"]},
+    }
+
+
+START_NAMES = tuple(starts(np.zeros((N, D)) + np.arange(N)[:, None]))
+by_start = pytest.mark.parametrize("start", START_NAMES)
+
+
+# ----------------------------------------------------------------------------------------------- rows and starts
+
+
+@by_start
+def test_every_start_leads_uphill_to_more_than_one_gaussian_gives(X, start):
+    result = fastgmm.fit(X, K, random_state=0, reg_covar=0.0, tol=1e-6, max_iter=500, **starts(X)[start])
+    assert result.converged
+    assert np.diff(result.lower_bounds).min() >= -64 * np.finfo(float).eps * abs(result.lower_bound)
+    assert result.lower_bound > fastgmm.fit(X, 1).lower_bound + 0.1
+
+
+@by_start
+@pytest.mark.parametrize("layout", ["Fortran", "steps", "backwards", "big-endian", "read-only", "memory map", "list"])
+def test_no_start_depends_on_the_layout_of_the_rows(X, start, layout, tmp_path):
+    """Nor changes the rows; test_rows holds the passes themselves to that, layout by layout."""
+    other = np.asfortranarray(X)
+    if layout == "steps":
+        other = np.repeat(np.repeat(X, 2, axis=0), 3, axis=1)[::2, ::3]
+    elif layout == "backwards":
+        other = np.ascontiguousarray(X[::-1, ::-1])[::-1, ::-1]
+    elif layout == "big-endian":
+        other = X.astype(">f8")
+    elif layout == "read-only":
+        other.flags.writeable = False
+    elif layout == "memory map":
+        np.save(tmp_path / "rows.npy", X)
+        other = np.load(tmp_path / "rows.npy", mmap_mode="r")
+    elif layout == "list":
+        other = X.tolist()
+    before = np.array(other)
+    options = {"random_state": 2, "max_iter": 2, "tol": 0, **starts(X)[start]}
+    problems.assert_same_parameters(run(other, K, **options).mixture, run(X, K, **options).mixture)
+    np.testing.assert_array_equal(other, before)
+
+
+@by_start
+@by_family
+def test_float32_rows_give_a_float32_mixture_near_that_of_float64(X, family, start):
+    """The same start from the same numbers; 1e-4 of a standard deviation is rounding to float32."""
+    options = {"covariance_type": family, "random_state": 3, "max_iter": 3, "tol": 0, **starts(X)[start]}
+    if start.startswith("given"):
+        given = problems.start_of(family, problems.start_from_rows(family, X, K))
+        options |= {name: given[name] for name in starts(X)[start]}
+    single, double = run(X.astype(np.float32), K, **options), run(X, K, **options)
+    for name in ("weights", "means", "covariances", "precisions", "precisions_cholesky"):
+        assert getattr(single.mixture, name).dtype == np.float32
+    assert double.mixture.dtype == np.float64
+    problems.assert_close_parameters(family, single.mixture, double.mixture, 1e-4)
+    assert type(single.lower_bound) is type(double.lower_bound) is float
+
+
+def test_integers_and_float16_are_float64_rows():
+    X = np.random.default_rng(4).integers(0, 9, (N, D))
+    want = run(X.astype(float), K, random_state=0, max_iter=3, tol=0).mixture
+    for dtype in (np.int8, np.uint64, np.float16):
+        problems.assert_same_parameters(run(X.astype(dtype), K, random_state=0, max_iter=3, tol=0).mixture, want)
+
+
+def test_arguments_are_left_as_they_were(X):
+    given = problems.start_of("full", problems.start_from_rows("full", X, K))
+    weight, labels = np.ones(N), np.arange(N) % K
+    arrays = [X, weight, labels, *given.values()]
+    before = [array.copy() for array in arrays]
+    for options in (given, {"init_params": labels}):
+        run(X, K, sample_weight=weight, max_iter=2, tol=0, **options)
+    for array, copy in zip(arrays, before, strict=True):
+        assert problems.same_bits(array, copy)
+
+
+def test_callable_gets_the_rows_the_number_and_a_seed(X):
+    seen = []
+
+    def start(rows, n_components, random_state):
+        seen.append((rows, n_components, random_state))
+        return np.arange(N) % K
+
+    for _ in range(2):
+        run(X, K, init_params=start, n_init=2, random_state=5, max_iter=1, tol=0)
+    assert all(rows is X and n_components == K for rows, n_components, _ in seen)
+    seeds = [seed for *_, seed in seen]
+    assert seeds[:2] == seeds[2:]
+    assert seeds[0] != seeds[1]
+    assert all(isinstance(seed, int) and 0 <= seed < 2**31 for seed in seeds)
+
+
+# ----------------------------------------------------------------------------------------------- refusals
+
+
+def never(*_):
+    raise AssertionError("work was begun")
+
+
+def with_value(value):
+    rows = np.zeros((N, D))
+    rows[123, 2] = value
+    return rows
+
+
+BAD_ROWS = {
+    "1-D": (np.zeros(5), ValueError, "Expected 2D array, got 1D array"),
+    "3-D": (np.zeros((5, 2, 2)), ValueError, "dim 3"),
+    "empty": (np.zeros((0, D)), ValueError, r"0 sample\(s\)"),
+    "one row": (np.zeros((1, D)), ValueError, r"1 sample\(s\).*minimum of 2"),
+    "no features": (np.zeros((5, 0)), ValueError, r"0 feature\(s\)"),
+    "NaN": (with_value(np.nan), ValueError, "X contains NaN.*row 123, column 2"),
+    "infinity": (with_value(-np.inf), ValueError, "X contains infinity.*row 123, column 2"),
+    "float32 NaN": (with_value(np.nan).astype("f4"), ValueError, "X contains NaN.*row 123, column 2"),
+    "complex": (np.zeros((5, D), complex), ValueError, "Complex data not supported"),
+    "objects": (np.full((5, D), "a", dtype=object), ValueError, "could not convert string to float: 'a'"),
+    "strings": (np.full((5, D), "1.0"), ValueError, "bytes/strings"),
+    "sparse": (scipy.sparse.csr_array(np.eye(5)), TypeError, r"Sparse data.*\.toarray\(\)"),
+    "fewer rows than components": (np.zeros((2, D)), ValueError, "n_components = 3, n_samples = 2"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_ROWS)
+def test_bad_rows_are_refused_before_any_work(name):
+    X, error, message = BAD_ROWS[name]
+    with pytest.raises(error, match=message):
+        fastgmm.fit(X, K, init_params=never, callback=never)
+
+
+FULL = np.tile(np.eye(D), (K, 1, 1))
+BAD_OPTIONS = [
+    ({"n_components": 0}, "n_components must be an int >= 1, got 0"),
+    ({"n_components": 2.0}, "n_components must be an int >= 1, got 2.0"),
+    ({"n_components": True}, "n_components must be an int >= 1, got True"),
+    ({"covariance_type": "round"}, "covariance_type must be one of 'full', 'tied', 'diag', 'spherical', got 'round'"),
+    ({"tol": -1e-3}, "tol must be a finite number >= 0, got -0.001"),
+    ({"tol": np.inf}, "tol must be a finite number >= 0, got inf"),
+    ({"tol": "small"}, "tol must be a finite number >= 0, got 'small'"),
+    ({"reg_covar": -1.0}, "reg_covar must be a finite number >= 0, got -1.0"),
+    ({"reg_covar": np.nan}, "reg_covar must be a finite number >= 0, got nan"),
+    ({"max_iter": -1}, "max_iter must be an int >= 0, got -1"),
+    ({"n_init": 0}, "n_init must be an int >= 1, got 0"),
+    ({"n_threads": 0}, "n_threads must be None or an int >= 1, got 0"),
+    ({"random_state": -1}, "random_state must be None, an int in the range"),
+    ({"callback": 3}, "callback must be None or a callable, got 3"),
+    ({"init_params": "best"}, "init_params must be one of 'kmeans'"),
+    ({"init_params": np.zeros(N - 1, int)}, r"init_params as labels.*\(300,\), but got \(299,\)"),
+    ({"init_params": np.arange(N) % 2}, "component 2 has none"),
+    ({"init_params": np.arange(N) % 4}, "should lie in 0..2, but got 0..3"),
+    ({"init_params": np.ones((N, 2))}, r"responsibilities.*\(300, 3\), but got \(300, 2\)"),
+    ({"init_params": np.ones((N, K))}, "sum 1 in every row"),
+    ({"init_params": np.zeros(N)}, "integer labels.*or responsibilities.*dtype float64 and shape"),
+    ({"weights_init": [0.5, 0.5]}, r"'weights' should have the shape of \(3,\), but got \(2,\)"),
+    ({"weights_init": [0.5, 0.5, 0.5]}, "'weights' should be normalized"),
+    ({"weights_init": [-0.5, 0.75, 0.75]}, r"'weights' should be in the range \[0, 1\]"),
+    ({"means_init": np.zeros((K, D + 1))}, r"'means' should have the shape of \(3, 4\), but got \(3, 5\)"),
+    ({"means_init": np.full((K, D), np.nan)}, "'means'.*NaN"),
+    ({"precisions_init": FULL[0]}, r"'full precision' should have the shape of \(3, 4, 4\), but got \(4, 4\)"),
+    ({"precisions_init": -FULL}, "'full precision' should be symmetric, positive-definite"),
+    ({"precisions_init": FULL + np.triu(np.ones((D, D)), 1)}, "'full precision' should be symmetric"),
+    ({"precisions_init": np.zeros((K, D)), "covariance_type": "diag"}, "'diag precision' should be positive"),
+    ({"sample_weight": np.ones(N - 1)}, r"sample_weight.shape == \(299,\), expected \(300,\)"),
+    ({"sample_weight": -np.ones(N)}, "Negative values in data passed to `sample_weight`"),
+    ({"sample_weight": np.zeros(N)}, "sample_weight: all weights are zero"),
+    ({"sample_weight": np.full(N, np.inf)}, "sample_weight contains infinity"),
+]
+
+
+@pytest.mark.parametrize(("options", "message"), BAD_OPTIONS, ids=[message for _, message in BAD_OPTIONS])
+def test_bad_option_is_named_before_any_work(X, options, message):
+    with pytest.raises(ValueError, match=message):
+        fastgmm.fit(X, **{"n_components": K, "init_params": never, "callback": never, **options})
+
+
+@pytest.mark.parametrize(
+    ("returned", "message"),
+    [
+        (np.zeros(N), "what the init_params callable returned should be integer labels"),
+        (np.zeros((K, D + 1)), r"what the init_params callable returned.*\(300, 3\), but got \(3, 5\)"),
+        (np.full((K, D), np.nan), "the means that the init_params callable returned should be finite"),
+        (np.full((N, K), 0.5), "what the init_params callable returned.*sum 1 in every row"),
+        (None, "what the init_params callable returned"),
+    ],
+)
+def test_bad_start_from_a_callable_is_named(X, returned, message):
+    with pytest.raises(ValueError, match=message):
+        fastgmm.fit(X, K, init_params=lambda *_: returned)
+
+
+# ----------------------------------------------------------------------------------------------- the result
+
+
+def test_result_is_complete_and_frozen(X):
+    result = fastgmm.fit(X, K, random_state=0, n_init=3, init_params="random")
+    assert isinstance(result, fastgmm.FitResult)
+    assert isinstance(result.mixture, fastgmm.Mixture)
+    assert type(result.converged) is bool
+    assert (result.n_failed_inits, len(result.histories), result.labels) == (0, 3, None)
+    best = result.histories[result.best_init]
+    assert (best.n_iter, best.converged, best.error) == (result.n_iter, result.converged, None)
+    assert best.lower_bounds == result.lower_bounds
+    assert all(type(bound) is float for history in result.histories for bound in history.lower_bounds)
+    for frozen in (result, best):
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            frozen.n_iter = 0
+
+
+def test_result_says_in_a_line_how_it_went(X):
+    text = repr(fastgmm.fit(X, K, random_state=0, n_init=20))
+    for name in ("mixture=Mixture(", "converged=True", "n_iter=", "lower_bound=", "n_failed_inits=0", "best_init="):
+        assert name in text
+    assert len(text) < 400
+
+
+def test_equal_fits_are_equal(X):
+    """Also where labels were asked for, whose comparison would be an array."""
+    one, same, other = (run(X, K, random_state=seed, labels=True) for seed in (0, 0, 1))
+    assert one == same
+    assert one != other
+    assert pickle.loads(pickle.dumps(one)) == one
+
+
+def test_labels_are_those_of_the_mixture(X):
+    for n_init in (1, 3):
+        result = run(X, K, random_state=0, n_init=n_init, labels=True)
+        assert problems.same_bits(result.labels, result.mixture.predict(X))
+
+
+def test_callback_gets_a_state(X):
+    states = []
+    result = fastgmm.fit(X, K, random_state=0, callback=states.append)
+    assert all(isinstance(state, FitState) for state in states)
+    assert [state.iteration for state in states] == list(range(1, result.n_iter + 1))
+    assert [state.converged for state in states] == [False] * (result.n_iter - 1) + [True]
+    assert re.match(r"FitState\(init=0, iteration=1, lower_bound=", repr(states[0]))
