@@ -32,7 +32,7 @@ def starts(X):
         "labels": {"init_params": labels},
         "list of labels": {"init_params": labels.tolist()},
         "responsibilities": {"init_params": np.eye(K)[labels]},
-        "callable": {"init_params": lambda X, n_components, random_state: np.asarray(X[:n_components], dtype=float)},
+        "callable": {"init_params": lambda X, n_components, random_state: np.asarray(X[::100], dtype=float)},
         "given": given,
         "given means": {"means_init": given["means_init"]},
     }
