@@ -7,6 +7,8 @@ import textwrap
 from collections.abc import Iterator
 from typing import Any
 
+from fastgmm.selection.criteria import CRITERIA
+
 from . import numbers
 from .terminal import WIDTH, Style
 
@@ -114,7 +116,7 @@ def _candidates(document: dict[str, Any], style: Style) -> Iterator[str]:
     fitted = [key for key, each in cells.items() if each["error"] is None]
     texts = dict(zip(fitted, numbers.values([cells[key][criterion] for key in fitted]), strict=True))
     width = max(9, *(len(text) for text in texts.values()), *(len(family) for family in families))
-    yield style.strong(f"Candidates by {criterion.upper()} (lower is better)")
+    yield style.strong(f"{CRITERIA[criterion].title} of K components in each covariance family (lower is better)")
     per_block = max(1, (WIDTH - 4) // (width + 4))
     for start in range(0, len(families), per_block):
         block = families[start : start + per_block]
