@@ -42,8 +42,7 @@ def fit(document: dict[str, Any], style: Style) -> str:
     per_row = chosen["log_likelihood_per_row"]
     lines += _facts(
         {
-            "model": f"{chosen['covariance_type']} covariance, {_count(chosen['n_components'], 'component')}, "
-            f"{_count(chosen['n_parameters'], 'free parameter')}",
+            "model": f"{_model(chosen)}, {_count(chosen['n_parameters'], 'free parameter')}",
             "log-likelihood": f"{chosen['log_likelihood']:.2f} ({per_row:.4f} per row)",
             "criteria": f"BIC {chosen['bic']:.2f}, AIC {chosen['aic']:.2f} (lower is better)",
             "iterations": _convergence(chosen, document["options"], style),
@@ -55,7 +54,7 @@ def fit(document: dict[str, Any], style: Style) -> str:
     else:
         lines += [
             "",
-            style.faint("  keep it: --model out.npz   draw it: --plot out.png   label rows: --labels out.csv"),
+            style.faint("  keep it: --model m.npz   draw it: --plot p.png   label rows: --labels l.csv"),
         ]
     return "\n".join(lines)
 
@@ -144,12 +143,10 @@ def _notes(document: dict[str, Any], style: Style) -> Iterator[str]:
     chosen, criterion = document["chosen"], document["criterion"]
     candidates = document["candidates"]
     others = [each for i, each in enumerate(candidates) if each["error"] is None and i != chosen["index"]]
-    line = f"chosen: {chosen['covariance_type']} covariance, {_count(chosen['n_components'], 'component')}"
+    yield "   " + style.good(f"{style.sign('chosen')} chosen: {_model(chosen)}")
     if others:
         second = min(others, key=lambda each: each[criterion])
-        line += f"; next best: {second['covariance_type']}, {second['n_components']} "
-        line += f"({second[criterion] - chosen[criterion]:+.1f})"
-    yield f"   {style.good(style.sign('chosen') + ' ' + line)}"
+        yield f"     next best: {_model(second)} ({second[criterion] - chosen[criterion]:+.1f})"
     tried = {each["n_components"] for each in candidates}
     fitted = {each["n_components"] for each in candidates if each["error"] is None}
     if chosen["n_components"] == max(tried) and len(fitted) > 1:
@@ -203,6 +200,10 @@ def _block(head: str, left: list[str], body: list[str], style: Style) -> Iterato
     yield style.faint(head)
     for label, row in zip(left, body, strict=True):
         yield label + row
+
+
+def _model(each: dict[str, Any]) -> str:
+    return f"{each['covariance_type']} covariance, {_count(each['n_components'], 'component')}"
 
 
 def _convergence(chosen: dict[str, Any], options: dict[str, Any], style: Style) -> str:
