@@ -54,9 +54,10 @@ def test_n_threads_agnosticism_of_every_pass(kind, dtype):
 
 @by_family
 def test_n_threads_agnosticism_of_fit(family):
-    X = problems.rows(4, 40_000, 2, 4)
+    X = problems.rows(4, 40_000, 8, 8)
     options = {"covariance_type": family, "random_state": 7, "max_iter": 6, "n_init": 2}
-    one, *others = (run(X, 4, n_threads=n_threads, **options) for n_threads in THREADS)
+    one, *others = (run(X, 8, n_threads=n_threads, **options) for n_threads in THREADS)
+    assert one.mixture.constants().group_rows < len(X) / 2  # so there is work for several threads
     for other in others:
         problems.assert_same_parameters(other.mixture, one.mixture)
         assert other.lower_bounds == one.lower_bounds
@@ -65,9 +66,9 @@ def test_n_threads_agnosticism_of_fit(family):
 
 @pytest.mark.parametrize("init_params", ["kmeans", "k-means++", "random", "random_from_data"])
 def test_start_is_n_threads_agnostic(init_params):
-    X = problems.rows(5, 40_000, 2, 4)
+    X = problems.rows(5, 40_000, 8, 8)
     options = {"init_params": init_params, "random_state": 3, "max_iter": 1, "tol": 0}
-    one, other = (run(X, 4, n_threads=n_threads, **options) for n_threads in (1, 3))
+    one, other = (run(X, 8, n_threads=n_threads, **options) for n_threads in (1, 3))
     problems.assert_same_parameters(other.mixture, one.mixture)
 
 
@@ -200,10 +201,11 @@ def test_eight_python_threads_predict_on_one_model(family):
 
 
 def test_eight_python_threads_fit_eight_models():
-    data = [problems.rows(20 + i, 5000, 3, 3) for i in range(8)]
+    data = [problems.rows(20 + i, 6000, 16, 8) for i in range(8)]
     options = {"random_state": 1, "max_iter": 5, "tol": 0}
-    serial = [run(X, 3, n_threads=1, **options).mixture for X in data]
-    for ours, theirs in zip(in_threads(lambda i: run(data[i], 3, **options).mixture, 8), serial, strict=True):
+    serial = [run(X, 8, n_threads=1, **options).mixture for X in data]
+    assert serial[0].constants().group_rows < 3000  # so that each of them starts threads of its own
+    for ours, theirs in zip(in_threads(lambda i: run(data[i], 8, **options).mixture, 8), serial, strict=True):
         problems.assert_same_parameters(ours, theirs)
 
 

@@ -96,15 +96,28 @@ def test_translation_keeps_the_covariances(family, offset):
 @by_family
 @pytest.mark.parametrize("offset", [1e1, 1e2, 1e3])
 def test_float32_translation_keeps_the_covariances(family, offset):
-    """At 1e3 standard deviations a float32 mean is rounded to 6e-5 of one; 1e-3 is promise 33's figure there."""
+    """1e-6 of the covariances, whose rows move exactly on their grid; means are rounded to float32 where they are."""
     X, start = problem(family)
     X = problems.on_grid(X, bits=10)
     b = offset * np.array([1.0, -1.0, 1.0, -1.0])
     plain = problems.em(family, X, start, N_ITER)
-    moved = problems.em(family, (X + b).astype(np.float32), start._replace(means=start.means + b), N_ITER)
-    assert moved.mixture.dtype == np.float32
+    moved = problems.em(family, (X + b).astype(np.float32), start._replace(means=start.means + b), N_ITER).mixture
+    assert moved.dtype == np.float32
     want = fitted(plain)
-    problems.assert_close_parameters(family, moved.mixture, want._replace(means=want.means + b), 1e-3)
+    eps = np.finfo(np.float32).eps
+    np.testing.assert_allclose(moved.means, want.means + b, rtol=eps, atol=1e-6)
+    problems.assert_close_parameters(family, moved, want._replace(means=moved.means.astype(float)), 1e-6)
+
+
+@by_family
+def test_float32_translation_with_the_default_start(family):
+    """The k-means start of float32 rows at 1e3 is that of float64 rows at the origin."""
+    X = problems.on_grid(problem(family)[0], bits=10)
+    options = {"covariance_type": family, "random_state": 2, "max_iter": 5, "tol": 0}
+    want = fitted(run(X, K, **options))
+    moved = run((X + 1e3).astype(np.float32), K, **options).mixture
+    np.testing.assert_allclose(moved.means, want.means + 1e3, rtol=np.finfo(np.float32).eps)
+    problems.assert_close_parameters(family, moved, want._replace(means=moved.means.astype(float)), 1e-6)
 
 
 @by_family

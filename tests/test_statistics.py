@@ -200,13 +200,16 @@ def fit_by_hand(family, X, weight, start, n_iter):
 
 @by_family
 def test_hand_written_loop_has_the_bits_of_fit(family):
-    X = problems.rows(11, 30_000, 2, 3)
+    X = problems.rows(11, 30_000, 12, 6)
     weight = np.random.default_rng(12).uniform(0.5, 1.5, len(X))
-    start = problems.model(family, 13, 2, 3)
+    start = problems.start_from_rows(family, X, 6)
+    assert (
+        fastgmm.Mixture(*start, covariance_type=family).constants().group_rows < len(X) / 2
+    )  # so there are several chunks
     by_hand, bounds = fit_by_hand(family, X, weight, start, n_iter=4)
     with problems.no_convergence_warning():
         result = fastgmm.fit(
-            X, 3, covariance_type=family, tol=0, max_iter=4, sample_weight=weight, **problems.start_of(family, start)
+            X, 6, covariance_type=family, tol=0, max_iter=4, sample_weight=weight, **problems.start_of(family, start)
         )
     problems.assert_same_parameters(by_hand, result.mixture)
     assert result.lower_bounds[:-1] == bounds[1:]  # each before its M-step; the result is scored once more

@@ -1,0 +1,49 @@
+"""docs/design.md and docs/numerics.md: examples run, floors are those of test_layers, what is named exists."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from test_layers import FLOORS
+
+CHECKOUT = Path(__file__).parents[1]
+DESIGN = (CHECKOUT / "docs" / "design.md").read_text(encoding="utf-8")
+NUMERICS = (CHECKOUT / "docs" / "numerics.md").read_text(encoding="utf-8")
+
+
+def run_block(number):
+    """The names that a block of Python in design.md leaves."""
+    names = {}
+    block = re.findall(r"^```python\n(.*?)^```$", DESIGN, flags=re.MULTILINE | re.DOTALL)[number]
+    exec(block, names)
+    return names
+
+
+def test_em_by_hand_runs_over_several_chunks_to_the_bits_of_fit():
+    names = run_block(0)
+    assert names["by_hand"] == names["whole"].mixture
+    assert names["bound"] == names["whole"].previous_bound
+    assert names["constants"].group_rows < len(names["X"]) / 2
+
+
+def test_source_of_your_own_is_fitted():
+    names = run_block(1)
+    assert names["run"].converged
+    rows = np.concatenate(names["source"].parts)
+    assert names["mixture"].score(rows) > names["start"].score(rows)
+
+
+def test_floors_are_those_that_imports_are_held_to():
+    rows = re.findall(r"^\| (`.*?`) \| ", DESIGN, flags=re.MULTILINE)
+    assert [set(re.findall(r"`(\w+)`", row)) for row in rows] == FLOORS
+
+
+@pytest.mark.parametrize("text", [DESIGN, NUMERICS], ids=["design", "numerics"])
+def test_files_that_are_named_exist(text):
+    tests = set(re.findall(r"`(test_\w+)`", text))
+    files = set(re.findall(r"(?:docs|src_c|fitting|covariance|fastgmm)/[\w/]*\.\w+", text))
+    assert tests or files
+    assert not [name for name in tests if not (CHECKOUT / "tests" / f"{name}.py").is_file()]
+    missing = [name for name in files if not any((base / name).is_file() for base in (CHECKOUT, CHECKOUT / "fastgmm"))]
+    assert not missing
