@@ -155,7 +155,10 @@ def _check_outputs(outputs: dict[str, str | None]) -> None:
     if outputs.get("plot") is not None:
         from fastgmm.plot.picture import check_format
 
-        check_format(outputs["plot"])
+        try:
+            check_format(outputs["plot"])
+        except ImportError as error:
+            raise ValueError(f"--plot: {error}") from error
 
 
 def _read(path: str, columns: list[str] | None, weights: str | None = None, **options: Any) -> Table:

@@ -39,13 +39,13 @@ def import_matplotlib() -> Any:
 
     Raises
     ------
-    ValueError
+    ImportError
         If it is not installed.
     """
     try:
         import matplotlib.figure
     except ImportError as error:
-        raise ValueError("Pictures need matplotlib: pip install 'fastgmm[plot]'") from error
+        raise ImportError("Pictures need matplotlib: pip install 'fastgmm[plot]'") from error
     return matplotlib
 
 
@@ -55,7 +55,9 @@ def check_format(path: str | os.PathLike[str]) -> str:
     Raises
     ------
     ValueError
-        If matplotlib is missing or cannot write that format.
+        If matplotlib cannot write that format.
+    ImportError
+        If matplotlib is not installed.
 
     Examples
     --------
@@ -103,7 +105,9 @@ def picture(
     Raises
     ------
     ValueError
-        If matplotlib is missing, or X has another number of features.
+        If X has another number of features.
+    ImportError
+        If matplotlib is not installed.
 
     Examples
     --------

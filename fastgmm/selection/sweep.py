@@ -15,6 +15,7 @@ from fastgmm._errors import InvalidParameterError
 from fastgmm._random import generator
 from fastgmm.engine.rows import Rows
 from fastgmm.mixture import Mixture
+from fastgmm.sources import ArraySource
 
 from .criteria import CRITERIA, Criterion
 
@@ -153,6 +154,8 @@ def sweep(
     rows = X if isinstance(X, Rows) else Rows(X, min_rows=2)
     if sample_weight is not None:
         sample_weight = np.asarray(sample_weight, dtype=np.float64)
+    source = ArraySource(rows, sample_weight, n_threads=options.get("n_threads"))
+    source.moments()  # what is wrong with the data is wrong for every candidate
     n_rows = float(rows.n_rows) if sample_weight is None else float(sample_weight.sum())
     families = covariance.names() if covariance_types is None else tuple(covariance_types)
     options = {**options, "random_state": _seed(random_state), "sample_weight": sample_weight}
