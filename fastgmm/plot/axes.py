@@ -174,7 +174,7 @@ def draw_density_curve(ax: Axes, mixture: Mixture, extent: tuple[float, float], 
     _, means, covariances = wide(mixture)
     spread = np.sqrt(covariances[:, 0, 0])
     # Narrow components get points of their own, or the curve would miss them.
-    near = (means[:, 0, None] + spread[:, None] * np.linspace(-4, 4, 81)).ravel()
+    near = (means[:, 0, None] + spread[:, None] * np.linspace(-6, 6, 121)).ravel()
     x = np.union1d(np.linspace(*extent, 400), near[(near >= extent[0]) & (near <= extent[1])])
     parts = np.exp(np.asarray(mixture.component_logpdf(x[:, None]), dtype=np.float64))
     for part, colour in zip(parts.T, colours, strict=True):
