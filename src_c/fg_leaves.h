@@ -117,9 +117,9 @@ typedef struct {
     int (*far_row)(int kind, const double *x, ptrdiff_t K, ptrdiff_t D, const double *means, const double *factors,
                    const double *log_norm, double *work, double *logit);
 
-    /* cholesky_inverse (float64 in both tables): V upper-triangular, row-major, with V V^T = inverse of A (D, D).
+    /* cholesky_inverse (float64 in both tables): W lower-triangular, row-major, with W^T W = inverse of A (D, D).
      * U is scratch (D, D). Returns 0, or 1 + the index of the first pivot that is not positive. */
-    ptrdiff_t (*cholesky_inverse)(ptrdiff_t D, const double *A, double *U, double *V);
+    ptrdiff_t (*cholesky_inverse)(ptrdiff_t D, const double *A, double *U, double *W);
 } fg_leaves;
 
 int fg_far_row(int kind, const double *x, ptrdiff_t K, ptrdiff_t D, const double *means, const double *factors,

@@ -5,7 +5,7 @@ import numpy as np
 from fastgmm._errors import IllDefinedCovarianceError
 from fastgmm.engine._linalg import inverse_cholesky
 
-__all__ = ["check_symmetric", "factor_of_inverse", "from_precisions", "lift", "log_determinants", "lower", "scale"]
+__all__ = ["check_symmetric", "factor_of_inverse", "from_precisions", "lift", "lower", "scale"]
 
 LIFTS = 10.0 ** np.arange(-15, -1)  # shares of the variances by which `lift` tries to make a matrix definite
 
@@ -68,14 +68,9 @@ def check_symmetric(matrices, name):
         raise ValueError(f"'{name}' should be symmetric, positive-definite")
 
 
-def log_determinants(factors):
-    """Return log |U_k| of triangular factors (K, D, D), in float64."""
-    return np.log(np.diagonal(factors, axis1=1, axis2=2).astype(np.float64)).sum(axis=1)
-
-
 def lower(factors):
-    """Return the kernels' W_k = U_k^T."""
-    return factors.astype(np.float64, copy=False).swapaxes(-1, -2)
+    """Return the kernels' W_k = U_k^T, C-contiguous float64: no copy of what `factor_of_inverse` returned."""
+    return np.ascontiguousarray(factors.swapaxes(-1, -2), dtype=np.float64)
 
 
 def scale(factor, normal):

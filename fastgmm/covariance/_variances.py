@@ -3,17 +3,17 @@
 import numpy as np
 
 from fastgmm._errors import IllDefinedCovarianceError
+from fastgmm.engine._linalg import inverse_roots
 
 __all__ = ["factor_of_inverse", "from_precisions"]
 
 
 def factor_of_inverse(variances):
     """Return 1 / sigma; raise IllDefinedCovarianceError for the first component without positive, finite variances."""
-    good = (variances > 0) & (variances < np.inf)
-    if not good.all():
-        component = int(np.argwhere(~good)[0][0])
-        raise IllDefinedCovarianceError(component, variances.dtype == np.float32)
-    return 1 / np.sqrt(variances)
+    try:
+        return inverse_roots(variances).astype(variances.dtype, copy=False)
+    except IllDefinedCovarianceError as error:
+        raise IllDefinedCovarianceError(error.component, variances.dtype == np.float32) from None
 
 
 def from_precisions(precisions, name):

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fastgmm._errors import IllDefinedCovarianceError
-from fastgmm.engine import KernelConstants
+from fastgmm.engine import KernelConstants, _linalg
 
 __all__ = ["Family", "Parameters"]
 
@@ -85,10 +85,13 @@ class Family(ABC):
         As users name it: ``covariance_type``.
     summary : str
         One line for tables.
+    shared : bool
+        Whether all components have one covariance.
     """
 
     name: str
     summary: str
+    shared = False
 
     @abstractmethod
     def covariance_shape(self, n_components, n_features):
@@ -103,8 +106,11 @@ class Family(ABC):
         """Return the kernel kind whose statistics a first M-step, from given labels, wants."""
 
     @abstractmethod
-    def maximise_covariances(self, stats, reg_covar, previous):
-        """Return the covariances that maximise the likelihood of `stats`, plus `reg_covar` on the diagonal."""
+    def maximise_covariances(self, stats, mass, reg_covar):
+        """Return the covariances that maximise the likelihood of `stats`, plus `reg_covar` on the diagonal.
+
+        `mass` (K,) is what to divide by: the weight of each component, one where it has lost its rows.
+        """
 
     @abstractmethod
     def from_covariances(self, covariances, n_components, n_features):
@@ -152,14 +158,15 @@ class Family(ABC):
         IllDefinedCovarianceError
             If a covariance is not positive definite.
         """
-        total = stats.n.sum()
-        covariances = self.maximise_covariances(stats, reg_covar, None if previous is None else previous.covariances)
-        means = stats.means()
-        if previous is not None:
-            empty = stats.n <= MIN_MASS * total
-            if empty.any():
-                means[empty] = previous.means[empty]
-        if not np.isfinite(means).all():
+        weights, total, any_empty = _linalg.shares(stats.n, MIN_MASS)
+        empty = stats.n <= MIN_MASS * total if any_empty else None
+        mass = np.where(empty, 1.0, stats.n) if any_empty else stats.n
+        covariances, means = self.maximise_covariances(stats, mass, reg_covar), stats.means()
+        if any_empty and previous is not None:
+            means = np.where(empty[:, None], previous.means, means)
+            if not self.shared:
+                covariances[empty] = previous.covariances[empty]
+        if not _linalg.all_finite(means):
             raise IllDefinedCovarianceError
         try:
             factors = self.from_covariances(covariances, *means.shape)
@@ -167,7 +174,7 @@ class Family(ABC):
             if not reg_covar > 0:
                 raise
             covariances, factors = self.lift(covariances, *means.shape)
-        return Parameters(stats.n / total, means, covariances, factors)
+        return Parameters(weights, means, covariances, factors)
 
     def lift(self, covariances, n_components, n_features):
         """Return covariances that rounding may have made indefinite as definite ones, and their factors.
@@ -201,16 +208,18 @@ class Family(ABC):
         KernelConstants
         """
         dtype = np.dtype(params.means.dtype if dtype is None else dtype)
-        weights, means = params.weights.astype(np.float64), params.means.astype(np.float64)
+        weights = np.ascontiguousarray(params.weights, dtype=np.float64)
+        means = np.ascontiguousarray(params.means, dtype=np.float64)
         kind, factors, log_det = self.factors(params)
-        if kind != "rotated" and dtype != np.float32:
+        if kind != "rotated" and dtype.itemsize == 8:
             shift = np.zeros(means.shape[1])
         elif shift is None:
             shift = weights @ means
-        with np.errstate(divide="ignore"):
-            log_norm = np.log(weights) + log_det - 0.5 * means.shape[1] * np.log(2 * np.pi)
+        else:
+            shift = np.ascontiguousarray(shift, dtype=np.float64)
+        log_norm = _linalg.log_norms(weights, log_det, means.shape[1])
         constants = KernelConstants(kind, means, factors, log_norm, shift, dtype)
-        far_apart = kind == "rotated" and _spread(factors, means, shift) > (1e2 if dtype == np.float32 else 1e3)
+        far_apart = kind == "rotated" and _linalg.spread(means, shift, factors) > (1e2 if dtype.itemsize == 4 else 1e3)
         return constants.unpooled() if far_apart else constants
 
     def draw(self, params, component, n, rng):
@@ -225,8 +234,3 @@ class Family(ABC):
         """
         normal = rng.standard_normal((n, params.n_features))
         return params.means[component].astype(np.float64) + self.scale_draws(params, component, normal)
-
-
-def _spread(factor, means, shift):
-    """Return the largest distance of a mean from shift in standard deviations."""
-    return float(np.sqrt((((means - shift) @ factor.T) ** 2).sum(axis=1).max()))

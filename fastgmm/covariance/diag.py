@@ -3,7 +3,8 @@
 import numpy as np
 
 from fastgmm.covariance import _variances
-from fastgmm.covariance.base import MIN_MASS, Family
+from fastgmm.covariance.base import Family
+from fastgmm.engine._linalg import log_rows, per_mass
 
 __all__ = ["Diag"]
 
@@ -23,12 +24,8 @@ class Diag(Family):
     def statistics_kind(self):
         return "diagonal"
 
-    def maximise_covariances(self, stats, reg_covar, previous):
-        empty = stats.n <= MIN_MASS * stats.n.sum()
-        variances = stats.within() / np.where(empty, 1.0, stats.n)[:, None] + reg_covar
-        if previous is not None and empty.any():
-            variances[empty] = previous[empty]
-        return variances
+    def maximise_covariances(self, stats, mass, reg_covar):
+        return per_mass(stats.within(), mass, reg_covar)
 
     def from_covariances(self, covariances, n_components, n_features):
         return _variances.factor_of_inverse(covariances)
@@ -40,8 +37,8 @@ class Diag(Family):
         return precisions_cholesky**2
 
     def factors(self, params):
-        inverse = params.precisions_cholesky.astype(np.float64)
-        return "diagonal", inverse, np.log(inverse).sum(axis=1)
+        inverse = np.ascontiguousarray(params.precisions_cholesky, dtype=np.float64)
+        return "diagonal", inverse, log_rows(inverse)
 
     def dense_covariances(self, covariances, n_components, n_features):
         return covariances[:, :, None] * np.eye(n_features, dtype=covariances.dtype)

@@ -1,9 +1,8 @@
 """full (mclust: VVV): each component has its own covariance, Sigma_k = W_k / n_k."""
 
-import numpy as np
-
 from fastgmm.covariance import _matrices
-from fastgmm.covariance.base import MIN_MASS, Family
+from fastgmm.covariance.base import Family
+from fastgmm.engine._linalg import log_diagonals, per_mass
 
 __all__ = ["Full"]
 
@@ -23,14 +22,8 @@ class Full(Family):
     def statistics_kind(self):
         return "full"
 
-    def maximise_covariances(self, stats, reg_covar, previous):
-        empty = stats.n <= MIN_MASS * stats.n.sum()
-        covariances = stats.within() / np.where(empty, 1.0, stats.n)[:, None, None]
-        diagonal = np.arange(stats.n_features)
-        covariances[:, diagonal, diagonal] += reg_covar
-        if previous is not None and empty.any():
-            covariances[empty] = previous[empty]
-        return covariances
+    def maximise_covariances(self, stats, mass, reg_covar):
+        return per_mass(stats.within(), mass, reg_covar)
 
     def from_covariances(self, covariances, n_components, n_features):
         return _matrices.factor_of_inverse(covariances)
@@ -45,8 +38,8 @@ class Full(Family):
         return precisions_cholesky @ precisions_cholesky.transpose(0, 2, 1)
 
     def factors(self, params):
-        U = params.precisions_cholesky
-        return "full", _matrices.lower(U), _matrices.log_determinants(U)
+        W = _matrices.lower(params.precisions_cholesky)
+        return "full", W, log_diagonals(W)
 
     def dense_covariances(self, covariances, n_components, n_features):
         return covariances

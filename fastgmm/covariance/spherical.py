@@ -3,7 +3,8 @@
 import numpy as np
 
 from fastgmm.covariance import _variances
-from fastgmm.covariance.base import MIN_MASS, Family
+from fastgmm.covariance.base import Family
+from fastgmm.engine._linalg import per_mass
 
 __all__ = ["Spherical"]
 
@@ -23,12 +24,8 @@ class Spherical(Family):
     def statistics_kind(self):
         return "spherical"
 
-    def maximise_covariances(self, stats, reg_covar, previous):
-        empty = stats.n <= MIN_MASS * stats.n.sum()
-        variances = stats.within() / (np.where(empty, 1.0, stats.n) * stats.n_features) + reg_covar
-        if previous is not None and empty.any():
-            variances[empty] = previous[empty]
-        return variances
+    def maximise_covariances(self, stats, mass, reg_covar):
+        return per_mass(stats.within(), mass * stats.n_features, reg_covar)
 
     def from_covariances(self, covariances, n_components, n_features):
         return _variances.factor_of_inverse(covariances)
@@ -40,7 +37,7 @@ class Spherical(Family):
         return precisions_cholesky**2
 
     def factors(self, params):
-        inverse = params.precisions_cholesky.astype(np.float64)
+        inverse = np.asarray(params.precisions_cholesky, dtype=np.float64)
         return "spherical", inverse, params.n_features * np.log(inverse)
 
     def dense_covariances(self, covariances, n_components, n_features):

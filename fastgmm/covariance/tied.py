@@ -9,6 +9,7 @@ import numpy as np
 from fastgmm._errors import IllDefinedCovarianceError
 from fastgmm.covariance import _matrices
 from fastgmm.covariance.base import Family
+from fastgmm.engine._linalg import log_diagonals, per_mass
 
 __all__ = ["Tied"]
 
@@ -18,6 +19,7 @@ class Tied(Family):
 
     name = "tied"
     summary = "one matrix for all components"
+    shared = True
 
     def covariance_shape(self, n_components, n_features):
         return n_features, n_features
@@ -29,13 +31,10 @@ class Tied(Family):
         # labels may come with components far apart, where total minus between would cancel
         return "full"
 
-    def maximise_covariances(self, stats, reg_covar, previous):
+    def maximise_covariances(self, stats, mass, reg_covar):
         within = stats.within()
-        if stats.kind == "full":
-            within = within.sum(axis=0)
-        covariance = within / stats.n.sum()
-        covariance[np.diag_indices_from(covariance)] += reg_covar
-        return covariance
+        pooled = within.sum(axis=0) if stats.kind == "full" else within
+        return per_mass(pooled[None], stats.n.sum(keepdims=True), reg_covar)[0]
 
     def from_covariances(self, covariances, n_components, n_features):
         try:
@@ -55,9 +54,8 @@ class Tied(Family):
         return precisions_cholesky @ precisions_cholesky.T
 
     def factors(self, params):
-        U = params.precisions_cholesky
-        log_det = _matrices.log_determinants(U[None])[0]
-        return "rotated", _matrices.lower(U), np.full(params.n_components, log_det)
+        W = _matrices.lower(params.precisions_cholesky)
+        return "rotated", W, np.full(params.n_components, log_diagonals(W[None])[0])
 
     def dense_covariances(self, covariances, n_components, n_features):
         return np.broadcast_to(covariances, (n_components, n_features, n_features))

@@ -2,6 +2,8 @@
 
 from libc.stdint cimport int32_t
 
+cimport numpy as cnp
+
 
 cdef extern from "fg_leaves.h" nogil:
     const Py_ssize_t FG_PANEL
@@ -90,9 +92,10 @@ cdef class Kernel:
 
     cdef allocate(self)
     cdef void prepare_factors(self)
-    cdef prepare_rotated(self, means, factor, shift)
+    cdef prepare_rotated(self)
 
 
+cdef double *float64_values(cnp.ndarray array) except NULL
 cdef const fg_leaves *active_leaves(bint single) noexcept nogil
 cdef Py_ssize_t rows_per_group(int kind, Py_ssize_t K, Py_ssize_t D, Py_ssize_t item) noexcept nogil
 cdef Py_ssize_t panels_per_block(Py_ssize_t K, Py_ssize_t D, Py_ssize_t item) noexcept nogil

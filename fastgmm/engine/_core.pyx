@@ -2,10 +2,13 @@
 
 from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
 from libc.stdint cimport uintptr_t
+from libc.string cimport memset
 
 import os
 
-import numpy as np
+cimport numpy as cnp
+
+cnp.import_array()
 
 KINDS = {"full": FG_FULL, "diagonal": FG_DIAGONAL, "spherical": FG_SPHERICAL, "rotated": FG_ROTATED}
 
@@ -106,6 +109,12 @@ def group_rows(kind, Py_ssize_t n_components, Py_ssize_t n_features, bint single
 
 # ------------------------------------------------------------------------------------------------- prepared kernels
 
+cdef double *float64_values(cnp.ndarray array) except NULL:
+    if cnp.PyArray_TYPE(array) != cnp.NPY_DOUBLE or not cnp.PyArray_IS_C_CONTIGUOUS(array):
+        raise TypeError(f"expected a C-contiguous array of float64, got {<object> array!r}")
+    return <double *> cnp.PyArray_DATA(array)
+
+
 cdef class Kernel:
     """Constants of one mixture for one compute type and the instruction level in use.
 
@@ -118,22 +127,22 @@ cdef class Kernel:
         C-contiguous float64 arrays.
     """
 
-    def __cinit__(self, kind, bint single, const double[:, ::1] means, factors, const double[::1] log_norm,
-                  const double[::1] shift):
+    def __cinit__(self, kind, bint single, cnp.ndarray means, cnp.ndarray factors, cnp.ndarray log_norm,
+                  cnp.ndarray shift):
         cdef Model *m = &self.model
-        cdef const double[::1] flat = factors.reshape(-1)
         m.kind, m.single, m.item = KINDS[kind], single, 4 if single else 8
         m.K, m.D = means.shape[0], means.shape[1]
         m.panels = panels_per_block(m.K, m.D, m.item)
         m.group = rows_per_group(m.kind, m.K, m.D, m.item)
         m.leaf = active_leaves(single)
-        m.means, m.factors, m.log_norm, m.shift = &means[0, 0], &flat[0], &log_norm[0], &shift[0]
-        self.keep = (means, flat, log_norm, shift)
+        m.means, m.factors = float64_values(means), float64_values(factors)
+        m.log_norm, m.shift = float64_values(log_norm), float64_values(shift)
+        self.keep = (means, factors, log_norm, shift)
         self.allocate()
         m.leaf.prepare_center(m.K, m.D, m.means, m.shift, m.mu)
         m.top = m.leaf.prepare_c(m.K, m.log_norm, m.c)
         if m.kind == FG_ROTATED:
-            self.prepare_rotated(np.asarray(means), factors, np.asarray(shift))
+            self.prepare_rotated()
         else:
             self.prepare_factors()
 
@@ -170,14 +179,29 @@ cdef class Kernel:
         else:
             m.leaf.prepare_scaled(m.K, m.factors, 1, m.W)
 
-    cdef prepare_rotated(self, means, factor, shift):
+    cdef prepare_rotated(self):
         """Rotated rows come out in log2 units, so the rotated means are put into them too and are scaled by one."""
         cdef Model *m = &self.model
-        cdef double[:, ::1] image = np.ascontiguousarray((means - shift) @ factor.T * SQRT_HALF_LOG2E)
-        cdef double[::1] zero = np.zeros(m.D), unit = np.full(m.K, 1 / SQRT_HALF_LOG2E)
+        cdef Py_ssize_t k, i, j
+        cdef double sum
+        # image (K, D), zero (D), unit (K)
+        cdef double *image = <double *> PyMem_RawMalloc((m.K * m.D + m.D + m.K) * sizeof(double))
+        if image == NULL:
+            raise MemoryError("constants of the mixture")
+        cdef double *zero = image + m.K * m.D
+        cdef double *unit = zero + m.D
+        for k in range(m.K):
+            unit[k] = 1 / SQRT_HALF_LOG2E
+            for i in range(m.D):
+                sum = 0
+                for j in range(i + 1):
+                    sum += m.factors[i * m.D + j] * (m.means[k * m.D + j] - m.shift[j])
+                image[k * m.D + i] = sum * SQRT_HALF_LOG2E
+        memset(zero, 0, m.D * sizeof(double))
         m.leaf.prepare_triangle(m.D, m.factors, m.W)
-        m.leaf.prepare_center(m.K, m.D, &image[0, 0], &zero[0], m.rotated_mu)
-        m.leaf.prepare_scaled(m.K, &unit[0], 1, m.ones)
+        m.leaf.prepare_center(m.K, m.D, image, zero, m.rotated_mu)
+        m.leaf.prepare_scaled(m.K, unit, 1, m.ones)
+        PyMem_RawFree(image)
 
     def __dealloc__(self):
         PyMem_RawFree(self.slab)

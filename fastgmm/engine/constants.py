@@ -51,12 +51,11 @@ class KernelConstants:
         """Refuse what does not fit together: behind these arrays are raw pointers."""
         if self.kind not in FACTOR_SHAPES:
             raise ValueError(f"kind must be one of {', '.join(FACTOR_SHAPES)}, got {self.kind!r}")
-        if self.dtype not in (np.float32, np.float64):
+        if self.dtype.char not in "fd":
             raise TypeError(f"dtype must be float32 or float64, got {self.dtype}")
-        arrays = {name: getattr(self, name) for name in ("means", "factors", "log_norm", "shift")}
-        K, D = self.log_norm.shape[0], self.shift.shape[0]
-        if [a.shape for a in arrays.values()] != [(K, D), FACTOR_SHAPES[self.kind](K, D), (K,), (D,)]:
-            shapes = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
+        shape = self.log_norm.shape + self.shift.shape
+        if len(shape) != 2 or self.means.shape != shape or self.factors.shape != FACTOR_SHAPES[self.kind](*shape):
+            shapes = ", ".join(f"{n} {getattr(self, n).shape}" for n in ("means", "factors", "log_norm", "shift"))
             raise ValueError(f"the shapes of {shapes} do not fit together for the kind {self.kind!r}")
 
     @property
@@ -72,7 +71,7 @@ class KernelConstants:
     @property
     def single(self):
         """Whether rows are computed in float32."""
-        return self.dtype == np.float32
+        return self.dtype.itemsize == 4
 
     @property
     def group_rows(self):

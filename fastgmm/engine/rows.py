@@ -166,7 +166,7 @@ class Weights(NamedTuple):
 
     def part(self, first, last):
         """Return the weights of the visited rows first..last."""
-        return self._replace(values=None if self.values is None else self.values[first:last])
+        return self if self.values is None else self._replace(values=self.values[first:last])
 
 
 def check_sample_weight(sample_weight, n_rows):

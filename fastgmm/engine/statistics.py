@@ -7,12 +7,23 @@ from functools import cached_property
 
 import numpy as np
 
+from fastgmm.engine import _linalg
 from fastgmm.engine.constants import FACTOR_SHAPES
 
 __all__ = ["Statistics"]
 
 _ARRAYS = ("n", "s", "S", "pivot", "shift")
 _MAGIC = b"fastgmm statistics 1\n"  # then four bytes of checksum, then an .npz
+_WITHIN = {
+    "full": _linalg.within_full,
+    "diagonal": _linalg.within_diagonal,
+    "spherical": _linalg.within_spherical,
+}
+
+
+def _read_only(array):
+    array.flags.writeable = False
+    return array
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,32 +84,27 @@ class Statistics:
         return self.s.shape[1]
 
     @cached_property
-    def _offsets(self):
-        mass = self.n if self.n.all() else np.where(self.n > 0, self.n, 1.0)
-        return self.s / mass[:, None]
-
-    def means(self):
-        """Return the means (K, D); the pivot for components without mass."""
-        return self.pivot + self._offsets
+    def _means(self):
+        return _read_only(_linalg.means(self.n, self.s, self.pivot))
 
     @cached_property
     def _within(self):
-        offsets = self._offsets
-        if self.kind == "full":
-            return self.S - self.s[:, :, None] * offsets[:, None, :]
-        if self.kind == "diagonal":
-            return np.maximum(self.S - self.s * offsets, 0)
-        if self.kind == "spherical":
-            return np.maximum(self.S - (self.s * offsets).sum(axis=1), 0)
-        between = self.pivot + offsets - self.shift
-        return self.S - (self.n[:, None] * between).T @ between
+        if self.kind == "rotated":
+            within, cancellation = _linalg.within_rotated(self.n, self._means, self.S, self.shift)
+        else:
+            within, cancellation = _WITHIN[self.kind](self.n, self.s, self.S)
+        return _read_only(within), cancellation
+
+    def means(self):
+        """Return the means (K, D), read-only; the pivot for components without mass."""
+        return self._means
 
     def within(self):
-        """Return the second moments about the means instead of the pivots, in the shape of `S`.
+        """Return the second moments about the means instead of the pivots, in the shape of `S`, read-only.
 
         For the rotated kind it is the scatter within components, pooled: total minus between.
         """
-        return self._within.copy()
+        return self._within[0]
 
     def cancellation(self):
         """Return the factor by which `within` cancelled, the largest over components and features.
@@ -106,12 +112,7 @@ class Statistics:
         The relative rounding error of `within` is about this many times that of a sum. With the pivots at the
         previous means the factor stays small unless a component shrinks by orders of magnitude in one iteration.
         """
-        before, after = self.S, self._within
-        if self.kind in ("full", "rotated"):
-            before, after = np.diagonal(before, axis1=-2, axis2=-1), np.diagonal(after, axis1=-2, axis2=-1)
-        if (after > 0).all():
-            return float((before / after).max())
-        return float("inf") if (before > 0)[after <= 0].any() else 1.0
+        return self._within[1]
 
     def about(self, pivot, shift):
         """Return the same statistics about other points.

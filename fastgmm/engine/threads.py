@@ -46,6 +46,10 @@ def _available():
     return min(n, _cgroup_limit() or n)
 
 
+def _is_whole_number(value):
+    return type(value) is int or (isinstance(value, Integral) and not isinstance(value, bool))
+
+
 def resolve(n_threads=None):
     """Return the number of threads for a pass.
 
@@ -67,6 +71,6 @@ def resolve(n_threads=None):
     """
     if n_threads is None:
         n_threads = min(_core.openmp_threads(), _available())
-    elif isinstance(n_threads, bool) or not isinstance(n_threads, Integral) or n_threads < 1:
+    elif not _is_whole_number(n_threads) or n_threads < 1:
         raise InvalidParameterError(f"n_threads must be None or an int >= 1, got {n_threads!r}")
     return 1 if _forked or not has_openmp() else min(int(n_threads), 1024)
