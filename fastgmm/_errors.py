@@ -45,4 +45,8 @@ class IllDefinedCovarianceError(ValueError):
 
     def __init__(self, component=None, single_precision=False):
         super().__init__(self.MESSAGE + (self.SINGLE if single_precision else ""))
-        self.component = component
+        self.component, self.single_precision = component, single_precision
+
+    def __reduce__(self):
+        """Pickle what the error was made from: processes send errors to each other."""
+        return type(self), (self.component, self.single_precision)
