@@ -4,6 +4,7 @@ import numpy as np
 import problems
 import pytest
 import reference
+import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -149,3 +150,23 @@ def test_bad_weights_are_refused_before_any_work(weight):
     """Promise 24; three components need three rows that count."""
     with pytest.raises((ValueError, TypeError)):
         run(problems.rows(1, 50, 2, 3), 3, sample_weight=weight, random_state=0)
+
+
+@pytest.mark.parametrize("init_params", ["kmeans", "k-means++", "random_from_data"])
+def test_starts_draw_repeated_permuted_rows_as_often_as_weighted_ones(init_params):
+    """Promise 26 for K > 1: equal in distribution, by Kolmogorov and Smirnov over 200 seeds."""
+    rng = np.random.default_rng(7)
+    X = problems.rows(7, 60, 2, 3, separation=2.0)
+    weight = np.where(X[:, 0] > np.median(X[:, 0]), 1, 20)
+    repeated = rng.permutation(np.repeat(X, weight, axis=0))
+
+    def bounds(rows, sample_weight, first_seed):
+        options = {"covariance_type": "spherical", "init_params": init_params, "max_iter": 0}
+        return [
+            run(rows, 4, sample_weight=sample_weight, random_state=seed, **options).lower_bound
+            for seed in range(first_seed, first_seed + 200)
+        ]
+
+    weighted, others = bounds(X, weight, 0), bounds(repeated, None, 1000)
+    assert np.unique(weighted).size > 5
+    assert scipy.stats.ks_2samp(weighted, others).pvalue > 0.01

@@ -22,7 +22,15 @@ def _kmeans_plusplus(source, n_components, rng):
 
 
 def _random_from_data(source, n_components, rng):
-    return _nearest_seed(source, source.rows_at(rng.choice(source.n_rows, n_components, replace=False)))
+    weights = source.weights()
+    if weights is None:
+        drawn = rng.choice(source.n_rows, n_components, replace=False)
+    else:  # in proportion to the weights: the first to arrive (Efraimidis and Spirakis 2006)
+        with np.errstate(over="ignore", divide="ignore"):
+            arrival = rng.exponential(size=len(weights)) / (weights / weights.max())
+        first = np.argpartition(arrival, n_components - 1)[:n_components]
+        drawn = first[np.argsort(arrival[first])]
+    return _nearest_seed(source, source.rows_at(drawn))
 
 
 def _nearest_seed(source, centres):
