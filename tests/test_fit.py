@@ -300,3 +300,9 @@ def test_tied_components_far_apart_keep_their_common_covariance(distance, dtype)
     np.testing.assert_array_equal(mixture.predict(X), labels)
     sigma = np.sqrt(np.diag(want.covariances))
     assert np.abs((mixture.covariances - want.covariances) / np.outer(sigma, sigma)).max() <= tolerance
+
+
+def test_warning_of_a_fit_that_did_not_converge_points_at_the_call(X):
+    with pytest.warns(fastgmm.ConvergenceWarning) as caught:
+        fastgmm.fit(X, K, max_iter=1, tol=0.0, random_state=0)
+    assert [warning.filename for warning in caught] == [__file__]

