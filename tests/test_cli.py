@@ -398,8 +398,12 @@ class TestErrors:
         error = cli("fit", tmp_path / "same.csv", "--reg-covar", "0", "--components", "1", code=1)
         assert error.startswith("error: no candidate could be fitted: Fitting the mixture model failed")
 
-    def test_memory_runs_out(self, cli, model):
-        assert cli("sample", model[0], "-n", 10**17, code=1).startswith("error: not enough memory: ")
+    def test_memory_runs_out(self, cli, model, monkeypatch):
+        def too_large(path):
+            raise MemoryError("Unable to allocate 9.15 PiB")
+
+        monkeypatch.setattr(commands, "load", too_large)
+        assert cli("sample", model[0], code=1) == "error: not enough memory: Unable to allocate 9.15 PiB"
 
     def test_interrupt(self, cli, model, monkeypatch):
         def interrupted(path):

@@ -106,6 +106,7 @@ def test_digits_survive_and_chunks_join(write):
         ("\n \n", "{} is empty"),
         ("a,b\n", "{} has a header but no rows"),
         ("a,b\n1,2\n3\n", "{}, line 3: expected 2 fields, got 1"),
+        ("a\n1\n2\n3,4\n", "{}, line 4: expected 1 field, got 2"),
         ("a,b\n1,2\n\n3,4,5\n", "{}, line 4: expected 2 fields, got 3"),
         ("a,b\n1,2\n3,\n", "{}, line 3, column 'b': the value is missing; fill in or remove such rows first"),
         ("a,b\n1,2\nNA,1\n", "{}, line 3, column 'a': the value ('NA') is missing; fill in or remove such rows first"),
