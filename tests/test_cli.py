@@ -447,10 +447,14 @@ class TestProcess:
     @pytest.fixture
     def process(self, tmp_path):
         """Start `python -m fastgmm` in an empty folder; `redirect` is what a shell appends."""
-        found = [str(Path(fastgmm.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, found)), "PYTHONIOENCODING": "utf-8"}
 
         def start(*arguments, redirect="", **options):
+            found = [str(Path(fastgmm.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+            environment = {
+                **os.environ,
+                "PYTHONPATH": os.pathsep.join(filter(None, found)),
+                "PYTHONIOENCODING": "utf-8",
+            }
             command = [sys.executable, "-W", "error", "-m", "fastgmm", *map(str, arguments)]
             if redirect:
                 command = ["sh", "-c", f'exec "$@" {redirect}', "sh", *command]
@@ -471,6 +475,14 @@ class TestProcess:
         out, err = running.communicate(timeout=120)
         assert (running.returncode, out) == (2, b"")
         assert err == b"fastgmm: error: none.csv: No such file or directory\n"
+
+    def test_an_error_of_the_environment(self, process, monkeypatch):
+        monkeypatch.setenv("FASTGMM_SIMD", "none")
+        running = process("fit", FAITHFUL)
+        out, err = running.communicate(timeout=120)
+        assert (running.returncode, out) == (2, b"")
+        assert err.startswith(b"fastgmm: error: FASTGMM_SIMD")
+        assert err.count(b"\n") == 1
 
     def test_the_reader_of_the_output_goes_away(self, process, model):
         running = process("sample", model[0], "-n", 200_000)

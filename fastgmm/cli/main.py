@@ -9,8 +9,6 @@ import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from .arguments import parser
-
 __all__ = ["main"]
 
 # What a shell makes of a process that the signal ended.
@@ -78,11 +76,13 @@ def _guarded(arguments: Sequence[str] | None) -> int:
 
 def _run(arguments: Sequence[str] | None) -> int:
     """Read the arguments, run the command, and see its output off."""
+    # Imported here, where what goes wrong is caught: Ctrl-C, or an engine that refuses what its environment asks for.
+    from . import commands
+    from .arguments import parser
+
     code = 0
     try:
         options = parser().parse_args(arguments)
-        from . import commands
-
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
             getattr(commands, options.command)(options)
