@@ -6,8 +6,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from problems import FAITHFUL
 
 import fastgmm
+from fastgmm.cli import main
+from fastgmm.io import tables
 
 os.environ["MPLBACKEND"] = "Agg"  # before anything imports matplotlib: no test opens a window
 
@@ -35,3 +38,30 @@ def run_python(tmp_path):
         return done.stdout
 
     return run
+
+
+@pytest.fixture
+def cli(capsys):
+    """Run a command, expect an exit code; return what went to standard output, or the one line of the error."""
+
+    def run(*arguments, code=0):
+        assert main([str(argument) for argument in arguments]) == code
+        out, err = capsys.readouterr()
+        if code == 0:
+            assert err == ""
+            return out
+        assert out == ""
+        assert err.startswith("fastgmm: ")
+        assert err.count("\n") == 1
+        return err.removeprefix("fastgmm: ").rstrip("\n")
+
+    return run
+
+
+@pytest.fixture
+def model(tmp_path):
+    """A model file, and the mixture in it."""
+    path = tmp_path / "model.npz"
+    mixture = fastgmm.fit(tables.read_table(FAITHFUL).values, 2, random_state=0).mixture
+    mixture.save(path, feature_names=["eruptions", "waiting"])
+    return path, mixture

@@ -2,6 +2,7 @@
 
 import contextlib
 import warnings
+from pathlib import Path
 
 import numpy as np
 import reference
@@ -9,6 +10,7 @@ import reference
 from fastgmm.engine import KernelConstants, simd
 from fastgmm.fitting import run
 
+FAITHFUL = Path(__file__).parents[1] / "examples" / "old_faithful.csv"
 EPS = {np.dtype("float64"): np.finfo(np.float64).eps, np.dtype("float32"): np.finfo(np.float32).eps}
 
 

@@ -1,45 +1,22 @@
-"""The command line: every option acts, every kind of file is read, and every error is one line and an exit code."""
+"""The command line: every option acts, every kind of file is read, and a saved model is used."""
 
-import errno
 import inspect
 import io
 import json
-import os
-import signal
-import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
+from problems import FAITHFUL
 
 import fastgmm
 from fastgmm import fitting
-from fastgmm.cli import commands, main
+from fastgmm.cli import commands
 from fastgmm.cli.arguments import parser
 from fastgmm.io import tables
 from fastgmm.selection.sweep import sweep
 
-FAITHFUL = Path(__file__).parents[1] / "examples" / "old_faithful.csv"
 X = np.loadtxt(FAITHFUL, delimiter=",", skiprows=1)
-
-
-@pytest.fixture
-def cli(capsys):
-    """Run a command, expect an exit code; return what went to standard output, or the one line of the error."""
-
-    def run(*arguments, code=0):
-        assert main([str(argument) for argument in arguments]) == code
-        out, err = capsys.readouterr()
-        if code == 0:
-            assert err == ""
-            return out
-        assert out == ""
-        assert err.startswith("fastgmm: ")
-        assert err.count("\n") == 1
-        return err.removeprefix("fastgmm: ").rstrip("\n")
-
-    return run
 
 
 @pytest.fixture
@@ -50,15 +27,6 @@ def fit(cli):
         return json.loads(cli("fit", file, "--json", *options))
 
     return run
-
-
-@pytest.fixture
-def model(tmp_path):
-    """A model file, and the mixture in it."""
-    path = tmp_path / "model.npz"
-    mixture = fastgmm.fit(X, 2, random_state=0).mixture
-    mixture.save(path, feature_names=["eruptions", "waiting"])
-    return path, mixture
 
 
 def without_times(document):
@@ -311,215 +279,3 @@ class TestHelp:
         monkeypatch.setenv("COLUMNS", "80")
         for command in ("fit", "predict", "score", "sample", "info"):
             assert max(map(len, cli(command, "--help").splitlines())) <= 80
-
-
-F = str(FAITHFUL)
-
-
-class TestErrors:
-    @pytest.mark.parametrize(
-        ("arguments", "message"),
-        [
-            ("", "the following arguments are required: COMMAND (try: python -m fastgmm --help)"),
-            ("fitt x.csv", "invalid choice: 'fitt'"),
-            ("fit", "the following arguments are required: FILE (try: python -m fastgmm fit --help)"),
-            (f"fit {F} --bogus", "unrecognized arguments: --bogus"),
-            (f"fit {F} --compon 3", "unrecognized arguments: --compon 3"),
-            (f"fit {F} --components", "argument --components: expected one argument"),
-            (f"fit {F} --components 0", "argument --components: expected numbers from 1, the smaller first, got '0'"),
-            (f"fit {F} --components 4-2", "expected numbers from 1, the smaller first, got '4-2'"),
-            (f"fit {F} --components few", "argument --components: expected numbers such as 3, 1-9 or 2,4,8, got 'few'"),
-            (f"fit {F} --components 1-", "expected numbers such as 3, 1-9 or 2,4,8, got '1-'"),
-            (f"fit {F} --components 1-2000", "expected at most 1000 numbers, got '1-2000'"),
-            (f"fit {F} --components 300", "n_samples >= n_components but got n_components = 300, n_samples = 272"),
-            (f"fit {F} --covariance full,round", "--covariance: 'round' is not a family; they are full, tied, diag"),
-            (f"fit {F} --covariance full,", "argument --covariance: expected names with commas between, got 'full,'"),
-            (f"fit {F} --criterion mdl", "argument --criterion: invalid choice: 'mdl'"),
-            (f"fit {F} --n-init 0", "argument --n-init: expected a whole number from 1, got '0'"),
-            (f"fit {F} --max-iter 1.5", "argument --max-iter: expected a whole number from 1, got '1.5'"),
-            (f"fit {F} --threads -1", "argument --threads: expected a whole number from 1, got '-1'"),
-            (f"fit {F} --tol small", "argument --tol: expected a number from 0, got 'small'"),
-            (f"fit {F} --tol nan", "argument --tol: expected a number from 0, got 'nan'"),
-            (f"fit {F} --reg-covar=-1e-6", "argument --reg-covar: expected a number from 0, got '-1e-6'"),
-            (f"fit {F} --seed 1e3", "argument --seed: expected a whole number from 0 to 4294967295, got '1e3'"),
-            (f"fit {F} --columns length", "has no column 'length'; its columns are eruptions, waiting"),
-            (f"fit {F} --columns eruptions,eruptions", "a column is asked for more than once: eruptions, eruptions"),
-            (f"fit {F} --weights w", "has no column 'w'; its columns are eruptions, waiting"),
-            (f"fit {F} --weights waiting --columns waiting", "column 'waiting' cannot be both data and weights"),
-            (f"fit {F} --model none/m.npz", "none/m.npz: No such file or directory"),
-            (f"fit {F} --plot p.xyz", "p.xyz: pictures are written as "),
-            (f"fit {F} --model same --labels ./same", "two outputs have the same file name"),
-            ("fit none.csv", "none.csv: No such file or directory"),
-            ("fit .", ".: Is a directory"),
-            ("fit empty.csv", "empty.csv is empty"),
-            ("fit header.csv", "header.csv has a header but no rows"),
-            ("fit one.csv", "Found array with 1 sample(s) (shape=(1, 2)) while a minimum of 2 is required."),
-            ("fit ragged.csv", "ragged.csv, line 3: expected 2 fields, got 1"),
-            ("fit gap.csv", "gap.csv, line 2, column 'b': the value is missing; fill in or remove such rows first"),
-            ("fit text.csv --columns b", "text.csv, line 3, column 'b': expected a number, got 'y'"),
-            ("fit text.csv", "expected a number, got 'y' (to use the columns of numbers: --columns a)"),
-            ("fit negative.csv --weights b", "negative.csv, row 2, column 'b': a weight cannot be negative, got -1"),
-            ("fit nan.npy", "Input X contains NaN. The first is in row 1, column 0 (counted from 0)."),
-            ("fit damaged.npy", "damaged.npy is not a readable NPY file of numbers"),
-            ("predict none.npz x.csv", "none.npz: No such file or directory"),
-            (f"predict {F} {F}", "old_faithful.csv is not a readable fastgmm model file: it is not a zip archive"),
-            (f"predict m.npz {F} --columns waiting", "has 1 columns, but the model has 2 features; choose as many"),
-            (f"predict m.npz {F} --output none/l.csv", "none/l.csv: No such file or directory"),
-            ("score m.npz header.csv", "has no column 'eruptions'; its columns are a, b"),
-            (f"fit m.npz --model {F}/m.npz", "old_faithful.csv/m.npz: No such file or directory"),
-            ("fit m.npz", "m.npz is not a table: expected CSV, NPY or Parquet, but it is a zip archive"),
-            ("sample m.npz -n 0", "argument -n/--rows: expected a whole number from 1, got '0'"),
-            ("sample m.npz -n 1000000000000000000000", "argument -n/--rows: expected a whole number from 1, got '1000"),
-            ("info empty.csv", "empty.csv is not a readable fastgmm model file: it is too short"),
-        ],
-    )  # fmt: skip
-    def test_wrong_usage_and_input(self, cli, model, tmp_path, monkeypatch, arguments, message):
-        monkeypatch.chdir(tmp_path)
-        files = {
-            "empty": "",
-            "header": "a,b\n",
-            "one": "a,b\n1,2\n",
-            "ragged": "a,b\n1,2\n3\n",
-            "gap": "a,b\n1,\n",
-            "text": "a,b\n1,2\n3,y\n",
-            "negative": "a,b\n1,2\n3,-1\n",
-        }
-        for name, text in files.items():
-            Path(f"{name}.csv").write_text(text)
-        np.save("nan.npy", [[1.0, 2.0], [np.nan, 3.0]])
-        Path("damaged.npy").write_bytes(Path("nan.npy").read_bytes()[:100])
-        model[0].rename("m.npz")
-        before = sorted(os.listdir())
-        assert message in cli(*arguments.split(), code=2)
-        assert sorted(os.listdir()) == before
-
-    def test_no_mixture_can_be_fitted(self, cli, tmp_path):
-        (tmp_path / "same.csv").write_text("1,2\n" * 10)
-        error = cli("fit", tmp_path / "same.csv", "--reg-covar", "0", "--components", "1", code=1)
-        assert error.startswith("error: no candidate could be fitted: Fitting the mixture model failed")
-
-    def test_memory_runs_out(self, cli, model, monkeypatch):
-        def too_large(path):
-            raise MemoryError("Unable to allocate 9.15 PiB")
-
-        monkeypatch.setattr(commands, "load", too_large)
-        assert cli("sample", model[0], code=1) == "error: not enough memory: Unable to allocate 9.15 PiB"
-
-    def test_interrupt(self, cli, model, monkeypatch):
-        def interrupted(path):
-            raise KeyboardInterrupt
-
-        monkeypatch.setattr(commands, "load", interrupted)
-        assert cli("info", model[0], code=130) == "interrupted"
-
-    def test_output_cannot_be_written(self, cli, model, monkeypatch):
-        class Full(io.StringIO):
-            def flush(self):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-        monkeypatch.setattr(sys, "stdout", Full())
-        assert cli("info", model[0], code=2) == f"error: {os.strerror(errno.ENOSPC)}"
-
-    def test_a_failed_fit_leaves_older_output_alone(self, cli, tmp_path):
-        (tmp_path / "m.npz").write_text("older")
-        (tmp_path / "text.csv").write_text("a,b\n1,2\n3,y\n")
-        cli("fit", tmp_path / "text.csv", "--model", tmp_path / "m.npz", code=2)
-        assert (tmp_path / "m.npz").read_text() == "older"
-
-    @pytest.mark.parametrize(("module", "extra"), [("matplotlib.figure", "plot"), ("pyarrow", "parquet")])
-    def test_a_missing_package_is_named_before_any_work(self, cli, tmp_path, monkeypatch, module, extra):
-        tables.write_table(tmp_path / "rows.parquet", {"a": X[:, 0]})
-        monkeypatch.setitem(sys.modules, module, None)
-        monkeypatch.setattr(commands, "sweep", None)
-        file = tmp_path / "rows.parquet" if extra == "parquet" else FAITHFUL
-        options = ("--plot", tmp_path / "p.png") if extra == "plot" else ()
-        assert f"pip install 'fastgmm[{extra}]'" in cli("fit", file, *options, code=2)
-
-    def test_a_bug_is_not_hidden(self, model, monkeypatch):
-        monkeypatch.setattr(commands, "load", lambda path: {}["bug"])
-        with pytest.raises(KeyError):
-            main(["info", str(model[0])])
-
-
-class TestProcess:
-    """What only a process of its own shows."""
-
-    @pytest.fixture
-    def process(self, tmp_path):
-        """Start `python -m fastgmm` in an empty folder; `redirect` is what a shell appends."""
-
-        def start(*arguments, redirect="", **options):
-            found = [str(Path(fastgmm.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
-            environment = {
-                **os.environ,
-                "PYTHONPATH": os.pathsep.join(filter(None, found)),
-                "PYTHONIOENCODING": "utf-8",
-            }
-            command = [sys.executable, "-W", "error", "-m", "fastgmm", *map(str, arguments)]
-            if redirect:
-                command = ["sh", "-c", f'exec "$@" {redirect}', "sh", *command]
-            pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
-            return subprocess.Popen(command, cwd=tmp_path, env=environment, **pipes)
-
-        return start
-
-    def test_the_main_job(self, process):
-        running = process("fit", FAITHFUL)
-        out, err = running.communicate(timeout=120)
-        assert (running.returncode, err) == (0, b"")
-        assert "272 rows × 2 columns" in out.decode()
-        assert b"\x1b" not in out
-
-    def test_an_error(self, process):
-        running = process("fit", "none.csv")
-        out, err = running.communicate(timeout=120)
-        assert (running.returncode, out) == (2, b"")
-        assert err == b"fastgmm: error: none.csv: No such file or directory\n"
-
-    def test_an_error_of_the_environment(self, process, monkeypatch):
-        monkeypatch.setenv("FASTGMM_SIMD", "none")
-        running = process("fit", FAITHFUL)
-        out, err = running.communicate(timeout=120)
-        assert (running.returncode, out) == (2, b"")
-        assert err.startswith(b"fastgmm: error: FASTGMM_SIMD")
-        assert err.count(b"\n") == 1
-
-    def test_the_reader_of_the_output_goes_away(self, process, model):
-        running = process("sample", model[0], "-n", 200_000)
-        assert running.stdout.readline() == b"eruptions,waiting,label\n"
-        running.stdout.close()
-        assert running.stderr.read() == b""
-        running.stderr.close()
-        assert running.wait(timeout=120) == 141
-
-    @pytest.mark.parametrize("redirect", [">&-", "2>&-", "<&-"])
-    def test_streams_may_be_closed(self, process, tmp_path, redirect):
-        running = process("fit", FAITHFUL, "--components", 1, "--model", "m.npz", redirect=redirect)
-        out, err = running.communicate(timeout=120)
-        assert (running.returncode, err) == (0, b"")
-        assert (out == b"") == (redirect == ">&-")
-        assert (tmp_path / "m.npz").is_file()
-
-    def test_standard_input_may_be_closed(self, process):
-        running = process("fit", "-", redirect="<&-")
-        _, err = running.communicate(timeout=120)
-        assert running.returncode == 2
-        assert err == b"fastgmm: error: there is no standard input to read; it is closed\n"
-
-    def test_ctrl_c_on_a_terminal_ends_bar_and_fit(self, process, tmp_path):
-        import pty
-
-        np.save(tmp_path / "rows.npy", np.random.default_rng(0).normal(size=(20_000, 8)))
-        terminal, theirs = pty.openpty()
-        running = process("fit", "rows.npy", "--n-init", 1000, "--components", 9, stderr=theirs)
-        os.close(theirs)
-        seen = b""
-        while b"iteration" not in seen:  # the bar is there, so the fit is going on
-            seen += os.read(terminal, 1000)
-        running.send_signal(signal.SIGINT)
-        while not seen.endswith(b"interrupted\r\n"):
-            seen += os.read(terminal, 1000)
-        os.close(terminal)
-        assert seen.endswith(b" \rfastgmm: interrupted\r\n")
-        assert running.communicate(timeout=120)[0] == b""
-        assert running.returncode == 130

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from problems import FAITHFUL
 
 import fastgmm
 from fastgmm.cli import main
@@ -48,7 +49,7 @@ COMMANDS = next(each for each in parser()._actions if isinstance(each, argparse.
 class TestCommandLine:
     def test_output_is_as_shown(self, tmp_path, monkeypatch):
         (tmp_path / "examples").mkdir()
-        shutil.copy(CHECKOUT / "examples" / "old_faithful.csv", tmp_path / "examples")
+        shutil.copy(FAITHFUL, tmp_path / "examples")
         monkeypatch.chdir(tmp_path)
         transcript = "".join(blocks(COMMAND_LINE, "console"))
         for shown in re.split(r"^\$ ", transcript, flags=re.MULTILINE)[1:]:
@@ -79,7 +80,7 @@ class TestCommandLine:
         assert rows(section(COMMAND_LINE, command.capitalize())) == expected
 
     def test_keys_of_the_json_document(self, capsys):
-        main(["fit", str(CHECKOUT / "examples" / "old_faithful.csv"), "--components", "1", "--json"])
+        main(["fit", str(FAITHFUL), "--components", "1", "--json"])
         document = json.loads(capsys.readouterr().out)
         text = re.search(r"with the keys (.*?)\. ", COMMAND_LINE, flags=re.DOTALL)[1]
         assert re.findall(r"`(\w+)`", text) == list(document)

@@ -9,6 +9,8 @@ import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from .terminal import Style
+
 __all__ = ["main"]
 
 # What a shell makes of a process that the signal ended.
@@ -93,7 +95,8 @@ def _run(arguments: Sequence[str] | None) -> int:
 
 
 def _say(what: str, code: int) -> int:
-    print(f"fastgmm: {' '.join(what.split())}", file=sys.stderr)
+    line = Style().name(" ".join(what.split()))  # without control characters: it may quote a file
+    print(f"fastgmm: {line}", file=sys.stderr)
     return code
 
 
