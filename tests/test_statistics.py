@@ -1,5 +1,7 @@
 """Statistics: merged, carried on, stored, and enough to write a whole fit with."""
 
+import dataclasses
+
 import numpy as np
 import problems
 import pytest
@@ -242,3 +244,47 @@ def test_any_partition_merges_to_the_whole(kind, n_rows, n_parts, offset, seed):
     occupied = whole.n > 0
     np.testing.assert_allclose(merged.means()[occupied], whole.means()[occupied], rtol=1e-12, atol=1e-11)
     np.testing.assert_allclose(merged.within(), whole.within(), rtol=1e-11, atol=1e-11 * n_rows)
+
+
+LAYOUTS = {
+    "Fortran": np.asfortranarray,
+    "backwards": lambda array: np.ascontiguousarray(array[::-1])[::-1],
+    "steps": lambda array: np.repeat(array, 2, axis=0)[::2],
+    "big-endian": lambda array: array.astype(">f8"),
+    "read-only": lambda array: np.frombuffer(array.tobytes()).reshape(array.shape),
+    "unaligned": lambda array: np.frombuffer(b"." + array.tobytes(), offset=1).reshape(array.shape),
+    "list": lambda array: array.tolist(),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@by_family
+def test_layout_of_statistics_does_not_matter(family, layout):
+    """Users make statistics too: from Spark, from files of other machines."""
+    model = fastgmm.Mixture(*problems.model(family, 1, 3, 2), covariance_type=family)
+    stats = fastgmm.accumulate(problems.rows(1, 200, 3, 2), model.constants())
+    arrays = {name: LAYOUTS[layout](getattr(stats, name)) for name in ("n", "s", "S", "pivot", "shift")}
+    other = dataclasses.replace(stats, **arrays)
+    assert other.to_bytes() == stats.to_bytes()
+    problems.assert_same_parameters(model.family.maximise(other), model.family.maximise(stats))
+    assert (other + other).to_bytes() == (stats + stats).to_bytes()
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"kind": "cubic"},
+        {"n": np.zeros(3)},
+        {"n": np.zeros((2, 1))},
+        {"s": np.zeros((3, 2))},
+        {"S": np.zeros((2, 3))},
+        {"pivot": np.zeros((2, 4))},
+        {"shift": np.zeros(2)},
+    ],
+)
+def test_statistics_that_do_not_fit_together_are_refused(changed):
+    good = {"n": np.ones(2), "s": np.zeros((2, 3)), "S": np.ones((2, 3, 3)), "pivot": np.zeros((2, 3))}
+    good |= {"kind": "full", "shift": np.zeros(3), "log_likelihood": 0.0, "total_weight": 2.0, "n_rows": 2}
+    assert Statistics(**good).means().shape == (2, 3)
+    with pytest.raises(ValueError, match=r"kind must be one of|do not fit together"):
+        Statistics(**{**good, **changed})

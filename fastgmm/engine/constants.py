@@ -103,7 +103,7 @@ class KernelConstants:
     def pivot(self):
         """Return the points (K, D), float64, that moments are taken about: the means as the compute type holds them."""
         if not self.single:
-            return np.asarray(self.means, dtype=np.float64)
+            return np.ascontiguousarray(self.means, dtype=np.float64)
         return self.shift + (self.means - self.shift).astype(np.float32)
 
     @classmethod

@@ -21,6 +21,10 @@ _WITHIN = {
 }
 
 
+def _is_plain(flags):
+    return flags.c_contiguous and flags.aligned
+
+
 def _read_only(array):
     array.flags.writeable = False
     return array
@@ -72,6 +76,20 @@ class Statistics:
     log_likelihood: float
     total_weight: float
     n_rows: int
+
+    def __post_init__(self):
+        """Hold native float64 arrays in C order, since compiled code reads them, of shapes that fit together."""
+        for name in _ARRAYS:
+            array = getattr(self, name)
+            if not (type(array) is np.ndarray and array.dtype == np.float64 and _is_plain(array.flags)):
+                object.__setattr__(self, name, np.require(array, np.float64, ["C", "A"]))
+        if self.kind not in FACTOR_SHAPES:
+            raise ValueError(f"kind must be one of {', '.join(FACTOR_SHAPES)}, got {self.kind!r}")
+        shape = self.n.shape + self.shift.shape
+        fits = len(shape) == 2 and self.s.shape == self.pivot.shape == shape
+        if not fits or self.S.shape != FACTOR_SHAPES[self.kind](*shape):
+            shapes = ", ".join(f"{name} {getattr(self, name).shape}" for name in _ARRAYS)
+            raise ValueError(f"the shapes of {shapes} do not fit together for the kind {self.kind!r}")
 
     @property
     def n_components(self):
@@ -181,14 +199,10 @@ class Statistics:
             raise ValueError("data does not hold Statistics, or was damaged")
         try:
             with np.load(io.BytesIO(data[head:]), allow_pickle=False) as stored:
-                kind, scalars = str(stored["kind"]), stored["scalars"]
+                likelihood, weight, n_rows = stored["scalars"].tolist()
                 arrays = {name: stored[name] for name in _ARRAYS}
-                (K, D), scalars = arrays["s"].shape, scalars.tolist()
-                shapes = {"n": (K,), "s": (K, D), "S": FACTOR_SHAPES[kind](K, D), "pivot": (K, D), "shift": (D,)}
-                if len(scalars) != 3 or any(
-                    arrays[name].shape != shape or arrays[name].dtype != np.float64 for name, shape in shapes.items()
-                ):
-                    raise ValueError("shapes or dtypes do not fit together")
+                return cls(
+                    str(stored["kind"]), **arrays, log_likelihood=likelihood, total_weight=weight, n_rows=int(n_rows)
+                )
         except Exception as error:
             raise ValueError(f"data does not hold Statistics: {error}") from error
-        return cls(kind, **arrays, log_likelihood=scalars[0], total_weight=scalars[1], n_rows=int(scalars[2]))
