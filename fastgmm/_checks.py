@@ -25,6 +25,13 @@ def check_number(value: Any, name: str, kind: type[Any], low: float) -> None:
         raise InvalidParameterError(f"{name} must be {what} >= {low}, got {value!r}")
 
 
+def refuse_masked(values: Any, name: str) -> None:
+    """Raise a TypeError if some of the values are masked: what lies under a mask is no data."""
+    if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
+        n_masked = np.ma.count_masked(values)
+        raise TypeError(f"{name} has {n_masked} masked values, but an array without gaps is expected.")
+
+
 def floats(values: Any, name: str) -> npt.NDArray[np.floating]:
     """Return a parameter as a new finite array: float32 if it was float32, else float64.
 
@@ -44,6 +51,8 @@ def floats(values: Any, name: str) -> npt.NDArray[np.floating]:
     ------
     ValueError
         If the values are not real, finite numbers in a rectangular array.
+    TypeError
+        If some of them are masked.
 
     Examples
     --------
@@ -51,6 +60,7 @@ def floats(values: Any, name: str) -> npt.NDArray[np.floating]:
     >>> floats([1, 2], "weights")
     array([1., 2.])
     """
+    refuse_masked(values, f"The parameter '{name}'")
     try:
         array = np.asarray(values)
         if array.dtype.kind == "c":
@@ -113,7 +123,8 @@ def check_weights(weights: Any, n_components: int) -> npt.NDArray[np.floating]:
         )
     total = weights.sum(dtype=np.float64)
     if abs(1.0 - total) > tolerance:
-        raise ValueError(f"The parameter 'weights' should be normalized, but got sum(weights) = {total:.5f}")
+        digits = 5 if abs(1.0 - total) > 1e-5 else 10  # scikit-learn's five would often say that the sum is 1.00000
+        raise ValueError(f"The parameter 'weights' should be normalized, but got sum(weights) = {total:.{digits}f}")
     return weights
 
 

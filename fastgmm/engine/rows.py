@@ -4,6 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fastgmm._checks import refuse_masked
+
 __all__ = ["Rows", "Weights", "check_sample_weight"]
 
 SLAB_BYTES = 3 << 20  # an array in a foreign dtype is converted in pieces of about this size
@@ -113,11 +115,7 @@ class Rows:
 
 def _as_numbers(X, name):
     """Return X as an ndarray of real numbers without copying a numeric array."""
-    if type(X).__module__.startswith("scipy.sparse"):
-        raise TypeError(SPARSE.format(name=name))
-    if isinstance(X, np.ma.MaskedArray) and np.ma.is_masked(X):
-        raise TypeError(f"{name} is a masked array with masked values, expected an array without gaps")
-    array = np.asarray(X)
+    array = _as_array(X, name)
     kind = array.dtype.kind
     if kind == "c":
         raise ValueError(f"Complex data not supported\n{array}\n")
@@ -127,10 +125,36 @@ def _as_numbers(X, name):
             "explicitly instead."
         )
     if kind == "O":
-        array = array.astype(np.float64)
+        array = _from_objects(array, name)
     elif kind not in "fiub":
         raise TypeError(f"{name} must hold numbers, got dtype {array.dtype}")
     return array
+
+
+def _as_array(values, name):
+    """Return what users pass as an ndarray of whatever type, or raise an error that names it."""
+    if hasattr(values, "tocsr"):
+        raise TypeError(SPARSE.format(name=name))
+    refuse_masked(values, name)
+    try:
+        return np.asarray(values)
+    except ValueError as error:  # a list of lists of different lengths
+        raise ValueError(f"{name} must be a rectangular array of numbers, but {error}") from error
+
+
+def _from_objects(array, name):
+    """Return an array of objects as float64, or raise an error that names the first one that is no number."""
+    try:
+        return array.astype(np.float64)
+    except (TypeError, ValueError):
+        for place, value in np.ndenumerate(array):
+            try:
+                float(value)
+            except (TypeError, ValueError) as error:
+                where = ", ".join(f"{axis} {i}" for axis, i in zip(("row", "column"), place, strict=False))
+                kind = TypeError if isinstance(error, TypeError) else ValueError
+                raise kind(f"{name} must hold numbers, but {where} (counted from 0) holds none: {error}") from error
+        raise
 
 
 def _check_shape(array, min_rows, estimator):
@@ -190,12 +214,14 @@ def check_sample_weight(sample_weight, n_rows):
         return sample_weight
     if sample_weight is None:
         return Weights()
-    weights = np.asarray(sample_weight)
-    if weights.dtype.kind not in "fiubO":
+    weights = _as_array(sample_weight, "sample_weight")
+    if weights.dtype.kind == "O":
+        weights = _from_objects(weights, "sample_weight")
+    elif weights.dtype.kind not in "fiub":
         raise ValueError(f"sample_weight must hold numbers, got dtype {weights.dtype}")
-    weights = np.ascontiguousarray(weights, dtype=np.float64)
-    if np.ndim(sample_weight) == 0:
+    if weights.ndim == 0:
         weights = np.full(n_rows, weights)
+    weights = np.ascontiguousarray(weights, dtype=np.float64)
     if weights.ndim != 1:
         raise ValueError(f"Sample weights must be 1D array or scalar, got {weights.ndim}D array as sample_weight.")
     if weights.shape != (n_rows,):

@@ -39,7 +39,7 @@ class Number:
 
     def accepts(self, value: Any) -> bool:
         """Whether the value is of the kind, finite and in the range."""
-        if not isinstance(value, self.kind):
+        if not isinstance(value, self.kind) or isinstance(value, bool):
             return False
         # A comparison with NaN is false, and infinity is not below infinity.
         return self.low <= value and (value < np.inf if self.high is None else value <= self.high)

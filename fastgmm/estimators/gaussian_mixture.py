@@ -301,15 +301,21 @@ class GaussianMixture(MixtureEstimator):
         """Return the parameters to continue from, or None for a fresh start."""
         if not (self.warm_start and hasattr(self, "converged_")):
             return None
-        mixture = self.to_mixture()
+        afresh = "Set warm_start=False to start afresh."
+        try:
+            mixture = self.to_mixture()
+        except ValueError as error:
+            raise ValueError(
+                "warm_start=True continues from the fitted attributes, but they describe no mixture with "
+                f"covariance_type={self.covariance_type!r}: {error}. {afresh}"
+            ) from error
         for what, had, has in (
             ("components", mixture.n_components, self.n_components),
             ("features", mixture.n_features, rows.n_features),
         ):
             if had != has:
                 raise ValueError(
-                    f"warm_start=True continues from a mixture with {had} {what}, but now there are {has}. Set "
-                    "warm_start=False to start afresh."
+                    f"warm_start=True continues from a mixture with {had} {what}, but now there are {has}. {afresh}"
                 )
         return mixture.parameters
 

@@ -1,0 +1,603 @@
+"""GaussianMixture: scikit-learn's constructor, attributes, methods and messages, and what it does better."""
+
+import inspect
+import warnings
+
+import numpy as np
+import problems
+import pytest
+import reference
+import sklearn.mixture
+
+import fastgmm
+from fastgmm import ConvergenceWarning, GaussianMixture, IllDefinedCovarianceError
+
+K, D, N = 3, 2, 240
+by_family = pytest.mark.parametrize("family", reference.FAMILIES)
+by_dtype = pytest.mark.parametrize("dtype", [np.float64, np.float32])
+PARAMETERS = ("weights_", "means_", "covariances_", "precisions_", "precisions_cholesky_")
+FITTED = {
+    *(*PARAMETERS, "converged_", "n_iter_", "lower_bound_", "lower_bounds_", "n_failed_inits_", "n_features_in_"),
+}
+
+
+@pytest.fixture(scope="module")
+def X():
+    return problems.rows(3, N, D, K, separation=4.0)
+
+
+@pytest.fixture(scope="module")
+def weight():
+    return np.random.default_rng(0).integers(0, 4, N)
+
+
+def assert_same_fit(a, b):
+    """Two fitted estimators describe the same mixture, bit for bit."""
+    for name in PARAMETERS:
+        assert problems.same_bits(getattr(a, name), getattr(b, name)), name
+
+
+def unmoved(model):
+    """What an estimator is, in a form that compares: its attributes by identity, arrays by value too."""
+    return {
+        name: (id(value), value.tobytes() if isinstance(value, np.ndarray) else None)
+        for name, value in vars(model).items()
+    }
+
+
+# ----------------------------------------------------------------------------------------------- constructor
+
+
+def test_constructor_is_scikit_learns_and_n_threads():
+    ours, theirs = (
+        {name: (p.kind, p.default) for name, p in inspect.signature(cls).parameters.items()}
+        for cls in (GaussianMixture, sklearn.mixture.GaussianMixture)
+    )
+    assert ours.pop("n_threads") == (inspect.Parameter.KEYWORD_ONLY, None)
+    assert ours == theirs
+
+
+def test_methods_have_scikit_learns_parameters():
+    """And after them only ours, by keyword."""
+    for name in (
+        *("fit", "fit_predict", "predict", "predict_proba", "score_samples", "score", "bic", "aic", "sample"),
+        *("get_params", "set_params", "get_metadata_routing", "__sklearn_tags__"),
+    ):
+        ours, theirs = (
+            list(inspect.signature(getattr(cls, name)).parameters.values())
+            for cls in (GaussianMixture, sklearn.mixture.GaussianMixture)
+        )
+        shared, extra = ours[: len(theirs)], ours[len(theirs) :]
+        assert [(p.name, p.kind, p.default) for p in shared] == [(p.name, p.kind, p.default) for p in theirs], name
+        assert all(p.kind is p.KEYWORD_ONLY for p in extra), name
+
+
+def test_nothing_is_checked_or_changed_before_fit(X):
+    odd = {name: object() for name in inspect.signature(GaussianMixture).parameters}
+    for model in (GaussianMixture(**odd), GaussianMixture().set_params(**odd)):
+        assert all(model.get_params()[name] is value for name, value in odd.items())
+    given = problems.start_of("full", problems.start_from_rows("full", X, K))
+    lists = {name: value.tolist() for name, value in given.items()}
+    model = GaussianMixture(K, max_iter=2, tol=0, **lists)
+    with problems.no_convergence_warning():
+        model.fit(X)
+    for name, value in lists.items():
+        assert model.get_params()[name] is value
+        assert value == given[name].tolist()
+
+
+PARAMETERS_THAT_ACT = {
+    "n_components": (2, 3),
+    "covariance_type": ("full", "diag"),
+    "tol": (1e-1, 1e-9),
+    "reg_covar": (0.0, 1.0),
+    "max_iter": (1, 3),
+    "n_init": (1, 8),
+    "init_params": ("random", "random_from_data"),
+    "weights_init": (None, [0.1, 0.2, 0.7]),
+    "means_init": (None, [[0.0, 0.0], [1.0, 1.0], [5.0, 5.0]]),
+    "precisions_init": (None, np.tile(9.0 * np.eye(D), (3, 1, 1))),
+    "random_state": (0, 1),
+    "warm_start": (False, True),
+    "verbose": (0, 1),
+    "verbose_interval": (1, 2),
+    "n_threads": (1, 2),
+}
+
+
+@pytest.mark.parametrize("name", inspect.signature(GaussianMixture).parameters)
+def test_every_parameter_acts(X, name, capsys, monkeypatch):
+    """Promise 60: none is accepted and unused. Two values give two models, outputs, or numbers of threads."""
+    from fastgmm.sources import array
+
+    threads = []
+    resolve = array.resolve
+    monkeypatch.setattr(array, "resolve", lambda n_threads: threads.append(n_threads) or resolve(n_threads))
+    seen = []
+    for value in PARAMETERS_THAT_ACT[name]:
+        base = {"n_components": 3, "init_params": "random_from_data", "random_state": 3, "max_iter": 5, "tol": 0.0}
+        base |= {"verbose": name == "verbose_interval"}
+        threads.clear()
+        with problems.no_convergence_warning():
+            model = GaussianMixture(**{**base, name: value}).fit(X)
+            if name == "warm_start":
+                model.fit(X)
+        shown = capsys.readouterr().out
+        seen.append((model.means_.tobytes(), shown, tuple(threads)))
+    by_means = name not in ("verbose", "verbose_interval", "n_threads")
+    assert (seen[0][0] != seen[1][0]) == by_means
+    assert seen[0] != seen[1]
+
+
+@by_family
+def test_estimator_is_a_coat_over_fit(X, weight, family):
+    """Whatever is asked for, the bits are those of `fastgmm.fit`."""
+    labels = np.arange(N) % K
+    given = problems.start_of(family, problems.start_from_rows(family, X, K))
+    for options in (
+        {"init_params": "kmeans", "n_init": 3},
+        {"init_params": "k-means++", "reg_covar": 0.1},
+        {"init_params": "random", "tol": 0.1},
+        {"init_params": labels},
+        {"init_params": np.eye(K)[labels]},
+        {"init_params": lambda X, n_components, random_state: np.asarray(X)[[0, 50, 100]]},
+        given,
+    ):
+        options = {"covariance_type": family, "random_state": 5, "max_iter": 200, **options}
+        result = fastgmm.fit(X, K, sample_weight=weight, **options)
+        model = GaussianMixture(K, **options).fit(X, sample_weight=weight)
+        assert model.to_mixture() == result.mixture
+        assert (model.n_iter_, model.converged_, model.lower_bound_, model.lower_bounds_) == (
+            *(result.n_iter, result.converged, result.lower_bound, result.lower_bounds),
+        )
+
+
+@pytest.mark.parametrize("seed", [7, np.int64(7), np.random.SeedSequence(7)])
+def test_seed_gives_the_same_on_every_call(X, seed):
+    model = GaussianMixture(K, init_params="random", random_state=seed)
+    first = model.fit(X).sample(5)[0], model.means_
+    again = model.fit(X).sample(5)[0], model.means_
+    assert all(map(problems.same_bits, first, again))
+
+
+@pytest.mark.parametrize("make", [np.random.RandomState, np.random.default_rng])
+def test_generator_is_advanced(X, make):
+    model = GaussianMixture(K, init_params="random_from_data", random_state=make(7), max_iter=0)
+    one, two = model.fit(X).means_, model.fit(X).means_
+    assert not problems.same_bits(one, two)
+    model.set_params(random_state=make(7))
+    assert problems.same_bits(model.fit(X).means_, one)
+
+
+def test_without_a_seed_numpys_global_one_decides(X):
+    drawn = []
+    state = np.random.mtrand._rand.get_state()
+    try:
+        for _ in range(2):
+            np.random.mtrand._rand.seed(3)
+            model = GaussianMixture(K, init_params="random_from_data", max_iter=0).fit(X)
+            drawn.append((model.means_.tobytes(), model.sample(3)[0].tobytes()))
+    finally:
+        np.random.mtrand._rand.set_state(state)
+    assert drawn[0] == drawn[1]
+
+
+# ----------------------------------------------------------------------------------------------- attributes
+
+COVARIANCE_SHAPES = {"full": (K, D, D), "tied": (D, D), "diag": (K, D), "spherical": (K,)}
+
+
+@by_dtype
+@by_family
+def test_fitted_attributes(X, family, dtype):
+    model = GaussianMixture(K, covariance_type=family, random_state=0).fit(X.astype(dtype))
+    assert {name for name in vars(model) if name.endswith("_") and not name.startswith("_")} == FITTED
+    shapes = {"weights_": (K,), "means_": (K, D)}
+    for name in PARAMETERS:
+        value = getattr(model, name)
+        assert value.shape == shapes.get(name, COVARIANCE_SHAPES[family]), name
+        assert value.dtype == dtype, name
+        assert value.flags.writeable, name
+    assert [type(getattr(model, name)) for name in ("converged_", "n_iter_", "lower_bound_", "n_features_in_")] == [
+        *(bool, int, float, int),
+    ]
+    assert model.n_features_in_ == D
+    assert (model.converged_, model.n_failed_inits_) == (True, 0)
+    assert isinstance(model.lower_bounds_, list)
+    assert all(type(bound) is float for bound in model.lower_bounds_)
+    assert len(model.lower_bounds_) == model.n_iter_
+    assert model.lower_bounds_[-1] == model.lower_bound_
+
+
+@by_family
+def test_precisions_invert_covariances(X, family):
+    """Precision = U U^T with U upper triangular; 1/sigma for diag and spherical; 1e-12 for condition 10."""
+    model = GaussianMixture(K, covariance_type=family, random_state=0).fit(X)
+    U = model.precisions_cholesky_
+    if family in ("full", "tied"):
+        np.testing.assert_array_equal(U, np.triu(U))
+        np.testing.assert_allclose(model.precisions_, U @ U.swapaxes(-1, -2), rtol=1e-12, atol=1e-14)
+        product = model.precisions_ @ model.covariances_
+        np.testing.assert_allclose(product, np.broadcast_to(np.eye(D), product.shape), atol=1e-12)
+    else:
+        np.testing.assert_allclose(model.precisions_, U**2, rtol=1e-15)
+        np.testing.assert_allclose(model.precisions_ * model.covariances_, 1.0, rtol=1e-14)
+
+
+@by_dtype
+@by_family
+def test_lower_bound_is_the_score_bit_for_bit(X, weight, family, dtype):
+    """Promise 6; scikit-learn's belongs to the parameters before the last M-step."""
+    X = X.astype(dtype)
+    model = GaussianMixture(K, covariance_type=family, random_state=0)
+    assert model.fit(X).lower_bound_ == model.score(X)
+    assert model.fit(X, sample_weight=weight).lower_bound_ == model.score(X, sample_weight=weight)
+
+
+def test_float32_parameters_score_float64_rows_in_float64(X):
+    model = GaussianMixture(K, random_state=0).fit(X.astype(np.float32))
+    assert model.score_samples(X).dtype == model.predict_proba(X).dtype == np.float64
+
+
+@by_family
+def test_edited_attributes_are_what_predictions_follow(X, family):
+    model = GaussianMixture(K, covariance_type=family, random_state=0).fit(X)
+    moved = X + np.array([100.0, 0.0])
+    before = model.score_samples(X)
+    model.means_[:, 0] += 100.0
+    np.testing.assert_allclose(model.score_samples(moved), before, rtol=1e-9)
+    model.covariances_ = 4.0 * model.covariances_
+    want = sklearn.mixture.GaussianMixture(K, covariance_type=family)
+    want.weights_, want.means_, want.covariances_ = model.weights_, model.means_, model.covariances_
+    want.precisions_cholesky_ = 0.5 * model.precisions_cholesky_
+    np.testing.assert_allclose(model.score_samples(moved), want.score_samples(moved), rtol=1e-10)
+    np.testing.assert_allclose(model.precisions_cholesky_, want.precisions_cholesky_, rtol=1e-12, atol=1e-14)
+
+
+def test_edited_attributes_are_checked(X):
+    model = GaussianMixture(K, random_state=0).fit(X)
+    for name, value, message in (
+        ("weights_", [0.5, 0.6, 0.7], "normalized"),
+        ("means_", np.full((K, D), np.nan), "NaN"),
+        ("covariances_", np.zeros((K, D, D)), "positive-definite"),
+        ("precisions_cholesky_", np.zeros((K, D)), r"shape of \(3, 2, 2\), but got \(3, 2\)"),
+    ):
+        kept = getattr(model, name)
+        setattr(model, name, value)
+        with pytest.raises(ValueError, match=message):
+            model.predict(X)
+        setattr(model, name, kept)
+    model.predict(X)
+
+
+def test_attributes_set_by_hand_make_a_model(X):
+    fitted = GaussianMixture(K, random_state=0).fit(X)
+    model = GaussianMixture(K)
+    model.weights_, model.means_, model.precisions_ = fitted.weights_, fitted.means_, fitted.precisions_
+    np.testing.assert_allclose(model.score_samples(X), fitted.score_samples(X), rtol=1e-12)
+    np.testing.assert_allclose(model.covariances_, fitted.covariances_, rtol=1e-12, atol=1e-14)
+
+
+# ----------------------------------------------------------------------------------------------- methods
+
+
+@by_family
+def test_methods_return_what_scikit_learns_do(X, family):
+    """The same types and shapes, and the same numbers from the same parameters, to 1e-11."""
+    model = GaussianMixture(K, covariance_type=family, random_state=0).fit(X)
+    theirs = model.to_sklearn()
+    for name in ("predict", "predict_proba", "score_samples"):
+        ours, want = getattr(model, name)(X), getattr(theirs, name)(X)
+        assert (ours.shape, ours.dtype) == (want.shape, want.dtype), name
+        np.testing.assert_allclose(ours, want, rtol=1e-11, atol=1e-13)
+    for name in ("score", "bic", "aic"):
+        ours, want = getattr(model, name)(X), getattr(theirs, name)(X)
+        assert type(ours) is float, name
+        assert ours == pytest.approx(want, rel=1e-11)
+    assert model.fit(X, np.zeros(N)) is model
+    assert model.score(X, np.zeros(N)) == model.score(X, None) == model.score(X)
+
+
+@by_family
+@pytest.mark.parametrize("max_iter", [0, 1, 100])
+def test_fit_predict_is_fit_and_predict(X, weight, family, max_iter):
+    options = {"covariance_type": family, "random_state": 0, "n_init": 2, "max_iter": max_iter}
+    with problems.no_convergence_warning():
+        labels = GaussianMixture(K, **options).fit_predict(X, None, sample_weight=weight)
+        model = GaussianMixture(K, **options).fit(X, sample_weight=weight)
+    assert problems.same_bits(labels, model.predict(X))
+    assert labels.dtype == np.int64
+
+
+@by_family
+def test_weights_count_rows_in_every_method(X, weight, family):
+    """Integer weights are repetition, to 1e-12; in bic too, whose number of rows is the sum of weights."""
+    repeated = np.repeat(X, weight, axis=0)
+    start = {"means_init": X[:K], "covariance_type": family, "init_params": "random_from_data", "random_state": 0}
+    start |= problems.start_of(family, problems.start_from_rows(family, X, K))
+    weighted = GaussianMixture(K, **start).fit(X, sample_weight=weight)
+    plain = GaussianMixture(K, **start).fit(repeated)
+    problems.assert_close_parameters(family, weighted.to_mixture(), plain.to_mixture(), 1e-11)
+    for name in ("score", "bic", "aic"):
+        got = getattr(plain, name)(X, sample_weight=weight)
+        assert got == pytest.approx(getattr(plain, name)(repeated), rel=1e-12), name
+        assert got != getattr(plain, name)(X), name
+
+
+def test_unit_weights_are_none(X):
+    assert_same_fit(
+        GaussianMixture(K, random_state=0).fit(X, sample_weight=1.0),
+        GaussianMixture(K, random_state=0).fit(X, sample_weight=np.ones(N)),
+    )
+
+
+def test_sample_groups_rows_by_component_or_shuffles(X):
+    model = GaussianMixture(K, random_state=0).fit(X)
+    rows, labels = model.sample(500)
+    assert (rows.shape, rows.dtype, labels.shape, labels.dtype) == ((500, D), np.float64, (500,), np.int64)
+    assert (np.diff(labels) >= 0).all()
+    assert np.abs(np.bincount(labels, minlength=K) / 500 - model.weights_).max() < 5 * 0.5 / np.sqrt(500)
+    mixed, mixed_labels = model.sample(500, shuffle=True)
+    assert not (np.diff(mixed_labels) >= 0).all()
+    np.testing.assert_array_equal(np.sort(mixed, axis=0), np.sort(rows, axis=0))
+    assert model.sample()[0].shape == (1, D)
+
+
+@pytest.mark.parametrize("far", [1e20, 1e160, 1e300])
+def test_probabilities_are_finite_however_far_the_row(X, far):
+    """scikit-learn's are NaN from 1e160 on."""
+    resp = GaussianMixture(K, random_state=0).fit(X).predict_proba([[far, -far], [0.0, far]])
+    np.testing.assert_allclose(resp.sum(axis=1), 1.0, rtol=1e-12)
+    assert (resp >= 0).all()
+
+
+# ----------------------------------------------------------------------------------------------- messages
+
+
+def message_of(cls, options, X, method="fit"):
+    """Class and text of the error that a fit raises."""
+    with pytest.raises((ValueError, TypeError)) as caught:
+        getattr(cls(**options), method)(X)
+    return str(caught.value)
+
+
+ROWS = np.random.default_rng(1).standard_normal((60, 2))
+SAME_MESSAGES = [
+    *({"n_components": value} for value in (0, -1, 2.5, "2", None)),
+    *({"covariance_type": "round"}, {"covariance_type": None}),
+    *({name: value} for name in ("tol", "reg_covar") for value in (-1, np.nan, np.inf, "small", None)),
+    *({"max_iter": value} for value in (-1, 1.5, None)),
+    *({name: value} for name in ("n_init", "verbose_interval") for value in (0, 1.5, None)),
+    *({"warm_start": value} for value in (2, "yes", None)),
+    *({"weights_init": value} for value in (3.0, "equal")),
+    {"n_components": 70},
+    {"n_components": 2, "weights_init": [0.2, 0.3, 0.5]},
+    {"n_components": 2, "weights_init": [0.5, 0.6]},
+    {"n_components": 2, "weights_init": [[0.5, 0.5]]},
+    {"n_components": 2, "means_init": np.zeros((3, 2))},
+    {"n_components": 2, "precisions_init": np.zeros((3, 2, 2))},
+    {"n_components": 2, "precisions_init": np.zeros((3, 2)), "covariance_type": "diag"},
+    {"n_components": 2, "precisions_init": np.zeros((2, 2)), "covariance_type": "diag"},
+    {"n_components": 2, "precisions_init": np.zeros(2), "covariance_type": "spherical"},
+    {"n_components": 2, "precisions_init": -np.tile(np.eye(2), (2, 1, 1))},
+    {"n_components": 2, "precisions_init": -np.eye(2), "covariance_type": "tied"},
+    {"n_components": 2, "precisions_init": np.array([[1.0, 2.0], [0.0, 1.0]]), "covariance_type": "tied"},
+]
+
+
+@pytest.mark.parametrize("options", SAME_MESSAGES, ids=str)
+def test_message_is_scikit_learns_word_for_word(options):
+    ours, theirs = (message_of(cls, options, ROWS) for cls in (GaussianMixture, sklearn.mixture.GaussianMixture))
+    if "covariance_type" in options and "among" in theirs:  # a set has no order
+        assert sorted(ours) == sorted(theirs)
+    else:
+        assert ours == theirs
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [ROWS[:1], np.zeros((0, 2)), np.zeros((3, 0)), np.zeros((2, 2, 2)), ROWS[:, 0], np.float64(3.0), ROWS + 1j],
+    ids=["one row", "no rows", "no features", "3-D", "1-D", "scalar", "complex"],
+)
+def test_message_about_rows_is_scikit_learns_word_for_word(rows):
+    ours, theirs = (message_of(cls, {}, rows) for cls in (GaussianMixture, sklearn.mixture.GaussianMixture))
+    assert ours == theirs
+
+
+@pytest.mark.parametrize("name", ["predict", "predict_proba", "score_samples", "score", "bic", "aic"])
+def test_message_of_use_is_scikit_learns_word_for_word(name):
+    ours, theirs = (message_of(cls, {}, ROWS, name) for cls in (GaussianMixture, sklearn.mixture.GaussianMixture))
+    assert ours == theirs
+    classes = GaussianMixture, sklearn.mixture.GaussianMixture
+    texts = []
+    for fitted in (cls().fit(ROWS) for cls in classes):
+        with pytest.raises(ValueError, match="is expecting 2 features as input") as caught:
+            getattr(fitted, name)(ROWS[:, :1])
+        texts.append(str(caught.value))
+    assert texts[0] == texts[1]
+
+
+def test_range_of_weights_is_told_the_right_way_round():
+    """scikit-learn swaps the two numbers."""
+    message = message_of(GaussianMixture, {"n_components": 2, "weights_init": [-0.5, 1.5]}, ROWS)
+    assert message == (
+        "The parameter 'weights' should be in the range [0, 1], but got max value 1.50000, min value -0.50000"
+    )
+
+
+def test_sum_of_weights_is_told_with_the_digits_that_matter():
+    message = message_of(GaussianMixture, {"n_components": 2, "weights_init": [0.5, 0.5 + 3e-7]}, ROWS)
+    assert message == "The parameter 'weights' should be normalized, but got sum(weights) = 1.0000003000"
+
+
+def test_sample_of_nothing_names_what_came():
+    """scikit-learn prints n_components."""
+    with pytest.raises(ValueError) as caught:  # noqa: PT011
+        GaussianMixture().fit(ROWS).sample(0)
+    assert str(caught.value) == "Invalid value for 'n_samples': 0 . The sampling requires at least one sample."
+
+
+@by_dtype
+def test_collapse_is_told_in_scikit_learns_words(dtype):
+    rows = np.repeat(ROWS[:2], 5, axis=0).astype(dtype)
+    options = {"n_components": 2, "reg_covar": 0.0, "random_state": 0}
+    ours, theirs = (message_of(cls, options, rows) for cls in (GaussianMixture, sklearn.mixture.GaussianMixture))
+    assert ours == theirs
+    assert ("float32" in ours) == (dtype == np.float32)
+
+
+def test_convergence_warning_is_scikit_learns_at_the_users_line(X):
+    texts = []
+    for cls in (GaussianMixture, sklearn.mixture.GaussianMixture):
+        with pytest.warns(UserWarning, match="Best performing") as record:
+            cls(K, max_iter=1, random_state=0).fit(X)
+        texts.append(str(record[0].message))
+    assert texts[0] == texts[1]
+    with pytest.warns(ConvergenceWarning, match="Best performing") as record:
+        GaussianMixture(K, max_iter=1, random_state=0).fit_predict(X)
+    assert record[0].filename == __file__
+
+
+# ----------------------------------------------------------------------------------------------- starts and restarts
+
+
+def failing(times):
+    """A start that gives a component a single row the first ``times`` times, and good labels after."""
+    calls = []
+
+    def start(X, n_components, random_state):
+        calls.append(random_state)
+        first = np.asarray(X)[:, 0]
+        return (np.arange(len(X)) == 0 if len(calls) <= times else first > np.median(first)).astype(np.int64)
+
+    return start
+
+
+@pytest.mark.parametrize("failures", [0, 1, 2])
+def test_failed_starts_are_skipped_and_counted(X, failures):
+    """Promise 40; in scikit-learn one failure aborts all runs."""
+    model = GaussianMixture(2, n_init=3, init_params=failing(failures), reg_covar=0.0).fit(X)
+    assert model.n_failed_inits_ == failures
+    assert model.lower_bound_ == model.score(X)
+
+
+def test_failure_of_every_start_is_raised_and_changes_nothing(X):
+    model = GaussianMixture(2, n_init=3, random_state=0).fit(X).set_params(init_params=failing(3), reg_covar=0.0)
+    before = unmoved(model)
+    with pytest.raises(IllDefinedCovarianceError):
+        model.fit(X)
+    assert unmoved(model) == before
+
+
+@pytest.mark.parametrize(
+    ("options", "rows"),
+    [({"tol": -1}, ROWS), ({}, ROWS[:, :1] * np.nan), ({"n_components": 61}, ROWS), ({"max_iter": 1}, ROWS)],
+    ids=["parameter", "rows", "size", "warning"],
+)
+def test_fit_that_raises_leaves_the_estimator_as_it_was(options, rows):
+    """A warning that is turned into an error included."""
+    model = GaussianMixture(2, random_state=0).fit(ROWS).set_params(**options)
+    before = unmoved(model)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises((ValueError, UserWarning)):
+            model.fit(rows)
+    assert unmoved(model) == before
+
+
+@by_family
+def test_max_iter_zero_keeps_the_given_parameters(X, family):
+    """Promise 49. scikit-learn has no covariances_ then, and a lower_bound_ of minus infinity."""
+    given = problems.start_of(family, problems.model(family, 4, D, K))
+    model = GaussianMixture(K, covariance_type=family, max_iter=0, **given).fit(X)
+    np.testing.assert_array_equal(model.weights_, given["weights_init"])
+    np.testing.assert_array_equal(model.means_, given["means_init"])
+    np.testing.assert_allclose(model.precisions_, given["precisions_init"], rtol=1e-12, atol=1e-12)
+    dense = reference.dense_covariances(family, model.covariances_, K, D)
+    want = np.linalg.inv(reference.dense_covariances(family, given["precisions_init"], K, D))
+    np.testing.assert_allclose(dense, want, rtol=1e-12, atol=1e-12)
+    assert (model.n_iter_, model.lower_bounds_, model.converged_) == (0, [], False)
+    assert model.lower_bound_ == model.score(X)
+
+
+# ----------------------------------------------------------------------------------------------- warm start
+
+
+@by_family
+def test_warm_starts_compose_bit_for_bit(X, family):
+    """Promise 48: fits of 4, 1 and 5 iterations give one of 10."""
+    options = {"covariance_type": family, "random_state": 0, "tol": 0.0, "init_params": "random_from_data"}
+    with problems.no_convergence_warning():
+        whole = GaussianMixture(K, max_iter=10, **options).fit(X)
+        model = GaussianMixture(K, warm_start=True, n_init=1, **options)
+        bounds = []
+        for iterations in (4, 1, 5):
+            model.set_params(max_iter=iterations).fit(X)
+            assert model.n_iter_ == iterations  # of the last call
+            bounds += model.lower_bounds_
+    assert_same_fit(model, whole)
+    assert model.lower_bound_ == whole.lower_bound_
+    # Where fits join, the bound is a score of the returned model; amid a fit it comes from the pass that EM makes. They
+    # are the same sum about different origins, and so the same to rounding.
+    np.testing.assert_allclose(bounds, whole.lower_bounds_, rtol=4 * np.finfo(float).eps)
+
+
+@by_family
+def test_warm_start_stops_where_one_fit_would(X, family):
+    """The gain of its first iteration is over the last one of the fit before."""
+    options = {"covariance_type": family, "random_state": 0, "tol": 1e-5, "init_params": "random_from_data"}
+    whole = GaussianMixture(K, max_iter=500, **options).fit(X)
+    assert whole.n_iter_ > 2
+    model = GaussianMixture(K, warm_start=True, max_iter=whole.n_iter_ - 1, **options)
+    with pytest.warns(ConvergenceWarning):
+        model.fit(X)
+    model.fit(X)
+    assert (model.n_iter_, model.converged_) == (1, True)
+    assert_same_fit(model, whole)
+
+
+def test_warm_start_goes_on_from_what_is_there(X):
+    """From edited attributes, and from those of a copy; n_init counts for the first fit only."""
+    model = GaussianMixture(K, warm_start=True, n_init=5, random_state=0, tol=0.0, max_iter=0).fit(X)
+    moved = model.means_ + 0.5
+    model.means_ = moved.copy()
+    model.fit(X)
+    np.testing.assert_array_equal(model.means_, moved)
+    calls = []
+    model.set_params(init_params=lambda *_: calls.append(1), n_init=3, max_iter=2)
+    with problems.no_convergence_warning():
+        model.fit(X)
+    assert calls == []
+    assert model.n_iter_ == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "rows", "message"),
+    [
+        ({"n_components": 2}, ROWS, "3 components, but now there are 2. Set warm_start=False"),
+        ({}, ROWS[:, [0, 1, 0]], "2 features, but now there are 3. Set warm_start=False"),
+        ({"covariance_type": "diag"}, ROWS, "no mixture with covariance_type='diag'.*Set warm_start=False"),
+    ],
+)
+def test_warm_start_from_another_model_is_refused(options, rows, message):
+    model = GaussianMixture(K, warm_start=True, random_state=0).fit(ROWS).set_params(**options)
+    with pytest.raises(ValueError, match=message):
+        model.fit(rows)
+
+
+# ----------------------------------------------------------------------------------------------- threads
+
+
+@by_family
+def test_n_threads_changes_no_bit(family):
+    X = problems.rows(2, 20_000, 3, K)
+    results = []
+    for n_threads in (None, 1, 2, 3):
+        model = GaussianMixture(K, covariance_type=family, random_state=0, max_iter=3, tol=0, n_threads=n_threads)
+        with problems.no_convergence_warning():
+            model.fit(X)
+        results.append((model, model.predict_proba(X), model.score(X)))
+    for model, resp, score in results[1:]:
+        assert_same_fit(model, results[0][0])
+        assert problems.same_bits(resp, results[0][1])
+        assert score == results[0][2]
