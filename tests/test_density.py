@@ -172,7 +172,7 @@ BAD_ROWS = {
     "dates": (np.zeros((3, D), "M8[D]"), TypeError, "X must hold numbers, got dtype datetime64"),
     "ragged": ([[1.0] * D, [1.0]], ValueError, "inhomogeneous"),
     "sparse": (scipy.sparse.csr_matrix(np.eye(D)), TypeError, r"Sparse.*'\.toarray\(\)'"),
-    "masked": (np.ma.masked_equal(np.eye(D), 1.0), TypeError, "X is a masked array"),
+    "masked": (np.ma.masked_equal(np.eye(D), 1.0), TypeError, "X has 4 masked values"),
 }
 
 

@@ -135,8 +135,12 @@ def never(*_):
     raise AssertionError("work was begun")
 
 
-def with_value(value):
-    rows = np.zeros((N, D))
+with np.errstate(over="ignore"):
+    HUGE = np.longdouble(1e300) ** 2  # infinite where a long double is a double
+
+
+def with_value(value, dtype=np.float64):
+    rows = np.zeros((N, D), dtype)
     rows[123, 2] = value
     return rows
 
@@ -150,6 +154,16 @@ BAD_ROWS = {
     "NaN": (with_value(np.nan), ValueError, "X contains NaN.*row 123, column 2"),
     "infinity": (with_value(-np.inf), ValueError, "X contains infinity.*row 123, column 2"),
     "float32 NaN": (with_value(np.nan).astype("f4"), ValueError, "X contains NaN.*row 123, column 2"),
+    "beyond float64": (
+        with_value(HUGE, np.longdouble),
+        ValueError,
+        "X contains infinity or a value too large.*row 123",
+    ),
+    "integer beyond float64": (
+        [[10**400, 1], [1, 2]],
+        ValueError,
+        "X must hold numbers, but row 0, column 0 .*too large",
+    ),
     "complex": (np.zeros((5, D), complex), ValueError, "Complex data not supported"),
     "objects": (np.full((5, D), "a", dtype=object), ValueError, "could not convert string to float: 'a'"),
     "strings": (np.full((5, D), "1.0"), ValueError, "bytes/strings"),

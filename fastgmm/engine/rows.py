@@ -101,7 +101,8 @@ class Rows:
         """Raise ValueError naming the first NaN or infinity."""
         step = max(1, SLAB_BYTES // (8 * self.n_features))
         for first in range(0, self.n_rows, step):
-            piece = np.asarray(self.array[first : first + step], dtype=self.dtype)
+            with np.errstate(over="ignore", invalid="ignore"):
+                piece = np.asarray(self.array[first : first + step], dtype=self.dtype)
             bad = ~np.isfinite(piece)
             if bad.any():
                 row, column = np.unravel_index(np.argmax(bad), bad.shape)
@@ -146,11 +147,11 @@ def _from_objects(array, name):
     """Return an array of objects as float64, or raise an error that names the first one that is no number."""
     try:
         return array.astype(np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         for place, value in np.ndenumerate(array):
             try:
                 float(value)
-            except (TypeError, ValueError) as error:
+            except (TypeError, ValueError, OverflowError) as error:
                 where = ", ".join(f"{axis} {i}" for axis, i in zip(("row", "column"), place, strict=False))
                 kind = TypeError if isinstance(error, TypeError) else ValueError
                 raise kind(f"{name} must hold numbers, but {where} (counted from 0) holds none: {error}") from error

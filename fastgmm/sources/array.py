@@ -109,7 +109,8 @@ class ArraySource:
     def rows_at(self, positions):
         """Return the rows (n, D), float64, at some positions among the rows with positive weight."""
         kept = self._weights.kept
-        picked = np.asarray(self._rows.array[positions if kept is None else kept[positions]], dtype=np.float64)
+        with np.errstate(over="ignore", invalid="ignore"):
+            picked = np.asarray(self._rows.array[positions if kept is None else kept[positions]], dtype=np.float64)
         if not np.isfinite(picked).all():
             self._rows.raise_not_finite()
         return picked
