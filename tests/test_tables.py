@@ -236,6 +236,29 @@ class TestNpy:
         refused(save(ROWS[None]), "{}: expected an array of rows and columns, got 3 dimensions (1, 2, 3)")
         refused(save(ROWS[:0]), "{} is empty: its array has shape (0, 3)")
 
+    @pytest.mark.parametrize(
+        "header",
+        [
+            "{'descr': '<f8', 'fortran_order': False, 'shape': (100000000000000000000,), }",
+            "{'descr': '<f8', 'fortran_order': False, 'shape': (4611686018427387904, 4), }",
+            "{'descr': '<f8', 'fortran_order': False, 'shape': (-1, 2), }",
+            "{'descr': '<f8', 'fortran_order': False, 'shape': (True,), }",
+            "{'descr': '<f8', 'fortran_order': False, 'shape': (2,, }",
+            "{'descr': '<f8', 'fortran_order': False, 'shape': " + "[" * 3000,
+            "{'descr': None, 'fortran_order': False, 'shape': (2,), }",
+            "{'descr': 'O', 'fortran_order': False, 'shape': (2,), }",
+            "{'descr': '<f8', 'shape': (2,), }",
+            "open('x')",
+            "0x1shape",
+            "\0",
+        ],
+    )
+    def test_damaged_headers_are_refused(self, tmp_path, header):
+        path = tmp_path / "table.npy"
+        path.write_bytes(b"\x93NUMPY\1\0" + len(header).to_bytes(2, "little") + header.encode() + bytes(64))
+        with pytest.raises(tables.TableError, match="not a readable NPY file"):
+            tables.read_table(path)
+
     def test_pickles_and_damage_are_refused(self, save):
         with pytest.raises(tables.TableError, match="not a readable NPY file"):
             tables.read_table(save(np.array([None, "x"], dtype=object), allow_pickle=True))

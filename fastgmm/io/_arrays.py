@@ -1,5 +1,8 @@
 """Tables that are binary already: NumPy's NPY and Apache Parquet."""
 
+import tokenize
+import warnings
+
 import numpy as np
 
 from ._columns import TableError, choose, default_names
@@ -9,6 +12,8 @@ __all__ = ["NPY_MAGIC", "PARQUET_MAGIC", "import_parquet", "read_npy", "read_par
 NPY_MAGIC = b"\x93NUMPY"
 PARQUET_MAGIC = b"PAR1"
 _NUMERIC_KINDS = "buif"
+# What numpy.load is known to raise on damaged headers, which it reads as Python literals, and on impossible shapes.
+_DAMAGE = (ValueError, TypeError, EOFError, OverflowError, SyntaxError, RecursionError, tokenize.TokenError)
 
 
 def read_npy(path, columns, weights, dtype):
@@ -37,8 +42,10 @@ def read_npy(path, columns, weights, dtype):
         If the file is damaged, or its array is not a table of numbers.
     """
     try:
-        table = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError) as error:
+        with np.errstate(over="ignore"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what they are about is refused below, or does no harm
+            table = np.load(path, mmap_mode="r", allow_pickle=False)
+    except _DAMAGE as error:
         raise TableError(f"{path} is not a readable NPY file of numbers: {error}") from error
     if table.dtype.kind not in _NUMERIC_KINDS:
         raise TableError(f"{path}: expected an array of real numbers, got dtype {table.dtype}")
