@@ -60,9 +60,9 @@ class Tasks(Observer):
         """End the task of an iteration; return whether a callback wants its start to stop."""
         return self._end_task(state and (lambda: self._after(state)))
 
-    def end_start(self, state: FitState | None) -> None:
-        """End the task of a start."""
-        self._end_task(state and (lambda: self._after(state)))
+    def end_start(self, state: FitState | None) -> bool:
+        """End the task of a start; return whether a callback wants it to be the last."""
+        return self._end_task(state and (lambda: self._after(state)))
 
     def end(self, result: FitResult) -> None:
         """End the task of the fit."""

@@ -26,41 +26,61 @@ class Observer:
         """Take note of an iteration, None if it failed; return whether its start shall stop."""
         return False
 
-    def end_start(self, state: FitState | None) -> None:
-        """Take note that a start has ended, with its last iteration, None if it failed or made none."""
+    def end_start(self, state: FitState | None) -> bool:
+        """Take note that a start has ended; return whether it shall be the last.
+
+        The state is that of its last iteration, None if it failed or made none.
+        """
+        return False
 
     def end(self, result: FitResult) -> None:
         """Take note that the fit has succeeded."""
 
 
 class Watch:
-    """All observers of one fit, behind the one callback that a fit has.
+    """All observers of one fit, told of beginnings and ends by what a fit tells.
 
-    A fit tells of an iteration when it ends. What comes next begins right then, and a start that never ended, when a
-    later one is heard of, has failed.
+    It tells of a start before that is made, and of an iteration when it is done: what comes next begins right then. A
+    start that is still open when another one begins has failed.
 
     Parameters
     ----------
     observers : sequence of Observer
         Who is told.
-    n_init, max_iter : int
-        Number of starts, and largest number of iterations of each.
+    max_iter : int
+        Largest number of iterations of each start.
     """
 
-    def __init__(self, observers: Sequence[Observer], n_init: int, max_iter: int) -> None:
-        self._observers, self._n_init, self._max_iter = observers, n_init, max_iter
-        self._init: int | None = None
-
-    @property
-    def callback(self) -> Callable[[FitState], bool] | None:
-        """To be called with the state after every iteration; returns whether to stop. None if nobody watches."""
-        return self._iteration if self._observers else None
+    def __init__(self, observers: Sequence[Observer], max_iter: int) -> None:
+        self._observers, self._max_iter = observers, max_iter
+        self._open = self._stopped = False
 
     def begin(self) -> None:
         """Tell that the fit begins."""
         for observer in self._observers:
             observer.begin()
-        self._begin_start(0)
+
+    def before_start(self, init: int) -> bool:
+        """Tell that a start begins, unless one of the observers wants no more; return whether it does.
+
+        Parameters
+        ----------
+        init : int
+            Number of the start.
+        """
+        self._end_failed_start()
+        if self._stopped:
+            return False
+        self._open = True
+        for observer in self._observers:
+            observer.begin_start(init)
+        self._begin_iteration()
+        return True
+
+    @property
+    def after_iteration(self) -> Callable[[FitState], bool] | None:
+        """To be called with the state after every iteration; returns whether to stop. None if nobody watches."""
+        return self._iteration if self._observers else None
 
     def end(self, result: FitResult) -> None:
         """Tell that the fit has succeeded.
@@ -70,12 +90,11 @@ class Watch:
         result : FitResult
             What it returned.
         """
-        self._go_to(self._n_init)
+        self._end_failed_start()
         for observer in self._observers:
             observer.end(result)
 
     def _iteration(self, state: FitState) -> bool:
-        self._go_to(state.init)
         stop = False
         for observer in self._observers:
             stop |= observer.end_iteration(state)
@@ -85,32 +104,23 @@ class Watch:
             self._begin_iteration()
         return stop
 
-    def _go_to(self, init: int) -> None:
-        """End the starts before this one, which have failed or made no iteration."""
-        while self._init is not None and self._init < init:
+    def _begin_iteration(self) -> None:
+        if self._max_iter > 0:
+            for observer in self._observers:
+                observer.begin_iteration()
+
+    def _end_start(self, state: FitState | None) -> None:
+        self._open = False
+        for observer in self._observers:
+            self._stopped |= observer.end_start(state)
+
+    def _end_failed_start(self) -> None:
+        """End the start that is open still: it has failed, or was to make no iteration."""
+        if self._open:
             if self._max_iter > 0:
                 for observer in self._observers:
                     observer.end_iteration(None)
             self._end_start(None)
-
-    def _begin_start(self, init: int) -> None:
-        self._init = init
-        for observer in self._observers:
-            observer.begin_start(init)
-        if self._max_iter > 0:
-            self._begin_iteration()
-
-    def _begin_iteration(self) -> None:
-        for observer in self._observers:
-            observer.begin_iteration()
-
-    def _end_start(self, state: FitState | None) -> None:
-        for observer in self._observers:
-            observer.end_start(state)
-        following = self._init + 1
-        self._init = None
-        if following < self._n_init:
-            self._begin_start(following)
 
 
 class Printer(Observer):
@@ -141,10 +151,10 @@ class Printer(Observer):
             print(f"  Iteration {state.iteration}{details}")
         return False
 
-    def end_start(self, state: FitState | None) -> None:
+    def end_start(self, state: FitState | None) -> bool:
         """Print how the start ended; scikit-learn's starts fail with the whole fit, so it has no word for it."""
-        if state is None:
-            return
-        lapse = time.perf_counter() - self._start_time
-        details = f" time lapse {lapse:.5f}s\t lower bound {state.lower_bound:.5f}." if self._detailed else ""
-        print(f"Initialization {'converged' if state.converged else 'did not converge'}.{details}")
+        if state is not None:
+            lapse = time.perf_counter() - self._start_time
+            details = f" time lapse {lapse:.5f}s\t lower bound {state.lower_bound:.5f}." if self._detailed else ""
+            print(f"Initialization {'converged' if state.converged else 'did not converge'}.{details}")
+        return False

@@ -274,7 +274,8 @@ class GaussianMixture(MixtureEstimator):
             random_state=self.random_state,
             sample_weight=sample_weight,
             n_threads=self.n_threads,
-            callback=watch.callback,
+            callback=watch.after_iteration,
+            before_start=watch.before_start,
             start=start,
             previous_bound=-np.inf if start is None else vars(self).get("_previous_bound", -np.inf),
             labels=labels,
@@ -295,7 +296,7 @@ class GaussianMixture(MixtureEstimator):
             observers.append(Printer(int(self.verbose), self.verbose_interval))
         if _callbacks.wanted(self):
             observers.append(_callbacks.Tasks(self, X, y, sample_weight, n_init, rows.dtype))
-        return Watch(observers, n_init, self.max_iter)
+        return Watch(observers, self.max_iter)
 
     def _warm_start(self, rows: Rows) -> Parameters | None:
         """Return the parameters to continue from, or None for a fresh start."""

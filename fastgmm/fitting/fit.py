@@ -143,6 +143,7 @@ def run(
     sample_weight=None,
     n_threads=None,
     callback=None,
+    before_start=None,
     start=None,
     previous_bound=-np.inf,
     labels=False,
@@ -151,6 +152,8 @@ def run(
 
     Parameters
     ----------
+    before_start : callable, optional
+        Called with the number of each start before it is made; a false value ends the fit with the starts made so far.
     start : Parameters, optional
         Where to continue from, in one run, instead of making starts.
     previous_bound : float, default=-inf
@@ -163,10 +166,14 @@ def run(
     FitResult
     """
     family = covariance.get(covariance_type)
-    for name, value, low in (("n_components", n_components, 1), ("max_iter", max_iter, 0), ("n_init", n_init, 1)):
-        check_number(value, name, Integral, low)
-    for name, value in (("tol", tol), ("reg_covar", reg_covar)):
-        check_number(value, name, Real, 0)
+    for name, value, kind, low in (
+        ("n_components", n_components, Integral, 1),
+        ("max_iter", max_iter, Integral, 0),
+        ("n_init", n_init, Integral, 1),
+        ("tol", tol, Real, 0),
+        ("reg_covar", reg_covar, Real, 0),
+    ):
+        check_number(value, name, kind, low)
     if callback is not None and not callable(callback):
         raise InvalidParameterError(f"callback must be None or a callable, got {callback!r}")
     rows = X if isinstance(X, Rows) else Rows(X, min_rows=2)
@@ -195,6 +202,8 @@ def run(
     options = {"tol": tol, "max_iter": max_iter, "reg_covar": reg_covar, "callback": callback}
     best, histories, errors = None, [], []
     for init, seed in enumerate(seeds):
+        if before_start is not None and not before_start(init):
+            break
         try:
             found = expectation_maximisation(
                 source, family, begin(seed), init=init, previous_bound=previous_bound, **options
