@@ -130,14 +130,16 @@ def _check_agreement(form: str, array: _Array, factors: _Array, matrices: bool, 
     """
     if matrices:
         inverse = np.linalg.inv(factors)
-        variances = (inverse**2).sum(axis=-2)
-        condition = (variances[..., :, None] * factors**2).sum(axis=(-2, -1))
+        sigma = np.sqrt((inverse**2).sum(axis=-2))
+        condition = ((sigma[..., :, None] * factors) ** 2).sum(axis=(-2, -1))
         white = factors if form == "covariance" else np.swapaxes(inverse, -1, -2)
         product = np.swapaxes(white, -1, -2) @ array @ white
         residual = np.abs(product - np.eye(factors.shape[-1])).max(axis=(-2, -1))
     else:
         condition = 1.0
-        residual = np.abs((array * factors**2 if form == "covariance" else array / factors**2) - 1.0)
+        # One factor after the other: the square of 1 / sigma overflows before a variance is zero.
+        product = array * factors * factors if form == "covariance" else array / factors / factors
+        residual = np.abs(product - 1.0)
     size = factors.shape[-1] if matrices else 1
     tolerance = np.sqrt(eps) + 16.0 * eps * size * condition
     if not np.all(residual <= tolerance):

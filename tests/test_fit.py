@@ -214,6 +214,8 @@ BAD_OPTIONS = [
     ({"sample_weight": np.ones(N - 1)}, r"sample_weight.shape == \(299,\), expected \(300,\)"),
     ({"sample_weight": -np.ones(N)}, "Negative values in data passed to `sample_weight`"),
     ({"sample_weight": np.zeros(N)}, "sample_weight: all weights are zero"),
+    ({"sample_weight": np.full(N, 1e299)}, "the sum of the weights is .*, expected at most 1e.300"),
+    ({"sample_weight": np.full(N, 1e308)}, "the sum of the weights is inf, expected at most 1e.300"),
     ({"sample_weight": np.full(N, np.inf)}, "sample_weight contains infinity"),
 ]
 

@@ -336,3 +336,17 @@ def test_missing_folder_is_named_by_the_path_that_was_given(round_mixture, tmp_p
         with pytest.raises(FileNotFoundError) as caught:
             use(path)
         assert caught.value.filename == path
+
+
+@by_family
+def test_variances_next_to_the_smallest_number_come_back_too(family):
+    """Their inverses are infinite, their factors are not: the check of a pickle has to do without the squares."""
+    variances = np.array([1e-312, 3e-310])
+    covariances = {
+        "full": variances[:, None, None] * np.eye(2),
+        "tied": np.diag(variances),
+        "diag": np.stack([variances, variances[::-1]]),
+        "spherical": variances,
+    }[family]
+    mixture = Mixture([0.5, 0.5], np.zeros((2, 2)), covariances, family)
+    assert pickle.loads(pickle.dumps(mixture)) == mixture

@@ -10,6 +10,8 @@ __all__ = ["Rows", "Weights", "check_sample_weight"]
 
 SLAB_BYTES = 3 << 20  # an array in a foreign dtype is converted in pieces of about this size
 
+LARGEST_TOTAL_WEIGHT = 1e300  # times a number of features it is still a float64
+
 SPARSE = (
     "Sparse data was passed for {name}, but dense data is required. Use '.toarray()' to convert to a dense numpy array."
 )
@@ -209,7 +211,7 @@ def check_sample_weight(sample_weight, n_rows):
     Raises
     ------
     ValueError
-        If weights are negative, not finite, all zero, or not one per row.
+        If weights are negative, not finite, all zero, too large to add up, or not one per row.
     """
     if isinstance(sample_weight, Weights):
         return sample_weight
@@ -227,6 +229,17 @@ def check_sample_weight(sample_weight, n_rows):
         raise ValueError(f"Sample weights must be 1D array or scalar, got {weights.ndim}D array as sample_weight.")
     if weights.shape != (n_rows,):
         raise ValueError(f"sample_weight.shape == {weights.shape}, expected {(n_rows,)}!")
+    _check_weight_values(weights)
+    positive = weights > 0
+    unit = float(np.ldexp(1.0, np.frexp(weights.max())[1] - 1))
+    if positive.all():
+        return Weights(weights, None, unit)
+    kept = np.flatnonzero(positive)
+    return Weights(weights[kept], kept, unit)
+
+
+def _check_weight_values(weights):
+    """Raise ValueError if weights (n_rows,) are not finite, negative, all zero, or too large to add up."""
     bad = ~np.isfinite(weights)
     if bad.any():
         what = "NaN" if np.isnan(weights[np.argmax(bad)]) else "infinity"
@@ -236,13 +249,11 @@ def check_sample_weight(sample_weight, n_rows):
             f"Negative values in data passed to `sample_weight`: row {np.argmax(weights < 0)} has "
             f"{weights[weights < 0][0]} (rows counted from 0)."
         )
-    positive = weights > 0
-    if not positive.any():
+    if not weights.any():
         raise ValueError(
             "sample_weight: all weights are zero. Sample weights must contain at least one non-zero number."
         )
-    unit = float(np.ldexp(1.0, np.frexp(weights.max())[1] - 1))
-    if positive.all():
-        return Weights(weights, None, unit)
-    kept = np.flatnonzero(positive)
-    return Weights(weights[kept], kept, unit)
+    with np.errstate(over="ignore"):
+        total = weights.sum()
+    if total > LARGEST_TOTAL_WEIGHT:
+        raise ValueError(f"sample_weight: the sum of the weights is {total}, expected at most {LARGEST_TOTAL_WEIGHT}.")
