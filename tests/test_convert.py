@@ -1,0 +1,154 @@
+"""to_sklearn and from_sklearn: exact both ways, in all families."""
+
+import numpy as np
+import pandas as pd
+import problems
+import pytest
+import reference
+import sklearn.mixture
+from sklearn.exceptions import NotFittedError
+
+from fastgmm import GaussianMixture
+
+K, D = 3, 3
+by_family = pytest.mark.parametrize("family", reference.FAMILIES)
+by_dtype = pytest.mark.parametrize("dtype", [np.float64, np.float32])
+ARRAYS = ("weights_", "means_", "covariances_", "precisions_cholesky_", "precisions_")
+SCALARS = ("converged_", "n_iter_", "lower_bound_", "lower_bounds_", "n_features_in_")
+
+
+@pytest.fixture(scope="module")
+def X():
+    return problems.rows(4, 300, D, K, separation=4.0)
+
+
+def assert_same_attributes(a, b):
+    for name in ARRAYS:
+        assert problems.same_bits(getattr(a, name), getattr(b, name)), name
+        assert not np.shares_memory(getattr(a, name), getattr(b, name)), name
+    for name in SCALARS:
+        assert getattr(a, name) == getattr(b, name), name
+    assert a.lower_bounds_ is not b.lower_bounds_
+    assert hasattr(a, "feature_names_in_") == hasattr(b, "feature_names_in_")
+    if hasattr(a, "feature_names_in_"):
+        assert a.feature_names_in_.tolist() == b.feature_names_in_.tolist()
+
+
+@by_dtype
+@by_family
+def test_there_and_back_is_exact_from_ours(X, family, dtype):
+    ours = GaussianMixture(K, covariance_type=family, random_state=0, n_init=2).fit(X.astype(dtype))
+    theirs = ours.to_sklearn()
+    assert type(theirs) is sklearn.mixture.GaussianMixture  # converters dispatch on the exact class
+    assert_same_attributes(ours, theirs)
+    back = GaussianMixture.from_sklearn(theirs)
+    assert_same_attributes(ours, back)
+    assert back.get_params() == ours.get_params()
+    assert back.to_mixture() == ours.to_mixture()
+
+
+@by_dtype
+@by_family
+def test_there_and_back_is_exact_from_theirs(X, family, dtype):
+    theirs = sklearn.mixture.GaussianMixture(K, covariance_type=family, random_state=0).fit(X.astype(dtype))
+    ours = GaussianMixture.from_sklearn(theirs)
+    assert_same_attributes(ours, theirs)
+    assert ours.n_failed_inits_ == 0
+    back = ours.to_sklearn()
+    assert_same_attributes(back, theirs)
+    assert back.get_params() == theirs.get_params()
+
+
+@by_family
+def test_converted_estimators_predict_alike(X, family):
+    """Labels exactly, the rest to 1e-11: these are two ways to the same sums."""
+    theirs = sklearn.mixture.GaussianMixture(K, covariance_type=family, random_state=0).fit(X)
+    ours = GaussianMixture.from_sklearn(theirs)
+    np.testing.assert_array_equal(ours.predict(X), theirs.predict(X))
+    np.testing.assert_allclose(ours.predict_proba(X), theirs.predict_proba(X), rtol=1e-11, atol=1e-14)
+    np.testing.assert_allclose(ours.score_samples(X), theirs.score_samples(X), rtol=1e-11)
+    assert ours.bic(X) == pytest.approx(theirs.bic(X), rel=1e-11)
+
+
+@by_family
+def test_either_goes_on_where_the_other_stopped(X, family):
+    """warm_start across the conversion: the same further iterations, to 1e-10."""
+    options = {"covariance_type": family, "warm_start": True, "tol": 0.0, "max_iter": 3}
+    start = problems.start_of(family, problems.start_from_rows(family, X, K))
+    with problems.no_convergence_warning():
+        theirs = sklearn.mixture.GaussianMixture(K, **options, **start).fit(X)
+        ours = GaussianMixture.from_sklearn(theirs).fit(X)
+        there = ours.to_sklearn().fit(X)
+        theirs.fit(X)
+        want = reference.Model(theirs.weights_, theirs.means_, theirs.covariances_)
+        problems.assert_close_parameters(family, ours.to_mixture(), want, 1e-10)
+        theirs.fit(X)
+    problems.assert_close_parameters(
+        family,
+        reference.Model(there.weights_, there.means_, there.covariances_),
+        reference.Model(theirs.weights_, theirs.means_, theirs.covariances_),
+        1e-10,
+    )
+
+
+def test_names_of_features_travel(X):
+    frame = pd.DataFrame(X, columns=["a", "b", "c"])
+    ours = GaussianMixture(K, random_state=0).fit(frame)
+    theirs = ours.to_sklearn()
+    assert_same_attributes(ours, theirs)
+    np.testing.assert_array_equal(theirs.predict(frame), ours.predict(frame))
+    assert_same_attributes(GaussianMixture.from_sklearn(theirs), ours)
+
+
+def test_unfitted_stays_unfitted():
+    theirs = GaussianMixture(K, tol=1e-5, warm_start=True, verbose=1).to_sklearn()
+    assert theirs.get_params() == sklearn.mixture.GaussianMixture(K, tol=1e-5, warm_start=True, verbose=1).get_params()
+    with pytest.raises(NotFittedError):
+        theirs.predict(np.zeros((2, 2)))
+    with pytest.raises(NotFittedError):
+        GaussianMixture.from_sklearn(theirs).predict(np.zeros((2, 2)))
+
+
+def test_what_scikit_learn_does_not_know_becomes_its_default(X):
+    ours = GaussianMixture(K, init_params=np.arange(300) % K, random_state=np.random.default_rng(0), n_threads=2)
+    theirs = ours.to_sklearn()
+    assert (theirs.init_params, theirs.random_state) == ("kmeans", None)
+    assert theirs.fit(X).converged_
+    state = np.random.RandomState(0)
+    assert GaussianMixture(K, random_state=state, init_params="random").to_sklearn().random_state is state
+
+
+def test_edited_attributes_are_checked_before_they_leave(X):
+    ours = GaussianMixture(K, covariance_type="diag", random_state=0).fit(X)
+    ours.covariances_ *= 4.0
+    theirs = ours.to_sklearn()
+    np.testing.assert_allclose(theirs.precisions_cholesky_**-2.0, ours.covariances_, rtol=1e-14)
+    ours.covariances_[0] = -1.0
+    with pytest.raises(ValueError, match="'diag covariance' should be positive"):
+        ours.to_sklearn()
+
+
+def test_damaged_estimator_of_theirs_is_refused(X):
+    theirs = sklearn.mixture.GaussianMixture(K, random_state=0).fit(X)
+    theirs.weights_ = theirs.weights_ * 2
+    with pytest.raises(ValueError, match="weights"):
+        GaussianMixture.from_sklearn(theirs)
+    theirs.weights_, theirs.covariances_ = theirs.weights_ / 2, theirs.covariances_ * 2
+    with pytest.raises(ValueError, match="disagree"):
+        GaussianMixture.from_sklearn(theirs)
+
+
+@pytest.mark.parametrize(
+    "other", [None, "GaussianMixture", sklearn.mixture.BayesianGaussianMixture(), GaussianMixture()], ids=repr
+)
+def test_only_their_gaussian_mixture_is_converted(other):
+    with pytest.raises(TypeError, match=r"estimator must be a sklearn\.mixture\.GaussianMixture\. Got .* instead"):
+        GaussianMixture.from_sklearn(other)
+
+
+def test_subclasses_convert_to_what_they_are(X):
+    class Ours(GaussianMixture):
+        pass
+
+    theirs = Ours(K, random_state=0).fit(X).to_sklearn()
+    assert type(Ours.from_sklearn(theirs)) is Ours
