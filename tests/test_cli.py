@@ -2,6 +2,7 @@
 
 import inspect
 import io
+import itertools
 import json
 import sys
 
@@ -91,6 +92,11 @@ class TestFit:
         assert found["model"]["covariances"] == mixture.covariances.tolist()
         assert found["data"]["rows"] == 272
         assert found["data"]["columns"] == found["model"]["columns"] == ["eruptions", "waiting"]
+
+    def test_seconds_are_those_that_pass(self, fit, monkeypatch):
+        monkeypatch.setattr("time.perf_counter", itertools.count().__next__)  # a second passes with every look at it
+        found = fit("--components", "1", "--covariance", "full")
+        assert (found["chosen"]["seconds"], found["seconds"]) == (1, 3)
 
     @pytest.mark.parametrize(
         ("option", "keyword"),
