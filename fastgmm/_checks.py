@@ -25,11 +25,45 @@ def check_number(value: Any, name: str, kind: type[Any], low: float) -> None:
         raise InvalidParameterError(f"{name} must be {what} >= {low}, got {value!r}")
 
 
-def refuse_masked(values: Any, name: str) -> None:
-    """Raise a TypeError if some of the values are masked: what lies under a mask is no data."""
+def as_array(values: Any, name: str) -> npt.NDArray[Any]:
+    """Return what a user passes as an array, of whatever type it holds; one that is an array already is not copied.
+
+    Parameters
+    ----------
+    values : array-like
+        Data or a parameter.
+    name : str
+        Its name for messages.
+
+    Returns
+    -------
+    array : ndarray
+
+    Raises
+    ------
+    TypeError
+        If the values are sparse, or some of them are masked: what lies under a mask is no data.
+    ValueError
+        If lists in them have different lengths.
+
+    Examples
+    --------
+    >>> from fastgmm._checks import as_array
+    >>> as_array([1, 2], "X")
+    array([1, 2])
+    """
+    if hasattr(values, "tocsr"):
+        raise TypeError(
+            f"Sparse data was passed for {name}, but dense data is required. Use '.toarray()' to convert to a dense "
+            "numpy array."
+        )
     if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
         n_masked = np.ma.count_masked(values)
         raise TypeError(f"{name} has {n_masked} masked values, but an array without gaps is expected.")
+    try:
+        return np.asarray(values)
+    except ValueError as error:
+        raise ValueError(f"{name} must be a rectangular array of numbers, but {error}") from error
 
 
 def floats(values: Any, name: str) -> npt.NDArray[np.floating]:
@@ -52,7 +86,7 @@ def floats(values: Any, name: str) -> npt.NDArray[np.floating]:
     ValueError
         If the values are not real, finite numbers in a rectangular array.
     TypeError
-        If some of them are masked.
+        If they are sparse, or some of them are masked.
 
     Examples
     --------
@@ -60,9 +94,8 @@ def floats(values: Any, name: str) -> npt.NDArray[np.floating]:
     >>> floats([1, 2], "weights")
     array([1., 2.])
     """
-    refuse_masked(values, f"The parameter '{name}'")
+    array = as_array(values, name)
     try:
-        array = np.asarray(values)
         if array.dtype.kind == "c":
             raise ValueError("Complex data not supported")
         if array.dtype.kind in "SUMmV":

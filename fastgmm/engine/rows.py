@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastgmm._checks import refuse_masked
+from fastgmm._checks import as_array
 
 __all__ = ["Rows", "Weights", "check_sample_weight"]
 
@@ -12,9 +12,6 @@ SLAB_BYTES = 3 << 20  # an array in a foreign dtype is converted in pieces of ab
 
 LARGEST_TOTAL_WEIGHT = 1e300  # times a number of features it is still a float64
 
-SPARSE = (
-    "Sparse data was passed for {name}, but dense data is required. Use '.toarray()' to convert to a dense numpy array."
-)
 ONE_DIMENSION = (
     "Expected 2D array, got {kind} array instead:\narray={array}.\nReshape your data either using "
     "array.reshape(-1, 1) if your data has a single feature or array.reshape(1, -1) if it contains a single sample."
@@ -118,7 +115,7 @@ class Rows:
 
 def _as_numbers(X, name):
     """Return X as an ndarray of real numbers without copying a numeric array."""
-    array = _as_array(X, name)
+    array = as_array(X, name)
     kind = array.dtype.kind
     if kind == "c":
         raise ValueError(f"Complex data not supported\n{array}\n")
@@ -132,17 +129,6 @@ def _as_numbers(X, name):
     elif kind not in "fiub":
         raise TypeError(f"{name} must hold numbers, got dtype {array.dtype}")
     return array
-
-
-def _as_array(values, name):
-    """Return what users pass as an ndarray of whatever type, or raise an error that names it."""
-    if hasattr(values, "tocsr"):
-        raise TypeError(SPARSE.format(name=name))
-    refuse_masked(values, name)
-    try:
-        return np.asarray(values)
-    except ValueError as error:  # a list of lists of different lengths
-        raise ValueError(f"{name} must be a rectangular array of numbers, but {error}") from error
 
 
 def _from_objects(array, name):
@@ -217,7 +203,7 @@ def check_sample_weight(sample_weight, n_rows):
         return sample_weight
     if sample_weight is None:
         return Weights()
-    weights = _as_array(sample_weight, "sample_weight")
+    weights = as_array(sample_weight, "sample_weight")
     if weights.dtype.kind == "O":
         weights = _from_objects(weights, "sample_weight")
     elif weights.dtype.kind not in "fiub":

@@ -6,6 +6,7 @@ taken about the centres that it found, in two passes where it has none, so that 
 
 import numpy as np
 
+from fastgmm._checks import as_array
 from fastgmm._errors import InvalidParameterError
 from fastgmm.fitting import kmeans
 
@@ -94,7 +95,7 @@ def check_init_params(init_params, n_rows, n_components):
     elif callable(init_params):
         return init_params
     elif init_params is not None:
-        return _check_given(np.asarray(init_params), n_rows, n_components, "init_params")
+        return _check_given(as_array(init_params, "init_params"), n_rows, n_components, "init_params")
     raise InvalidParameterError(
         f"init_params must be one of {', '.join(map(repr, NAMES))}, labels (n_rows,), responsibilities (n_rows, "
         f"n_components) or a callable, got {init_params!r}"
@@ -169,11 +170,13 @@ def _given_start(source, init_params, n_components, rng, X):
     n_rows = source.n_all_rows
     if callable(init_params):
         seed = int(rng.integers(2**31))
-        given = np.asarray(init_params(X, n_components, seed))
-        if given.shape == (n_components, source.n_features) and given.shape != (n_rows, n_components):
+        name = "what the init_params callable returned"
+        given = as_array(init_params(X, n_components, seed), name)
+        means_shape = n_components, source.n_features
+        if given.shape == means_shape != (n_rows, n_components) and given.dtype.kind in "fiub":
             if not np.isfinite(given).all():
                 raise ValueError("the means that the init_params callable returned should be finite")
             return _nearest_seed(source, given.astype(np.float64))
-        init_params = _check_given(given, n_rows, n_components, "what the init_params callable returned")
+        init_params = _check_given(given, n_rows, n_components, name)
     name = "labels" if init_params.ndim == 1 else "resp"
     return {name: init_params}, np.tile(source.moments()[0], (n_components, 1))
