@@ -152,6 +152,16 @@ def assert_same_parameters(a, b):
         assert same_bits(getattr(a, name), getattr(b, name)), f"{name} differ"
 
 
+FITTED_ARRAYS = ("weights_", "means_", "covariances_", "precisions_", "precisions_cholesky_")
+
+
+def assert_same_fit(a, b):
+    """Two fitted estimators have the same attributes, bit for bit, but for the bounds on the way."""
+    for name in FITTED_ARRAYS:
+        assert same_bits(getattr(a, name), getattr(b, name)), f"{name} differ"
+    assert (a.converged_, a.lower_bound_) == (b.converged_, b.lower_bound_)
+
+
 def assert_close_parameters(family, ours, theirs, tolerance):
     """Weights absolutely, means in standard deviations and covariances in products of them, all to ``tolerance``."""
     K, D = np.asarray(theirs.means).shape
