@@ -131,14 +131,22 @@ def test_a_failed_fit_leaves_older_output_alone(cli, tmp_path):
     assert (tmp_path / "m.npz").read_text() == "older"
 
 
-@pytest.mark.parametrize(("module", "extra"), [("matplotlib.figure", "plot"), ("pyarrow", "parquet")])
-def test_a_missing_package_is_named_before_any_work(cli, tmp_path, monkeypatch, module, extra):
-    tables.write_table(tmp_path / "rows.parquet", {"a": np.arange(5.0)})
+@pytest.mark.parametrize(
+    ("module", "extra", "arguments"),
+    [
+        ("matplotlib.figure", "plot", f"fit {F} --plot p.png"),
+        ("pyarrow", "parquet", f"fit {F} --labels l.parquet"),
+        ("pyarrow", "parquet", "sample m.npz --output s.parquet"),
+        ("pyarrow", "parquet", "fit rows.parquet"),
+    ],
+)
+def test_a_missing_package_is_named_before_any_work(cli, tmp_path, monkeypatch, module, extra, arguments):
+    monkeypatch.chdir(tmp_path)
+    tables.write_table("rows.parquet", {"a": np.arange(5.0)})
     monkeypatch.setitem(sys.modules, module, None)
     monkeypatch.setattr(commands, "sweep", None)
-    file = tmp_path / "rows.parquet" if extra == "parquet" else FAITHFUL
-    options = ("--plot", tmp_path / "p.png") if extra == "plot" else ()
-    assert f"pip install 'fastgmm[{extra}]'" in cli("fit", file, *options, code=2)
+    monkeypatch.setattr(commands, "load", None)
+    assert f"pip install 'fastgmm[{extra}]'" in cli(*arguments.split(), code=2)
 
 
 def test_what_stands_in_a_file_cannot_control_the_terminal(cli, tmp_path):

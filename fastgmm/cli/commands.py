@@ -16,7 +16,7 @@ import numpy as np
 from fastgmm import covariance
 from fastgmm._errors import IllDefinedCovarianceError
 from fastgmm.io.files import check_writable
-from fastgmm.io.tables import Table, TableError, read_table, write_csv, write_table
+from fastgmm.io.tables import Table, TableError, check_table, read_table, write_csv, write_table
 from fastgmm.mixture import Mixture, load
 from fastgmm.selection.sweep import Candidate, Sweep, sweep
 
@@ -147,18 +147,21 @@ def _sweep(table: Table, families: list[str], options: Any) -> Sweep:
 
 def _check_outputs(outputs: dict[str, str | None]) -> None:
     """Refuse, before any work, files that could not be written after it."""
-    for path in outputs.values():
-        if path is not None:
-            check_writable(path)
-    if len({os.path.realpath(path) for path in outputs.values() if path}) < len([p for p in outputs.values() if p]):
+    paths = {kind: path for kind, path in outputs.items() if path is not None}
+    for kind, path in paths.items():
+        {"model": check_writable, "plot": _check_picture}.get(kind, check_table)(path)
+    if len({os.path.realpath(path) for path in paths.values()}) < len(paths):
         raise ValueError("two outputs have the same file name")
-    if outputs.get("plot") is not None:
-        from fastgmm.plot.picture import check_format
 
-        try:
-            check_format(outputs["plot"])
-        except ImportError as error:
-            raise ValueError(f"--plot: {error}") from error
+
+def _check_picture(path: str) -> None:
+    from fastgmm.plot.picture import check_format
+
+    check_writable(path)
+    try:
+        check_format(path)
+    except ImportError as error:
+        raise ValueError(f"--plot: {error}") from error
 
 
 def _read(path: str, columns: list[str] | None, weights: str | None = None, **options: Any) -> Table:

@@ -10,9 +10,9 @@ import numpy as np
 from ._arrays import NPY_MAGIC, PARQUET_MAGIC, import_parquet, read_npy, read_parquet
 from ._columns import Table, TableError, check_weights
 from ._text import read_text
-from .files import replacing
+from .files import check_writable, replacing
 
-__all__ = ["Table", "TableError", "read_table", "write_csv", "write_table"]
+__all__ = ["Table", "TableError", "check_table", "read_table", "write_csv", "write_table"]
 
 _OTHER_FORMATS = {b"PK\x03\x04": "a zip archive (a model file or a workbook)", b"\x1f\x8b": "compressed"}
 _ROWS_AT_ONCE = 1 << 14  # rows turned into text at a time, to bound the memory
@@ -86,6 +86,30 @@ def read_table(path, columns=None, weights=None, dtype=None, *, if_named=None):
     return Table(values, names, given, path, named)
 
 
+def check_table(path):
+    """Raise the error that `write_table` would meet at `path`, without touching it.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        The file to be written later.
+
+    Raises
+    ------
+    TableError
+        If it is to be a Parquet file and pyarrow is missing.
+    OSError
+        If it cannot be written.
+
+    Examples
+    --------
+    >>> check_table(os.devnull)
+    """
+    check_writable(path)
+    if _suffix(path) == ".parquet":
+        import_parquet()
+
+
 def write_table(path, columns):
     r"""Write columns of equal length to `path`, whole or not at all.
 
@@ -111,7 +135,7 @@ def write_table(path, columns):
     >>> path.read_text()
     'label\n0\n1\n'
     """
-    suffix = os.path.splitext(os.fspath(path))[1].lower()
+    suffix = _suffix(path)
     if suffix == ".parquet":
         pyarrow, parquet = import_parquet()
     with replacing(path) as file:
@@ -149,6 +173,10 @@ def write_csv(stream, columns):
     for start in range(0, n_rows, _ROWS_AT_ONCE):
         parts = [_plain(column[start : start + _ROWS_AT_ONCE]) for column in columns.values()]
         writer.writerows(zip(*parts, strict=True))
+
+
+def _suffix(path):
+    return os.path.splitext(os.fspath(path))[1].lower()
 
 
 def _plain(column):
