@@ -48,6 +48,9 @@ typedef struct {
 #define FG_ROW_STRIDE(D, item) ((((D) * (item) + (item) + FG_ALIGN - 1) / FG_ALIGN | 1) * FG_ALIGN / (item))
 #define FG_OUTER_FROM 24
 
+/* Components padded to a multiple of the longest vector. */
+#define FG_BOUNDS(K) (((K) + 15) / 16 * 16)
+
 typedef struct {
     /* pack: z <- rows first .. first + n of x, minus shift (D, float64), in ceil(n / FG_PANEL) panels.
      * Returns 0 if an element is not finite, 1 otherwise. */
@@ -78,6 +81,14 @@ typedef struct {
      * 0; with w, which is for sums over rows, terms whose ratio is below 2^-FG_NEGLIGIBLE.
      * Returns 0 if a row has no finite maximum (its responsibilities are then 0), 1 otherwise. */
     int (*softmax)(void *logit, ptrdiff_t K, const void *w, double *lse);
+
+    /* sparse_panel: logits_full and softmax with w of one panel, to the same bits, by leaving out what cannot count.
+     *   bounds (D + 2, FG_BOUNDS(K)) from prepare_bounds; variance (K): no less than the largest of each component
+     *   upper (FG_BOUNDS(K)), active (K): scratch */
+    void (*prepare_bounds)(ptrdiff_t K, ptrdiff_t D, const void *mu, const void *c, const double *variance, void *bounds);
+    int (*sparse_panel)(const void *z, ptrdiff_t K, ptrdiff_t D, const void *mu, const void *W, const void *c,
+                        const void *bounds, const void *w, void *work, void *upper, int32_t *active, void *logit,
+                        double *lse);
 
     /* rows_of_panels: rows (P FG_PANEL, stride) <- z, row by row; stride is FG_ROW_STRIDE(D, sizeof(REAL)). */
     void (*rows_of_panels)(const void *z, ptrdiff_t P, ptrdiff_t D, ptrdiff_t stride, void *rows);
@@ -120,6 +131,10 @@ typedef struct {
     /* cholesky_inverse (float64 in both tables): W lower-triangular, row-major, with W^T W = inverse of A (D, D).
      * U is scratch (D, D). Returns 0, or 1 + the index of the first pivot that is not positive. */
     ptrdiff_t (*cholesky_inverse)(ptrdiff_t D, const double *A, double *U, double *W);
+
+    /* largest_variance (float64 in both tables): no less than the largest eigenvalue of (W^T W)^-1, W (D, D)
+     * lower-triangular, and at most D^(1/8) times as much. work (3, D, D). */
+    double (*largest_variance)(ptrdiff_t D, const double *W, double *work);
 } fg_leaves;
 
 int fg_far_row(int kind, const double *x, ptrdiff_t K, ptrdiff_t D, const double *means, const double *factors,

@@ -83,6 +83,8 @@ class Family(ABC):
     ----------
     name : str
         As users name it: ``covariance_type``.
+    kind : str
+        Kernel kind that evaluates it: see `fastgmm.engine.KernelConstants`.
     summary : str
         One line for tables.
     shared : bool
@@ -90,6 +92,7 @@ class Family(ABC):
     """
 
     name: str
+    kind: str
     summary: str
     shared = False
 
@@ -101,9 +104,9 @@ class Family(ABC):
     def n_parameters(self, n_components, n_features):
         """Return the number of free covariance parameters."""
 
-    @abstractmethod
     def statistics_kind(self):
         """Return the kernel kind whose statistics a first M-step, from given labels, wants."""
+        return self.kind
 
     @abstractmethod
     def maximise_covariances(self, stats, mass, reg_covar):

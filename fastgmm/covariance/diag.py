@@ -13,6 +13,7 @@ class Diag(Family):
     """Each component has its own diagonal covariance matrix."""
 
     name = "diag"
+    kind = "diagonal"
     summary = "each component its own variances, no correlations"
 
     def covariance_shape(self, n_components, n_features):
@@ -20,9 +21,6 @@ class Diag(Family):
 
     def n_parameters(self, n_components, n_features):
         return n_components * n_features
-
-    def statistics_kind(self):
-        return "diagonal"
 
     def maximise_covariances(self, stats, mass, reg_covar):
         return per_mass(stats.within(), mass, reg_covar)
@@ -38,7 +36,7 @@ class Diag(Family):
 
     def factors(self, params):
         inverse = np.ascontiguousarray(params.precisions_cholesky, dtype=np.float64)
-        return "diagonal", inverse, log_rows(inverse)
+        return self.kind, inverse, log_rows(inverse)
 
     def dense_covariances(self, covariances, n_components, n_features):
         return covariances[:, :, None] * np.eye(n_features, dtype=covariances.dtype)

@@ -11,6 +11,7 @@ class Full(Family):
     """Each component has its own unrestricted covariance matrix."""
 
     name = "full"
+    kind = "full"
     summary = "each component its own matrix"
 
     def covariance_shape(self, n_components, n_features):
@@ -18,9 +19,6 @@ class Full(Family):
 
     def n_parameters(self, n_components, n_features):
         return n_components * n_features * (n_features + 1) // 2
-
-    def statistics_kind(self):
-        return "full"
 
     def maximise_covariances(self, stats, mass, reg_covar):
         return per_mass(stats.within(), mass, reg_covar)
@@ -39,7 +37,7 @@ class Full(Family):
 
     def factors(self, params):
         W = _matrices.lower(params.precisions_cholesky)
-        return "full", W, log_diagonals(W)
+        return self.kind, W, log_diagonals(W)
 
     def dense_covariances(self, covariances, n_components, n_features):
         return covariances

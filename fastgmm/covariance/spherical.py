@@ -13,6 +13,7 @@ class Spherical(Family):
     """Each component has its own single variance."""
 
     name = "spherical"
+    kind = "spherical"
     summary = "each component its own single variance"
 
     def covariance_shape(self, n_components, n_features):
@@ -20,9 +21,6 @@ class Spherical(Family):
 
     def n_parameters(self, n_components, n_features):
         return n_components
-
-    def statistics_kind(self):
-        return "spherical"
 
     def maximise_covariances(self, stats, mass, reg_covar):
         return per_mass(stats.within(), mass * stats.n_features, reg_covar)
@@ -38,7 +36,7 @@ class Spherical(Family):
 
     def factors(self, params):
         inverse = np.asarray(params.precisions_cholesky, dtype=np.float64)
-        return "spherical", inverse, params.n_features * np.log(inverse)
+        return self.kind, inverse, params.n_features * np.log(inverse)
 
     def dense_covariances(self, covariances, n_components, n_features):
         return covariances[:, None, None] * np.eye(n_features, dtype=covariances.dtype)

@@ -18,6 +18,7 @@ class Tied(Family):
     """All components share one unrestricted covariance matrix."""
 
     name = "tied"
+    kind = "rotated"
     summary = "one matrix for all components"
     shared = True
 
@@ -55,7 +56,7 @@ class Tied(Family):
 
     def factors(self, params):
         W = _matrices.lower(params.precisions_cholesky)
-        return "rotated", W, np.full(params.n_components, log_diagonals(W[None])[0])
+        return self.kind, W, np.full(params.n_components, log_diagonals(W[None])[0])
 
     def dense_covariances(self, covariances, n_components, n_features):
         return np.broadcast_to(covariances, (n_components, n_features, n_features))

@@ -20,6 +20,7 @@ cdef extern from "fg_leaves.h" nogil:
         const Py_ssize_t *rows
 
     Py_ssize_t FG_ROW_STRIDE(Py_ssize_t D, Py_ssize_t item)
+    Py_ssize_t FG_BOUNDS(Py_ssize_t K)
 
     ctypedef struct fg_leaves:
         int (*pack)(const fg_rows *, Py_ssize_t, Py_ssize_t, Py_ssize_t, const double *, void *) noexcept nogil
@@ -35,6 +36,10 @@ cdef extern from "fg_leaves.h" nogil:
                                  const void *, void *) noexcept nogil
         void (*rotate)(const void *, Py_ssize_t, Py_ssize_t, const void *, void *) noexcept nogil
         int (*softmax)(void *, Py_ssize_t, const void *, double *) noexcept nogil
+        void (*prepare_bounds)(Py_ssize_t, Py_ssize_t, const void *, const void *, const double *,
+                               void *) noexcept nogil
+        int (*sparse_panel)(const void *, Py_ssize_t, Py_ssize_t, const void *, const void *, const void *,
+                            const void *, const void *, void *, void *, int32_t *, void *, double *) noexcept nogil
         void (*rows_of_panels)(const void *, Py_ssize_t, Py_ssize_t, Py_ssize_t, void *) noexcept nogil
         void (*moments_outer)(const void *, Py_ssize_t, Py_ssize_t, Py_ssize_t, const void *, Py_ssize_t, const void *,
                               void *, double *) noexcept nogil
@@ -52,6 +57,7 @@ cdef extern from "fg_leaves.h" nogil:
         int (*far_row)(int, const double *, Py_ssize_t, Py_ssize_t, const double *, const double *, const double *,
                        double *, double *) noexcept nogil
         Py_ssize_t (*cholesky_inverse)(Py_ssize_t, const double *, double *, double *) noexcept nogil
+        double (*largest_variance)(Py_ssize_t, const double *, double *) noexcept nogil
 
     ctypedef struct fg_level:
         const char *name
@@ -78,6 +84,7 @@ cdef struct Model:
     void *c                  # (K) REAL
     void *rotated_mu         # (K, D) REAL, rotated kinds only
     void *ones               # (K) REAL, rotated kinds only
+    void *bounds             # (D + 2, FG_BOUNDS(K)) REAL if prepare_bounds was called, else NULL
     double top               # what was taken off log_norm, in log2 units
     const double *shift      # (D)
     const double *means      # (K, D)
@@ -88,11 +95,13 @@ cdef struct Model:
 cdef class Kernel:
     cdef Model model
     cdef char *slab          # memory behind the REAL constants
+    cdef char *bounds_slab   # memory behind the bounds
     cdef object keep         # owners of the float64 constants
 
     cdef allocate(self)
     cdef void prepare_factors(self)
     cdef prepare_rotated(self)
+    cdef prepare_bounds(self)
 
 
 cdef double *float64_values(cnp.ndarray array) except NULL

@@ -203,5 +203,24 @@ cdef class Kernel:
         m.leaf.prepare_scaled(m.K, unit, 1, m.ones)
         PyMem_RawFree(image)
 
+    cdef prepare_bounds(self):
+        """What the sparse leaf needs to know of a full kind, once."""
+        cdef Model *m = &self.model
+        cdef Py_ssize_t k
+        if m.bounds != NULL:
+            return
+        # variance (K), work (3, D, D)
+        cdef double *variance = <double *> PyMem_RawMalloc((m.K + 3 * m.D * m.D) * sizeof(double))
+        self.bounds_slab = <char *> PyMem_RawMalloc(FG_ALIGN + (m.D + 2) * FG_BOUNDS(m.K) * m.item)
+        if variance == NULL or self.bounds_slab == NULL:
+            PyMem_RawFree(variance)
+            raise MemoryError("bounds of the mixture")
+        for k in range(m.K):
+            variance[k] = m.leaf.largest_variance(m.D, m.factors + k * m.D * m.D, variance + m.K)
+        m.bounds = <void *> <uintptr_t> padded(<uintptr_t> self.bounds_slab)
+        m.leaf.prepare_bounds(m.K, m.D, m.mu, m.c, variance, m.bounds)
+        PyMem_RawFree(variance)
+
     def __dealloc__(self):
         PyMem_RawFree(self.slab)
+        PyMem_RawFree(self.bounds_slab)

@@ -20,6 +20,7 @@ def accumulate(
     rows: _Visited | None,
     weights: Weights,
     pivot: _Real | None,
+    sparse: bool,
     total: _Float64,
     n_threads: int,
 ) -> bool: ...

@@ -19,8 +19,8 @@ from libc.string cimport memcpy, memset
 cimport numpy as cnp
 
 from fastgmm.engine._core cimport (
-    FG_ALIGN, FG_DIAGONAL, FG_FULL, FG_OUTER_FROM, FG_PANEL, FG_ROTATED, FG_ROW_STRIDE, FG_SPHERICAL, Kernel, Model,
-    fg_rows, padded, triangle,
+    FG_ALIGN, FG_BOUNDS, FG_DIAGONAL, FG_FULL, FG_OUTER_FROM, FG_PANEL, FG_ROTATED, FG_ROW_STRIDE, FG_SPHERICAL, Kernel,
+    Model, fg_rows, padded, triangle,
 )
 
 cnp.import_array()
@@ -56,6 +56,7 @@ cdef struct Job:
     void *resp                 # out, REAL (n_rows, K)
     void *joint                # out, REAL (n_rows, K)
     double *distance           # NEAREST: out, squared; POTENTIAL: in, squared distance to the closest centre so far
+    bint sparse                # ACCUMULATE: whether responsibilities are mostly zero, panel by panel
     bint sums                  # whether NEAREST adds up the rows of each centre
     Py_ssize_t moment_size     # float64 numbers of one component
     Py_ssize_t partial_size    # float64 numbers of a slot
@@ -73,6 +74,8 @@ cdef struct Scratch:
     double *lse      # (P * FG_PANEL)
     double *far      # D of the row, D to work in, K of its log-densities
     int32_t *label   # (FG_PANEL)
+    char *upper      # (FG_BOUNDS(K)) REAL
+    int32_t *active  # (K)
 
 
 cdef inline bint across_features(const Model *m) noexcept nogil:
@@ -110,6 +113,10 @@ cdef Scratch lay_out(const Model *m, char *base, Py_ssize_t *size) noexcept nogi
     at += padded((2 * m.D + m.K) * 8)
     s.label = <int32_t *> (base + at)
     at += padded(FG_PANEL * 4)
+    s.upper = base + at
+    at += padded(FG_BOUNDS(m.K) * m.item)
+    s.active = <int32_t *> (base + at)
+    at += padded(m.K * 4)
     size[0] = at
     return s
 
@@ -190,9 +197,16 @@ cdef void repair_far_row(const Job *job, Py_ssize_t first, Py_ssize_t i, Scratch
 cdef void responsibilities(const Job *job, Py_ssize_t first, Py_ssize_t n, Py_ssize_t P, Scratch *s) noexcept nogil:
     cdef const Model *m = &job.model
     cdef Py_ssize_t p, i
+    cdef char *logit
+    cdef char *w
     for p in range(P):
-        if m.leaf.softmax(s.logit + p * m.K * FG_PANEL * m.item, m.K,
-                          NULL if job.task == SCORE else s.w + p * FG_PANEL * m.item, s.lse + p * FG_PANEL):
+        logit = s.logit + p * m.K * FG_PANEL * m.item
+        w = NULL if job.task == SCORE else s.w + p * FG_PANEL * m.item
+        if job.sparse:
+            if m.leaf.sparse_panel(s.z + p * m.D * FG_PANEL * m.item, m.K, m.D, m.mu, m.W, m.c, m.bounds, w, s.work,
+                                   s.upper, s.active, logit, s.lse + p * FG_PANEL):
+                continue
+        elif m.leaf.softmax(logit, m.K, w, s.lse + p * FG_PANEL):
             continue
         for i in range(p * FG_PANEL, min(n, (p + 1) * FG_PANEL)):
             if not isfinite(s.lse[i]):
@@ -315,7 +329,8 @@ cdef int run_block(const Job *job, Py_ssize_t first, Py_ssize_t n, Scratch *s, d
         memset(s.lse, 0, n * sizeof(double))
         add_likelihood(job, first, n, s, sums)
         return FINE
-    logits(job, P, s)
+    if not job.sparse:
+        logits(job, P, s)
     if job.task == NEAREST:
         nearest_block(job, first, n, P, s, sums)
     elif job.task == POTENTIAL:
@@ -402,6 +417,14 @@ cdef void *data_of(array) except? NULL:
     return NULL if array is None else cnp.PyArray_DATA(array)
 
 
+cdef void *checked_data(array, int type_number) except? NULL:
+    if array is None:
+        return NULL
+    if cnp.PyArray_TYPE(array) != type_number or not cnp.PyArray_IS_C_CONTIGUOUS(array):
+        raise TypeError(f"rows to visit and their weights must be contiguous intp and float64, got {array!r}")
+    return cnp.PyArray_DATA(array)
+
+
 cdef Job new_job(Kernel kernel, Task task, x, rows, weights):
     """A job over x, a native aligned (n, D) float array of any strides; rows (intp) picks the rows to visit.
 
@@ -413,9 +436,9 @@ cdef Job new_job(Kernel kernel, Task task, x, rows, weights):
     job.rows.data = <const char *> cnp.PyArray_DATA(x)
     job.rows.row_stride, job.rows.col_stride = cnp.PyArray_STRIDE(x, 0), cnp.PyArray_STRIDE(x, 1)
     job.rows.is_f32 = x.dtype.itemsize == 4
-    job.rows.rows = <const Py_ssize_t *> data_of(rows)
+    job.rows.rows = <const Py_ssize_t *> checked_data(rows, cnp.NPY_INTP)
     job.n_rows = cnp.PyArray_DIM(x if rows is None else rows, 0)
-    job.weights, job.unit = <const double *> data_of(weights.values), weights.unit
+    job.weights, job.unit = <const double *> checked_data(weights.values, cnp.NPY_DOUBLE), weights.unit
     job.partial_size = 2
     return job
 
@@ -434,14 +457,19 @@ cdef Py_ssize_t moment_size(int kind, Py_ssize_t D) noexcept nogil:
     return 2 + D if kind == FG_SPHERICAL else 1 + D
 
 
-def accumulate(Kernel kernel, x, rows, weights, pivot, double[::1] total, int n_threads):
+def accumulate(Kernel kernel, x, rows, weights, pivot, bint sparse, double[::1] total, int n_threads):
     """Add statistics under the kernel's mixture to total, in the layout of a slot; False if a row is not finite.
 
-    pivot is (K, D) of the compute type, minus shift, or None for the means.
+    pivot is (K, D) of the compute type, minus shift, or None for the means. sparse changes no bit: it is worth its cost
+    where most components have nothing of most panels.
     """
     cdef Job job = new_job(kernel, ACCUMULATE, x, rows, weights)
     add_layout(&job)
     job.pivot = kernel.model.mu if pivot is None else data_of(pivot)
+    job.sparse = sparse and kernel.model.kind == FG_FULL
+    if job.sparse:
+        kernel.prepare_bounds()
+        job.model = kernel.model
     return run(&job, n_threads, &total[0]) == FINE
 
 

@@ -85,7 +85,7 @@ def _part(array, first, last):
     return None if array is None else array[first:last]
 
 
-def accumulate(X, constants, *, sample_weight=None, into=None, n_threads=None, scatter=None, pivot=None):
+def accumulate(X, constants, *, sample_weight=None, into=None, n_threads=None, scatter=None, pivot=None, sparse=False):
     """Return the statistics of rows under a mixture: one E-step and the sums that an M-step needs, in one pass.
 
     Parameters
@@ -105,6 +105,10 @@ def accumulate(X, constants, *, sample_weight=None, into=None, n_threads=None, s
         it is known.
     pivot : (K, D) array, optional
         Points to take moments about instead of the means.
+    sparse : bool, default=False
+        Whether to look, for the full kind, if a component can be left out of some neighbouring rows, because each of
+        them is too far from it for a responsibility that counts. The result does not depend on it. It pays where
+        neighbouring rows belong to few of many components.
 
     Returns
     -------
@@ -132,7 +136,7 @@ def accumulate(X, constants, *, sample_weight=None, into=None, n_threads=None, s
     total = _total_of(into, constants.kind, centers)
     n_rows = 0 if into is None else into.n_rows
     for piece, part, first, last in rows.slabs(weights.kept, constants.group_rows):
-        if not _pass.accumulate(kernel, piece, part, weights.part(first, last), pivot, total, n_threads):
+        if not _pass.accumulate(kernel, piece, part, weights.part(first, last), pivot, sparse, total, n_threads):
             rows.raise_not_finite()
         n_rows += last - first
     if constants.kind == "rotated" and scatter is None:

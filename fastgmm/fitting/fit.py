@@ -15,6 +15,7 @@ from fastgmm._errors import ConvergenceWarning, IllDefinedCovarianceError, Inval
 from fastgmm._random import generator
 from fastgmm.covariance import Parameters
 from fastgmm.engine.rows import Rows
+from fastgmm.fitting.arrangement import arranged
 from fastgmm.fitting.em import FitState, expectation_maximisation
 from fastgmm.fitting.result import FitResult, StartHistory
 from fastgmm.fitting.starts import check_init_params, first_parameters
@@ -200,13 +201,14 @@ def run(
     fixed = start is not None or len(given) == 3
     seeds = [None] if fixed else rng.integers(2**63, size=n_init).tolist()
     options = {"tol": tol, "max_iter": max_iter, "reg_covar": reg_covar, "callback": callback}
+    ordered = arranged(source, family.kind, n_components)
     best, histories, errors = None, [], []
     for init, seed in enumerate(seeds):
         if before_start is not None and not before_start(init):
             break
         try:
             found = expectation_maximisation(
-                source, family, begin(seed), init=init, previous_bound=previous_bound, **options
+                ordered, family, begin(seed), init=init, previous_bound=previous_bound, **options
             )
             candidate = _finish(source, family, found, init, labels and len(seeds) == 1)
         except IllDefinedCovarianceError as error:

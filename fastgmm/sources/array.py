@@ -19,6 +19,8 @@ class ArraySource:
     sample_weight : array-like of shape (n_rows,), number, or None
         Rows of weight zero are as if they were not there.
     n_threads : int or None, default=None
+    sparse : bool, default=False
+        Whether neighbouring rows belong to few of many components: see `fastgmm.accumulate`.
 
     Attributes
     ----------
@@ -31,7 +33,8 @@ class ArraySource:
         The type that rows are computed in.
     """
 
-    def __init__(self, X, sample_weight=None, *, n_threads=None):
+    def __init__(self, X, sample_weight=None, *, n_threads=None, sparse=False):
+        self._sparse = sparse
         self._rows = Rows.of(X)
         self._weights = check_sample_weight(sample_weight, self._rows.n_rows)
         self._n_threads = resolve(n_threads)
@@ -47,7 +50,9 @@ class ArraySource:
     def accumulate(self, constants, *, pivot=None):
         """Return the Statistics of all rows under a mixture: see `fastgmm.accumulate`."""
         scatter = self._total_scatter(constants) if constants.kind == "rotated" else None
-        return engine.accumulate(self._rows, constants, scatter=scatter, pivot=pivot, **self._options)
+        return engine.accumulate(
+            self._rows, constants, scatter=scatter, pivot=pivot, sparse=self._sparse, **self._options
+        )
 
     def _total_scatter(self, constants):
         """Return the total scatter about the constants' shift: one pass as long as the shift stays where it is."""
@@ -73,9 +78,9 @@ class ArraySource:
             self._rows, kind, pivot, labels=labels, resp=resp, shift=self.moments()[0], **self._options
         )
 
-    def score(self, constants, *, labels=False):
-        """Return the Scores of all rows under a mixture, with labels if asked for."""
-        return engine.score(self._rows, constants, labels=labels, **self._options)
+    def score(self, constants, **wanted):
+        """Return the Scores of all rows under a mixture: see `fastgmm.engine.score`."""
+        return engine.score(self._rows, constants, **wanted, **self._options)
 
     def nearest(self, centres, *, shift, **wanted):
         """Return the Nearest of some centres: see `fastgmm.engine.nearest`."""
@@ -140,6 +145,15 @@ class ArraySource:
         places, repeats = np.unique(np.minimum(places, self.n_rows - 1), return_counts=True)
         drawn = Weights(repeats.astype(np.float64), places if kept is None else kept[places], 1.0)
         return ArraySource(self._rows, drawn, n_threads=self._n_threads)
+
+    def sorted_by(self, labels):
+        """Return a source of the same rows in the order of their labels (N,), to be visited as sparse."""
+        weights, kept, unit = self._weights
+        order = np.argsort(self.on_kept_rows(labels).astype(np.int32), kind="stable")
+        order = Weights(None if weights is None else weights[order], order if kept is None else kept[order], unit)
+        arranged = ArraySource(self._rows, order, n_threads=self._n_threads, sparse=True)
+        arranged._moments = self.moments()
+        return arranged
 
     def weights(self):
         """Return the positive weights, one per row with positive weight, or None if all are one."""
