@@ -15,7 +15,7 @@ from .covariance._matrices import check_symmetric
 _Array = npt.NDArray[np.floating]
 
 
-def complete(family: Family, given: dict[str, _Array], n_components: int, n_features: int) -> tuple[_Array, _Array]:
+def complete(family: Family, given: dict[str, _Array], means: _Array) -> tuple[_Array, _Array]:
     """Return covariances and factors from whichever forms are given, which must agree.
 
     Parameters
@@ -24,8 +24,8 @@ def complete(family: Family, given: dict[str, _Array], n_components: int, n_feat
         The covariance family.
     given : dict
         Arrays of the family's shape under "covariance", "precision", "precisions_cholesky"; at least one of them.
-    n_components, n_features : int
-        Sizes.
+    means : ndarray of shape (n_components, n_features)
+        Means of the components: covariances of data far from the origin may have lost digits by that.
 
     Returns
     -------
@@ -43,15 +43,16 @@ def complete(family: Family, given: dict[str, _Array], n_components: int, n_feat
     >>> import numpy as np
     >>> from fastgmm import covariance
     >>> from fastgmm._forms import complete
-    >>> complete(covariance.get("diag"), {"precision": np.array([[4.0, 1.0]])}, 1, 2)
+    >>> complete(covariance.get("diag"), {"precision": np.array([[4.0, 1.0]])}, np.zeros((1, 2)))
     (array([[0.25, 1.  ]]), array([[2., 1.]]))
     """
     # A narrow type only stores: everything is derived and compared in float64.
     wide = {form: array.astype(np.float64) for form, array in given.items()}
     matrices = _are_matrices(family)
+    n_components, n_features = means.shape
     if "covariance" in given and matrices:
         symmetric = given["covariance"].reshape(-1, n_features, n_features)
-        check_symmetric(symmetric, f"{family.name} covariance")
+        check_symmetric(symmetric, f"{family.name} covariance", _cancellation(means, symmetric.dtype))
     with np.errstate(over="ignore", under="ignore", divide="ignore", invalid="ignore"):  # `check_range` says it better
         if "precisions_cholesky" in given:
             factors = _triangular(wide["precisions_cholesky"], family.name) if matrices else wide["precisions_cholesky"]
@@ -79,6 +80,16 @@ def check_range(covariances: _Array, factors: _Array, family: Family) -> None:
         raise ValueError(
             f"The {family.name} covariances or their inverses are out of the range of {covariances.dtype}."
         )
+
+
+def _cancellation(means: _Array, dtype: np.dtype) -> _Array:
+    """Return how far X^T X - sum_k n_k mu_k mu_k^T, which scikit-learn computes as such, is from symmetric, (D, D).
+
+    The first product is symmetric; the second rounds each of its K terms.
+    """
+    with np.errstate(over="ignore", under="ignore"):
+        reach = np.abs(means.astype(np.float64)).max(axis=0)
+        return (len(means) + 2) * np.finfo(dtype).eps * np.outer(reach, reach)
 
 
 def _factors(family: Family, covariances: _Array, n_components: int, n_features: int, matrices: bool) -> _Array:
@@ -126,9 +137,12 @@ def _check_agreement(form: str, array: _Array, factors: _Array, matrices: bool, 
     """Raise a ValueError if a covariance or precision describes another distribution than the factors.
 
     Rounding a covariance to `eps` changes U^T Sigma U by about eps times the condition number of Sigma (scaled to a
-    unit diagonal), so this much disagreement is no mistake.
+    unit diagonal), so this much disagreement is no mistake. Of a covariance only the lower triangle is read, as the
+    factorisations do: scikit-learn's tied ones are not quite symmetric after cancellation.
     """
     if matrices:
+        if form == "covariance":
+            array = np.tril(array) + np.swapaxes(np.tril(array, -1), -1, -2)
         inverse = np.linalg.inv(factors)
         sigma = np.sqrt((inverse**2).sum(axis=-2))
         condition = ((sigma[..., :, None] * factors) ** 2).sum(axis=(-2, -1))

@@ -113,7 +113,7 @@ class Mixture(Density):
         for form, value in given.items():
             check_shape(value, shape, f"{family.name} {form}")
         dtype = common_dtype(weights, means, *given.values())
-        covariances, factors = complete(family, given, *means.shape)
+        covariances, factors = complete(family, given, means)
         with np.errstate(over="ignore", under="ignore"):
             covariances, factors = covariances.astype(dtype, copy=False), factors.astype(dtype, copy=False)
         check_range(covariances, factors, family)

@@ -8,7 +8,7 @@ import reference
 import sklearn.mixture
 from sklearn.exceptions import NotFittedError
 
-from fastgmm import GaussianMixture
+from fastgmm import GaussianMixture, InvalidParameterError
 
 K, D = 3, 3
 by_family = pytest.mark.parametrize("family", reference.FAMILIES)
@@ -90,6 +90,19 @@ def test_either_goes_on_where_the_other_stopped(X, family):
     )
 
 
+@by_family
+def test_warm_start_converges_where_scikit_learns_would(X, family):
+    """The bound of the last iteration comes along, so that the first change is judged as scikit-learn judges it."""
+    start = problems.start_of(family, problems.start_from_rows(family, X, K))
+    for tol in (1.0, 1e-9):  # met by the first change, and by a later one
+        theirs = sklearn.mixture.GaussianMixture(K, covariance_type=family, warm_start=True, max_iter=2, **start)
+        with problems.no_convergence_warning():
+            theirs.fit(X)
+        ours = GaussianMixture.from_sklearn(theirs).set_params(tol=tol, max_iter=500).fit(X)
+        assert ours.n_iter_ == theirs.set_params(tol=tol, max_iter=500).fit(X).n_iter_
+        assert (ours.n_iter_ == 1) == (tol == 1.0)
+
+
 def test_names_of_features_travel(X):
     frame = pd.DataFrame(X, columns=["a", "b", "c"])
     ours = GaussianMixture(K, random_state=0).fit(frame)
@@ -108,13 +121,74 @@ def test_unfitted_stays_unfitted():
         GaussianMixture.from_sklearn(theirs).predict(np.zeros((2, 2)))
 
 
-def test_what_scikit_learn_does_not_know_becomes_its_default(X):
-    ours = GaussianMixture(K, init_params=np.arange(300) % K, random_state=np.random.default_rng(0), n_threads=2)
-    theirs = ours.to_sklearn()
-    assert (theirs.init_params, theirs.random_state) == ("kmeans", None)
-    assert theirs.fit(X).converged_
-    state = np.random.RandomState(0)
-    assert GaussianMixture(K, random_state=state, init_params="random").to_sklearn().random_state is state
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("init_params", np.zeros(300, dtype=int)),
+        ("init_params", lambda X, n_components, random_state: X[:n_components]),
+        ("random_state", np.random.default_rng(0)),
+        ("random_state", np.random.SeedSequence(0)),
+        ("tol", -1.0),
+    ],
+)
+def test_parameter_that_scikit_learn_does_not_accept_is_refused(X, name, value):
+    """Rather than to leave it out: the other estimator would fit something else."""
+    for ours in (GaussianMixture(), GaussianMixture().fit(X)):
+        ours.set_params(**{name: value})
+        with pytest.raises(InvalidParameterError, match=f"to_sklearn.*'{name}' parameter of GaussianMixture must be"):
+            ours.to_sklearn()
+
+
+def test_every_parameter_goes_both_ways():
+    params = {"n_components": 4, "covariance_type": "tied", "tol": 1e-5, "reg_covar": 0.0, "max_iter": 7, "n_init": 2}
+    params |= {"init_params": "random", "random_state": 5, "warm_start": True, "verbose": 2, "verbose_interval": 3}
+    params |= {"weights_init": [0.25] * 4, "means_init": [[0.0]] * 4, "precisions_init": [[1.0]]}
+    defaults = sklearn.mixture.GaussianMixture().get_params()
+    assert all(params[name] != default for name, default in defaults.items())
+    assert GaussianMixture(n_threads=2, **params).to_sklearn().get_params() == params
+    ours = GaussianMixture.from_sklearn(sklearn.mixture.GaussianMixture(**params))
+    assert ours.get_params() == {**params, "n_threads": None}
+
+
+@pytest.mark.parametrize(
+    ("cls", "convert"),
+    [(GaussianMixture, GaussianMixture.to_sklearn), (sklearn.mixture.GaussianMixture, GaussianMixture.from_sklearn)],
+    ids=["to", "from"],
+)
+def test_parameters_are_copies(X, cls, convert):
+    """A random state that two estimators share would let one change the results of the other."""
+    means, state = X[:K].copy(), np.random.RandomState(0)
+    there = convert(cls(K, means_init=means, random_state=state))
+    assert there.random_state.random_sample() == np.random.RandomState(0).random_sample() == state.random_sample()
+    there.means_init[:] = 0.0
+    np.testing.assert_array_equal(means, X[:K])
+
+
+def test_attributes_set_by_hand_travel(X):
+    """On either side a model may be made of attributes alone."""
+    source = GaussianMixture(K, random_state=0).fit(X)
+    ours, theirs = GaussianMixture(K), sklearn.mixture.GaussianMixture(K)
+    ours.weights_, ours.means_, ours.covariances_ = source.weights_, source.means_, source.covariances_
+    theirs.weights_, theirs.means_ = source.weights_, source.means_
+    theirs.precisions_cholesky_ = source.precisions_cholesky_
+    np.testing.assert_allclose(ours.to_sklearn().score_samples(X), source.score_samples(X), rtol=1e-12)
+    there = GaussianMixture.from_sklearn(theirs)
+    assert problems.same_bits(there.precisions_cholesky_, source.precisions_cholesky_)
+    np.testing.assert_allclose(there.score_samples(X), source.score_samples(X), rtol=1e-12)
+
+
+@pytest.mark.parametrize(("dtype", "offset"), [(np.float32, 100.0), (np.float64, 1e6)])
+def test_covariance_that_cancellation_left_unsymmetric_is_converted(dtype, offset):
+    """scikit-learn's tied covariance is a difference of two sums, of which one rounds its two triangles apart."""
+    X = (np.random.default_rng(0).normal(size=(70, 5)) + offset).astype(dtype)
+    theirs = sklearn.mixture.GaussianMixture(covariance_type="tied").fit(X)
+    assert np.abs(theirs.covariances_ - theirs.covariances_.T).max() > 1e-4
+    ours = GaussianMixture.from_sklearn(theirs)
+    assert_same_attributes(ours, theirs)
+    np.testing.assert_allclose(ours.score_samples(X), theirs.score_samples(X), rtol=1e-3)
+    theirs.covariances_[0] += 0.1
+    with pytest.raises(ValueError, match="'tied covariance' should be symmetric"):
+        GaussianMixture.from_sklearn(theirs)
 
 
 def test_edited_attributes_are_checked_before_they_leave(X):
@@ -149,5 +223,23 @@ def test_subclasses_convert_to_what_they_are(X):
     class Ours(GaussianMixture):
         pass
 
+    class Theirs(sklearn.mixture.GaussianMixture):
+        def __init__(self, n_components=1):
+            super().__init__(n_components, covariance_type="diag")
+
     theirs = Ours(K, random_state=0).fit(X).to_sklearn()
+    assert type(theirs) is sklearn.mixture.GaussianMixture
     assert type(Ours.from_sklearn(theirs)) is Ours
+    fitted = Theirs(K).fit(X)
+    assert_same_attributes(GaussianMixture.from_sklearn(fitted), fitted)
+
+
+@pytest.mark.parametrize("base", [GaussianMixture, sklearn.mixture.GaussianMixture], ids=["to", "from"])
+def test_subclass_with_parameters_of_its_own_is_refused(base):
+    class Extended(base):
+        def __init__(self, n_components=1, *, temperature=1.0):
+            super().__init__(n_components)
+            self.temperature = temperature
+
+    with pytest.raises(TypeError, match=r"can be converted\. Got Extended\(n_components=3\), which has 'temperature'"):
+        Extended(3).to_sklearn() if base is GaussianMixture else GaussianMixture.from_sklearn(Extended(3))

@@ -60,11 +60,13 @@ def from_precisions(precisions, name):
     return covariances.astype(precisions.dtype), np.triu(factors).astype(precisions.dtype)
 
 
-def check_symmetric(matrices, name):
-    """Raise ValueError if matrices (K, D, D) are not symmetric to rounding."""
+def check_symmetric(matrices, name, rounding=0.0):
+    """Raise ValueError if matrices (K, D, D) are not symmetric, up to rounding: their own, and `rounding` if larger."""
     scale = np.abs(matrices).max(axis=(1, 2), keepdims=True)
     tolerance = 1e-4 if matrices.dtype == np.float32 else 1e-8
-    if not (np.abs(matrices - matrices.transpose(0, 2, 1)) <= tolerance * scale).all():
+    # Beyond a hundredth it is a mistake, however large the numbers were that have been subtracted.
+    allowed = np.maximum(tolerance * scale, np.minimum(rounding, 1e-2 * scale))
+    if not (np.abs(matrices - matrices.transpose(0, 2, 1)) <= allowed).all():
         raise ValueError(f"'{name}' should be symmetric, positive-definite")
 
 

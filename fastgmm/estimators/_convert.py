@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from ._attributes import is_fitted
+from ._protocol import InvalidParameterError
 
 if TYPE_CHECKING:
     import sklearn.mixture
@@ -31,6 +32,9 @@ SHARED = (
 )
 """Fitted attributes that both estimators have."""
 
+OURS_ALONE = ("n_threads",)
+"""Parameters that scikit-learn's estimator has not; they change no result."""
+
 
 def to_sklearn(estimator: GaussianMixture) -> sklearn.mixture.GaussianMixture:
     """Return scikit-learn's estimator of the same parameters and attributes.
@@ -48,6 +52,12 @@ def to_sklearn(estimator: GaussianMixture) -> sklearn.mixture.GaussianMixture:
     ------
     ImportError
         If scikit-learn is not installed.
+    InvalidParameterError
+        A ValueError and a TypeError: if a parameter has a value that scikit-learn's estimator does not accept.
+    TypeError
+        If the estimator is of a subclass with parameters of its own.
+    ValueError
+        If its attributes were edited such that they describe no mixture.
 
     Examples
     --------
@@ -58,13 +68,13 @@ def to_sklearn(estimator: GaussianMixture) -> sklearn.mixture.GaussianMixture:
     """
     from sklearn.mixture import GaussianMixture as Theirs
 
-    params = estimator.get_params(deep=False)
-    del params["n_threads"]
-    if not isinstance(params["init_params"], str):
-        params["init_params"] = "kmeans"
-    if isinstance(params["random_state"], np.random.Generator | np.random.SeedSequence):
-        params["random_state"] = None
-    theirs = Theirs(**params)
+    theirs = Theirs(**_shared_params(estimator, Theirs))
+    try:
+        theirs._validate_params()
+    except ValueError as error:
+        raise InvalidParameterError(
+            f"to_sklearn() needs parameters that scikit-learn's estimator has too. {error} Set another value first."
+        ) from error
     if is_fitted(vars(estimator)):
         # Edited attributes are checked, and brought into agreement, before they leave.
         estimator.to_mixture()
@@ -89,7 +99,7 @@ def from_sklearn(cls: type[_Estimator], estimator: Any) -> _Estimator:
     Raises
     ------
     TypeError
-        If it is another estimator.
+        If it is another estimator, or of a subclass with parameters of its own.
     ValueError
         If its attributes describe no mixture.
 
@@ -105,7 +115,7 @@ def from_sklearn(cls: type[_Estimator], estimator: Any) -> _Estimator:
 
     if not isinstance(estimator, Theirs):
         raise TypeError(f"estimator must be a sklearn.mixture.GaussianMixture. Got {estimator!r} instead.")
-    ours = cls(**estimator.get_params(deep=False))
+    ours = cls(**_shared_params(estimator, Theirs))
     if is_fitted(vars(estimator)):
         _copy_attributes(estimator, ours)
         ours.n_failed_inits_ = 0
@@ -113,6 +123,21 @@ def from_sklearn(cls: type[_Estimator], estimator: Any) -> _Estimator:
         ours._previous_bound = vars(estimator).get("lower_bound_", -np.inf)
         ours.to_mixture()
     return ours
+
+
+def _shared_params(estimator: Any, theirs: type) -> dict[str, Any]:
+    """Return copies of the parameters that scikit-learn's estimator has, if those are all that matter.
+
+    Copies, as `sklearn.base.clone` makes them: two estimators that share a RandomState change each other's results.
+    """
+    shared = theirs().get_params()
+    others = sorted({*estimator.get_params(deep=False)} - {*shared, *OURS_ALONE})
+    if others:
+        raise TypeError(
+            "Only the parameters of a sklearn.mixture.GaussianMixture can be converted. "
+            f"Got {estimator!r}, which has {', '.join(map(repr, others))} beside."
+        )
+    return {name: copy.deepcopy(getattr(estimator, name)) for name in shared}
 
 
 def _copy_attributes(source: Any, target: Any) -> None:

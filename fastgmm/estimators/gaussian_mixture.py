@@ -345,13 +345,19 @@ class GaussianMixture(MixtureEstimator):
         Returns
         -------
         sklearn.mixture.GaussianMixture
-            `n_threads` has no place there. An `init_params` or `random_state` of a kind that scikit-learn does not
-            know becomes its default.
+            `n_threads` has no place there.
 
         Raises
         ------
         ImportError
             If scikit-learn is not installed.
+        InvalidParameterError
+            A ValueError and a TypeError: if `init_params`, `random_state` or another parameter has a value that
+            scikit-learn does not accept, such as labels or a Generator.
+        TypeError
+            If the estimator is of a subclass with parameters of its own.
+        ValueError
+            If attributes were edited such that they describe no mixture.
 
         Examples
         --------
@@ -377,7 +383,7 @@ class GaussianMixture(MixtureEstimator):
         Raises
         ------
         TypeError
-            If it is no `sklearn.mixture.GaussianMixture`.
+            If it is no `sklearn.mixture.GaussianMixture`, or of a subclass with parameters of its own.
         ValueError
             If its attributes describe no mixture.
 
