@@ -34,12 +34,14 @@ DEBUG = switch("FASTGMM_DEBUG") or bool(SANITIZE)
 
 LEAVES = sorted(glob("src_c/*.c"))
 # What the sources include: an edit of any rebuilds, as an edit of a source does.
-PARTS = sorted(glob("src_c/*.h") + glob("src_c/*.inc") + glob("fastgmm/engine/*.px[di]"))
+HEADERS = ("src_c/*.h", "src_c/*.inc", "fastgmm/engine/*.px[di]", "fastgmm/include/*/*.h")
+PARTS = sorted(name for pattern in HEADERS for name in glob(pattern))
 
 EXTENSIONS = [  # module, sources, what they include
     ("fastgmm.engine._core", ["fastgmm/engine/_core.pyx", *LEAVES], PARTS),
     ("fastgmm.engine._pass", ["fastgmm/engine/_pass.pyx"], PARTS),
     ("fastgmm.engine._linalg", ["fastgmm/engine/_linalg.pyx"], PARTS),
+    ("fastgmm.engine._scorer", ["fastgmm/engine/_scorer.pyx"], PARTS),
 ]
 
 # The checked build keeps the arithmetic of the other one: without wraparound a negative index is out of bounds, and
@@ -169,7 +171,7 @@ def extension(name, sources, depends):
         name,
         sources,
         depends=depends,
-        include_dirs=["src_c", numpy.get_include()],
+        include_dirs=["src_c", "fastgmm/include", numpy.get_include()],
         libraries=[] if sys.platform == "win32" else ["m"],
         define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
     )

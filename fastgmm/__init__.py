@@ -8,6 +8,7 @@ Names are loaded on first use, so that importing the package costs next to nothi
     accumulate, Statistics, KernelConstants, covariance
                          what EM is made of: statistics of rows, and families that turn them into parameters
     show_config          what this installation can do
+    get_include          where the C headers are
 """
 
 from importlib import import_module
@@ -27,6 +28,7 @@ _HOME = {
     "Statistics": "fastgmm.engine",
     "accumulate": "fastgmm.engine",
     "fit": "fastgmm.fitting",
+    "get_include": "fastgmm._config",
     "load": "fastgmm.mixture",
     "show_config": "fastgmm._config",
 }

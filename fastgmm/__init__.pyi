@@ -7,6 +7,7 @@ from fastgmm import io as io
 from fastgmm import plot as plot
 from fastgmm import selection as selection
 from fastgmm import sources as sources
+from fastgmm._config import get_include as get_include
 from fastgmm._config import show_config as show_config
 from fastgmm._errors import ConvergenceWarning as ConvergenceWarning
 from fastgmm._errors import IllDefinedCovarianceError as IllDefinedCovarianceError

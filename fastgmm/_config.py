@@ -1,8 +1,9 @@
 """What this installation of fastgmm is and what it would use: the first thing to put into a bug report."""
 
 import platform
+from pathlib import Path
 
-__all__ = ["config", "show_config"]
+__all__ = ["config", "get_include", "show_config"]
 
 
 def config():
@@ -41,6 +42,22 @@ def config():
         "openmp": threads.has_openmp(),
         "threads": threads.resolve(None),
     }
+
+
+def get_include():
+    """Return the folder of the C headers, for extensions that score rows without Python (docs/embedding.md).
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> import fastgmm, os
+    >>> os.listdir(os.path.join(fastgmm.get_include(), "fastgmm"))
+    ['scoring.h']
+    """
+    return str(Path(__file__).with_name("include"))
 
 
 def show_config():

@@ -51,6 +51,15 @@ typedef struct {
 /* Components padded to a multiple of the longest vector. */
 #define FG_BOUNDS(K) (((K) + 15) / 16 * 16)
 
+/* A mixture as score_row reads it. The caller sets all but top, which prepare_row finds. */
+typedef struct {
+    int kind;
+    ptrdiff_t K, D;
+    const double *means, *factors, *log_norm, *shift; /* natural units, as in prepare_* below; kept for far rows */
+    double top; /* what was taken off log_norm, in log2 units */
+    void *form; /* row_form_size bytes, aligned: the constants with components side by side */
+} fg_row_form;
+
 typedef struct {
     /* pack: z <- rows first .. first + n of x, minus shift (D, float64), in ceil(n / FG_PANEL) panels.
      * Returns 0 if an element is not finite, 1 otherwise. */
@@ -127,6 +136,16 @@ typedef struct {
      * the others, and 0 is returned; otherwise 1. The same function in every table. */
     int (*far_row)(int kind, const double *x, ptrdiff_t K, ptrdiff_t D, const double *means, const double *factors,
                    const double *log_norm, double *work, double *logit);
+
+    /* One row, without a panel: what `score` of the engine finds for it.
+     *   row_form_size, row_work_size: bytes of form and work   prepare_row: fills form and top
+     *   score_row: x (D), log_density (1), resp (K) are REAL and need no alignment beyond their own; each of the three
+     *   results may be NULL. label is the component with the largest responsibility, the first of equals. Returns 0 if
+     *   the row is not finite: NaN, and label -1; otherwise 1. */
+    ptrdiff_t (*row_form_size)(int kind, ptrdiff_t K, ptrdiff_t D);
+    ptrdiff_t (*row_work_size)(ptrdiff_t K, ptrdiff_t D);
+    void (*prepare_row)(fg_row_form *form);
+    int (*score_row)(const fg_row_form *form, const void *x, void *work, void *log_density, void *resp, int64_t *label);
 
     /* cholesky_inverse (float64 in both tables): W lower-triangular, row-major, with W^T W = inverse of A (D, D).
      * U is scratch (D, D). Returns 0, or 1 + the index of the first pivot that is not positive. */

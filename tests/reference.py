@@ -110,6 +110,13 @@ def responsibilities_error(resp, joint_error, eps):
     return resp * (joint_error + mixed) + (resp.shape[1] + 8) * eps * resp + 4 * eps
 
 
+def score_row(constants, x):
+    """Log-density, responsibilities (K,) and most probable component of one row (D,)."""
+    joint = log_joint(constants, x[None])
+    resp = responsibilities(joint)[0]
+    return log_sum_exp(joint)[0], resp, int(resp.argmax())
+
+
 def log_density_error(resp, joint_error, log_density, eps):
     """Bound of the log-sum-exp: the joint errors mixed by responsibility, plus the rounding of exp, sum and log."""
     return (resp * joint_error).sum(axis=1) + (resp.shape[1] + 8) * eps + 4 * eps * np.abs(log_density)

@@ -117,8 +117,9 @@ def all_imports():
 
 
 def test_every_module_has_a_floor():
-    names = {path.name.removesuffix(".py") for path in PACKAGE.iterdir() if path.suffix == ".py" or path.is_dir()}
-    assert names - set(FLOOR_OF) - {"__init__", "__pycache__"} == set()
+    packages = {file.parent.name for file in PACKAGE.glob("*/__init__.py")}
+    modules = {file.stem for file in PACKAGE.glob("*.py")}
+    assert (packages | modules) - set(FLOOR_OF) - {"__init__"} == set()
 
 
 def test_imports_point_downwards():

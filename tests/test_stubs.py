@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 import fastgmm
-from fastgmm.engine import _core
+from fastgmm.engine import _core, _scorer
 
-MODULES = ("_core", "_linalg", "_pass")
-by_module = pytest.mark.parametrize("name", MODULES)
+WITH_FUNCTIONS = ("_core", "_linalg", "_pass")
+by_module = pytest.mark.parametrize("name", [*WITH_FUNCTIONS, "_scorer"])
+by_class = pytest.mark.parametrize("compiled", [_core.Kernel, _scorer.Scorer], ids=lambda compiled: compiled.__name__)
 
 
 def stub(name):
@@ -56,7 +57,7 @@ def test_stub_names_what_the_module_defines(name):
     assert set(stub(name)) == own_names(importlib.import_module(f"fastgmm.engine.{name}"))
 
 
-@by_module
+@pytest.mark.parametrize("name", WITH_FUNCTIONS)
 def test_functions_take_the_parameters_of_their_stubs(name):
     module, checked = importlib.import_module(f"fastgmm.engine.{name}"), 0
     for function in filter(lambda statement: isinstance(statement, ast.FunctionDef), stub(name).values()):
@@ -76,20 +77,34 @@ def test_every_parameter_and_result_has_a_type(name):
             assert not untyped, statement.name
 
 
-def test_kernel_has_the_members_of_its_stub():
-    public = {name for name in vars(_core.Kernel) if not name.startswith("_")}
-    assert public | {"__new__"} == set(members(stub("_core")["Kernel"]))
+def stated(compiled):
+    """The members of the stub of a compiled class."""
+    return members(stub(compiled.__module__.rpartition(".")[2])[compiled.__name__])
 
 
-def test_kernel_takes_the_parameters_of_its_stub():
+@by_class
+def test_class_has_the_members_of_its_stub(compiled):
+    assert {name for name in vars(compiled) if not name.startswith("_")} | {"__new__"} == set(stated(compiled))
+
+
+def test_scorer_scores_what_its_stub_says():
+    arguments = stated(_scorer.Scorer)["score"].args
+    signature = inspect.signature(_scorer.Scorer.score).parameters.values()
+    assert [p.name for p in signature] == [argument.arg for argument in arguments.args]
+    defaults = [p.default for p in signature if p.default is not inspect.Parameter.empty]
+    assert defaults == [ast.literal_eval(default) for default in arguments.defaults]
+
+
+@by_class
+def test_class_takes_the_parameters_of_its_stub(compiled):
     """A compiled class has no signature to look at, so it is called: by position, by name, and with one missing."""
-    _, *names = parameters(members(stub("_core")["Kernel"])["__new__"])
+    _, *names = parameters(stated(compiled)["__new__"])
     values = ["diagonal", False, np.zeros((2, 3)), np.ones((2, 3)), np.zeros(2), np.zeros(3)]
     by_name = dict(zip(names, values, strict=True))
-    assert _core.Kernel(*values).group_rows == _core.Kernel(**by_name).group_rows > 0
+    assert type(compiled(*values)) is type(compiled(**by_name)) is compiled
     for name in names:
         with pytest.raises(TypeError, match="argument"):
-            _core.Kernel(**{other: value for other, value in by_name.items() if other != name})
+            compiled(**{other: value for other, value in by_name.items() if other != name})
 
 
 def test_results_have_the_types_of_the_stubs():
@@ -99,6 +114,10 @@ def test_results_have_the_types_of_the_stubs():
     assert _core.fastest in _core.levels()
     assert isinstance(_core.lanes(_core.active()), int)
     assert isinstance(_core.group_rows("full", 2, 3, False), int)
+    values = np.zeros((2, 3)), np.ones((2, 3)), np.zeros(2), np.zeros(3)
+    assert isinstance(_core.Kernel("diagonal", False, *values).group_rows, int)
+    scorer = _scorer.Scorer("diagonal", False, *values)
+    assert (scorer.n_components, scorer.n_features, scorer.dtype) == (2, 3, np.float64)
 
 
 def test_roof_names_what_is_loaded_on_first_use():

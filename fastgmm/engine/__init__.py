@@ -1,5 +1,6 @@
 """The engine: passes over rows that know kernel kinds, threads and blocks, but no covariance family."""
 
+from fastgmm.engine._scorer import Scorer
 from fastgmm.engine.constants import KernelConstants
 from fastgmm.engine.passes import (
     Nearest,
@@ -18,6 +19,7 @@ __all__ = [
     "KernelConstants",
     "Nearest",
     "Rows",
+    "Scorer",
     "Scores",
     "Statistics",
     "Weights",

@@ -1,6 +1,6 @@
 """The C contract of src_c/fg_leaves.h, and what other compiled modules may use of the engine."""
 
-from libc.stdint cimport int32_t
+from libc.stdint cimport int32_t, int64_t
 
 cimport numpy as cnp
 
@@ -21,6 +21,16 @@ cdef extern from "fg_leaves.h" nogil:
 
     Py_ssize_t FG_ROW_STRIDE(Py_ssize_t D, Py_ssize_t item)
     Py_ssize_t FG_BOUNDS(Py_ssize_t K)
+
+    ctypedef struct fg_row_form:
+        int kind
+        Py_ssize_t K
+        Py_ssize_t D
+        const double *means
+        const double *factors
+        const double *log_norm
+        const double *shift
+        void *form
 
     ctypedef struct fg_leaves:
         int (*pack)(const fg_rows *, Py_ssize_t, Py_ssize_t, Py_ssize_t, const double *, void *) noexcept nogil
@@ -56,6 +66,10 @@ cdef extern from "fg_leaves.h" nogil:
         void (*scatter)(const void *, Py_ssize_t, Py_ssize_t, const int32_t *, const void *, double *) noexcept nogil
         int (*far_row)(int, const double *, Py_ssize_t, Py_ssize_t, const double *, const double *, const double *,
                        double *, double *) noexcept nogil
+        Py_ssize_t (*row_form_size)(int, Py_ssize_t, Py_ssize_t) noexcept nogil
+        Py_ssize_t (*row_work_size)(Py_ssize_t, Py_ssize_t) noexcept nogil
+        void (*prepare_row)(fg_row_form *) noexcept nogil
+        int (*score_row)(const fg_row_form *, const void *, void *, void *, void *, int64_t *) noexcept nogil
         Py_ssize_t (*cholesky_inverse)(Py_ssize_t, const double *, double *, double *) noexcept nogil
         double (*largest_variance)(Py_ssize_t, const double *, double *) noexcept nogil
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from fastgmm.engine import _core
+from fastgmm.engine import _core, _scorer
 
 __all__ = ["FACTOR_SHAPES", "KernelConstants"]
 
@@ -80,14 +80,16 @@ class KernelConstants:
 
     def kernel(self):
         """Return the constants as the compiled passes read them."""
-        return _core.Kernel(
-            self.kind,
-            self.single,
-            np.ascontiguousarray(self.means, dtype=np.float64),
-            np.ascontiguousarray(self.factors, dtype=np.float64),
-            np.ascontiguousarray(self.log_norm, dtype=np.float64),
-            np.ascontiguousarray(self.shift, dtype=np.float64),
-        )
+        return _core.Kernel(self.kind, self.single, *self._contiguous())
+
+    def scorer(self):
+        """Return the constants as single rows are scored with them."""
+        return _scorer.Scorer(self.kind, self.single, *self._contiguous())
+
+    def _contiguous(self):
+        """Return the arrays as compiled code reads them."""
+        arrays = self.means, self.factors, self.log_norm, self.shift
+        return [np.ascontiguousarray(array, dtype=np.float64) for array in arrays]
 
     def unpooled(self):
         """Return the same mixture with a factor of its own for every component, so that no scatter is pooled.
