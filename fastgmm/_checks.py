@@ -6,6 +6,7 @@ definiteness) is checked by the family.
 
 from __future__ import annotations
 
+import math
 from numbers import Integral
 from typing import Any
 
@@ -18,11 +19,30 @@ WEIGHT_SUM_TOLERANCE = {np.dtype(np.float64): 1e-8, np.dtype(np.float32): 1e-6}
 """How far from one the sum of weights may lie, by their type."""
 
 
-def check_number(value: Any, name: str, kind: type[Any], low: float) -> None:
-    """Raise an InvalidParameterError unless the value is of a kind, Integral or Real, finite and >= `low`."""
-    if not isinstance(value, kind) or isinstance(value, bool) or not low <= value < np.inf:
+def is_number(value: Any, kind: type[Any], low: float) -> bool:
+    """Whether a value is of a kind, Integral or Real, finite as a float, and >= `low`."""
+    if not isinstance(value, kind) or isinstance(value, bool):
+        return False
+    try:
+        return math.isfinite(value) and bool(low <= value)
+    except OverflowError:  # an int beyond the range of float
+        return False
+
+
+def check_number(value: Any, name: str, kind: type[Any], low: float) -> Any:
+    """Return a number of a kind, Integral or Real, as a plain int or float.
+
+    NumPy's integers of few bits overflow where we compute with them, and exact fractions make arrays of objects.
+
+    Raises
+    ------
+    InvalidParameterError
+        Unless the value is of that kind, finite and >= `low`.
+    """
+    if not is_number(value, kind, low):
         what = "an int" if kind is Integral else "a finite number"
         raise InvalidParameterError(f"{name} must be {what} >= {low}, got {value!r}")
+    return int(value) if kind is Integral else float(value)
 
 
 def as_array(values: Any, name: str) -> npt.NDArray[Any]:

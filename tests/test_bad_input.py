@@ -215,7 +215,7 @@ def test_bad_weights_are_refused_by_a_fitted_estimator(X, fitted, method, name):
 # ----------------------------------------------------------------------------------------------- numbers and choices
 
 NO_INT = (1.5, 2.0, "2", None, [1], np.nan, True)
-NO_NUMBER = (-1e-9, np.nan, np.inf, -np.inf, "1", None, [1.0], 1j)
+NO_NUMBER = (-1e-9, 10**400, np.nan, np.inf, -np.inf, "1", None, [1.0], 1j)
 BAD_VALUES = {
     "n_components": (0, -1, *NO_INT),
     "covariance_type": ("round", "FULL", None, 1, ["full"], b"full"),

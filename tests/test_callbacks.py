@@ -7,6 +7,7 @@ import re
 import signal
 
 import numpy as np
+import pandas as pd
 import problems
 import pytest
 import sklearn.mixture
@@ -142,6 +143,23 @@ def test_fitted_estimator_is_the_fit_stopped_there(X, family, dtype):
         assert problems.same_bits(there.predict_proba(X), model.predict_proba(X))
         assert there.score(X) == model.lower_bound_
         assert there.n_iter_ == model.n_iter_
+
+
+def test_fitted_estimator_has_the_names_of_this_fit(X):
+    """And none of the fit before."""
+    frame = pd.DataFrame(X, columns=["long", "wide"])
+
+    class Predicting(Curious):
+        def on_fit_task_end(self, estimator, context, *, X, fitted_estimator):
+            self.seen.append((fitted_estimator.predict(X), fitted_estimator.to_mixture().feature_names))
+
+    predicting = Predicting()
+    model = watched(predicting)
+    for rows, names in ((frame, ("long", "wide")), (X, None), (frame[["wide", "long"]], ("wide", "long"))):
+        predicting.seen.clear()
+        model.fit(rows)
+        np.testing.assert_array_equal(predicting.seen[-1][0], model.predict(rows))
+        assert all(seen == names for _, seen in predicting.seen)
 
 
 def test_idle_callback_costs_no_model(X, monkeypatch):

@@ -1,6 +1,8 @@
 """GaussianMixture: scikit-learn's constructor, attributes, methods and messages, and what it does better."""
 
 import inspect
+from concurrent.futures import ThreadPoolExecutor
+from fractions import Fraction
 
 import numpy as np
 import problems
@@ -119,6 +121,26 @@ def test_every_parameter_acts(X, name, capsys, monkeypatch):
     by_means = name not in ("verbose", "verbose_interval", "n_threads")
     assert (seen[0][0] != seen[1][0]) == by_means
     assert seen[0] != seen[1]
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        {"n_components": np.int8(K), "max_iter": np.uint8(90), "n_init": np.uint64(2), "verbose_interval": np.int16(1)},
+        {"tol": np.float32(0.125), "reg_covar": np.float16(0.25), "n_threads": np.int8(1)},
+        {"tol": Fraction(1, 8), "reg_covar": Fraction(1, 4), "warm_start": np.False_, "verbose": np.False_},
+        {"tol": 0, "reg_covar": 1},
+    ],
+    ids=str,
+)
+def test_numbers_of_any_kind_are_numbers(X, numbers):
+    kinds = {**{name: type(value) for name, value in GaussianMixture().get_params().items()}, "n_threads": int}
+    plain = {name: kinds[name](value) for name, value in numbers.items()}
+    options = {"n_components": K, "random_state": 0}
+    with problems.no_convergence_warning():
+        one, other = (GaussianMixture(**{**options, **given}).fit(X) for given in (numbers, plain))
+    problems.assert_same_fit(one, other)
+    assert one.n_iter_ == other.n_iter_
 
 
 @by_family
@@ -344,6 +366,18 @@ def test_probabilities_are_finite_however_far_the_row(X, far):
 
 
 # ----------------------------------------------------------------------------------------------- threads
+
+
+def test_threads_share_an_estimator(X):
+    """Eight predict at once with attributes that were just edited (promise 54)."""
+    model = GaussianMixture(K, random_state=0).fit(X)
+    want = model.score_samples(X).tobytes()
+    for _ in range(20):
+        model.means_ = model.means_.copy()
+        model.covariances_ = 1.0 * model.covariances_
+        with ThreadPoolExecutor(8) as pool:
+            got = list(pool.map(lambda _: model.score_samples(X).tobytes(), range(16)))
+        assert set(got) == {want}
 
 
 @by_family

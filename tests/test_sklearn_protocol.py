@@ -282,7 +282,9 @@ def test_numbers_as_names_are_no_names_and_a_mixture_is_an_error(X):
 def test_names_travel_into_the_model_file(X, tmp_path):
     model = GaussianMixture(3, random_state=0).fit(FRAMES["polars"](X, NAMES))
     model.save(tmp_path / "model.npz")
-    assert fastgmm.load(tmp_path / "model.npz").feature_names == tuple(NAMES)
+    assert fastgmm.load(tmp_path / "model.npz").feature_names == model.to_mixture().feature_names == tuple(NAMES)
+    model.means_ = model.means_ + 1.0
+    assert model.to_mixture().feature_names == tuple(NAMES)
 
 
 @pytest.mark.parametrize("series", [pd.Series, pl.Series, list, pa.array])

@@ -41,7 +41,9 @@ class LiveMixture:
         """
         for name in PARAMETERS:
             attributes[name] = np.array(getattr(mixture, name.removesuffix("_")))
-        self._state = (_seen(attributes, covariance_type), mixture)
+        names = attributes.get("feature_names_in_")
+        named = Mixture.from_parameters(mixture.parameters, mixture.family, feature_names=names)
+        self._state = (_seen(attributes, covariance_type), named)
 
     def current(self, attributes: dict[str, Any], covariance_type: str) -> Mixture:
         """Return the mixture that the attributes describe now.
@@ -76,6 +78,7 @@ class LiveMixture:
             attributes["weights_"],
             attributes["means_"],
             covariance_type=covariance_type,
+            feature_names=attributes.get("feature_names_in_"),
             **{FORMS[name]: attributes[name] for name in trusted},
         )
         for name in PARAMETERS:
@@ -100,7 +103,8 @@ def _seen(attributes: dict[str, Any], covariance_type: str) -> dict[str, Any]:
 
     Only arrays do. Whatever else a user has assigned is a new object each time, equal to nothing, and so converted.
     """
-    seen: dict[str, Any] = {"covariance_type": covariance_type}
+    names = attributes.get("feature_names_in_")
+    seen: dict[str, Any] = {"covariance_type": covariance_type, "names": None if names is None else tuple(names)}
     for name in PARAMETERS:
         value = attributes.get(name)
         seen[name] = (value.dtype, value.shape, value.tobytes()) if isinstance(value, np.ndarray) else object()

@@ -325,7 +325,7 @@ class MixtureEstimator(CallbackSupportMixin, DensityMixin, BaseEstimator):
         ...     fastgmm.load(os.path.join(folder, "model.npz")) == model.to_mixture()
         True
         """
-        self.to_mixture().save(path, feature_names=vars(self).get("feature_names_in_"))
+        self.to_mixture().save(path)
 
     def __getstate__(self) -> dict[str, Any]:
         """Plain arrays and scalars only: what was derived from them is made again where it is needed."""

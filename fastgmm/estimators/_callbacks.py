@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import numpy.typing as npt
 
 from fastgmm import covariance
@@ -35,10 +36,21 @@ class Tasks(Observer):
         Number of starts.
     dtype : numpy.dtype
         Type of the parameters that a fit on these rows ends with.
+    names : ndarray of str or None
+        Names of the features, if X has them.
     """
 
-    def __init__(self, estimator: Any, X: Any, y: Any, sample_weight: Any, n_init: int, dtype: npt.DTypeLike) -> None:
-        self._estimator, self._dtype, self._n_init = estimator, dtype, n_init
+    def __init__(
+        self,
+        estimator: Any,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        n_init: int,
+        dtype: npt.DTypeLike,
+        names: npt.NDArray[np.object_] | None,
+    ) -> None:
+        self._estimator, self._dtype, self._n_init, self._names = estimator, dtype, n_init, names
         metadata = {} if sample_weight is None else {"sample_weight": sample_weight}
         # A callable among the values would be called for its result; so every value goes in one that returns it.
         self._known = {"X": lambda: X, "y": lambda: y, "metadata": lambda: metadata}
@@ -85,4 +97,6 @@ class Tasks(Observer):
 
     def _reconstruction(self, mixture: Mixture, converged: bool, n_iter: int) -> dict[str, Any]:
         attributes = {name: getattr(mixture, name.removesuffix("_")) for name in PARAMETERS}
-        return {**attributes, "converged_": converged, "n_iter_": n_iter, "n_features_in_": mixture.n_features}
+        attributes |= {"converged_": converged, "n_iter_": n_iter, "n_features_in_": mixture.n_features}
+        # Set on a copy of the estimator, which may have names from a fit before.
+        return {**attributes, "feature_names_in_": self._names}

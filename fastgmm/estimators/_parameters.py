@@ -13,6 +13,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from fastgmm._checks import is_number
+
 from ._protocol import InvalidParameterError
 
 
@@ -39,10 +41,7 @@ class Number:
 
     def accepts(self, value: Any) -> bool:
         """Whether the value is of the kind, finite and in the range."""
-        if not isinstance(value, self.kind) or isinstance(value, bool):
-            return False
-        # A comparison with NaN is false, and infinity is not below infinity.
-        return self.low <= value and (value < np.inf if self.high is None else value <= self.high)
+        return is_number(value, self.kind, self.low) and (self.high is None or value <= self.high)
 
     def for_sklearn(self) -> Any:
         """An `Interval`."""

@@ -257,7 +257,7 @@ class GaussianMixture(MixtureEstimator):
                 f"n_samples = {rows.n_rows}"
             )
         start = self._warm_start(rows)
-        watch = self._watch(X, y, sample_weight, rows, start)
+        watch = self._watch(X, y, sample_weight, rows, names, start)
         watch.begin()
         result = fitting.run(
             rows,
@@ -287,7 +287,15 @@ class GaussianMixture(MixtureEstimator):
         self._publish(result, names)
         return result
 
-    def _watch(self, X: Any, y: Any, sample_weight: Any, rows: Rows, start: Parameters | None) -> Watch:
+    def _watch(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        rows: Rows,
+        names: npt.NDArray[np.object_] | None,
+        start: Parameters | None,
+    ) -> Watch:
         """Return who watches the fit."""
         given = (self.weights_init, self.means_init, self.precisions_init)
         n_init = 1 if start is not None or all(part is not None for part in given) else self.n_init
@@ -295,7 +303,7 @@ class GaussianMixture(MixtureEstimator):
         if self.verbose:
             observers.append(Printer(int(self.verbose), self.verbose_interval))
         if _callbacks.wanted(self):
-            observers.append(_callbacks.Tasks(self, X, y, sample_weight, n_init, rows.dtype))
+            observers.append(_callbacks.Tasks(self, X, y, sample_weight, n_init, rows.dtype, names))
         return Watch(observers, self.max_iter)
 
     def _warm_start(self, rows: Rows) -> Parameters | None:
@@ -333,10 +341,10 @@ class GaussianMixture(MixtureEstimator):
             "_previous_bound": result.previous_bound,
             "_live": LiveMixture(),
         }
-        attributes["_live"].publish(attributes, self.covariance_type, result.mixture)
         attributes.pop("feature_names_in_", None)
         if names is not None:
             attributes["feature_names_in_"] = names
+        attributes["_live"].publish(attributes, self.covariance_type, result.mixture)
         self.__dict__ = attributes
 
     def to_sklearn(self) -> sklearn.mixture.GaussianMixture:

@@ -167,14 +167,11 @@ def run(
     FitResult
     """
     family = covariance.get(covariance_type)
-    for name, value, kind, low in (
-        ("n_components", n_components, Integral, 1),
-        ("max_iter", max_iter, Integral, 0),
-        ("n_init", n_init, Integral, 1),
-        ("tol", tol, Real, 0),
-        ("reg_covar", reg_covar, Real, 0),
-    ):
-        check_number(value, name, kind, low)
+    n_components = check_number(n_components, "n_components", Integral, 1)
+    max_iter = check_number(max_iter, "max_iter", Integral, 0)
+    n_init = check_number(n_init, "n_init", Integral, 1)
+    tol = check_number(tol, "tol", Real, 0)
+    reg_covar = check_number(reg_covar, "reg_covar", Real, 0)
     if callback is not None and not callable(callback):
         raise InvalidParameterError(f"callback must be None or a callable, got {callback!r}")
     rows = X if isinstance(X, Rows) else Rows(X, min_rows=2)
