@@ -66,8 +66,7 @@ def to_sklearn(estimator: GaussianMixture) -> sklearn.mixture.GaussianMixture:
     >>> to_sklearn(GaussianMixture(3)).n_components
     3
     """
-    from sklearn.mixture import GaussianMixture as Theirs
-
+    Theirs = _their_class()
     theirs = Theirs(**_shared_params(estimator, Theirs))
     try:
         theirs._validate_params()
@@ -98,6 +97,8 @@ def from_sklearn(cls: type[_Estimator], estimator: Any) -> _Estimator:
 
     Raises
     ------
+    ImportError
+        If scikit-learn is not installed.
     TypeError
         If it is another estimator, or of a subclass with parameters of its own.
     ValueError
@@ -111,8 +112,7 @@ def from_sklearn(cls: type[_Estimator], estimator: Any) -> _Estimator:
     >>> from_sklearn(GaussianMixture, sklearn.mixture.GaussianMixture(3)).n_components
     3
     """
-    from sklearn.mixture import GaussianMixture as Theirs
-
+    Theirs = _their_class()
     if not isinstance(estimator, Theirs):
         raise TypeError(f"estimator must be a sklearn.mixture.GaussianMixture. Got {estimator!r} instead.")
     ours = cls(**_shared_params(estimator, Theirs))
@@ -123,6 +123,15 @@ def from_sklearn(cls: type[_Estimator], estimator: Any) -> _Estimator:
         ours._previous_bound = vars(estimator).get("lower_bound_", -np.inf)
         ours.to_mixture()
     return ours
+
+
+def _their_class() -> type[sklearn.mixture.GaussianMixture]:
+    """Return scikit-learn's estimator, or raise an ImportError that says what to install."""
+    try:
+        from sklearn.mixture import GaussianMixture
+    except ImportError as error:
+        raise ImportError("Conversion needs scikit-learn: pip install scikit-learn") from error
+    return GaussianMixture
 
 
 def _shared_params(estimator: Any, theirs: type) -> dict[str, Any]:

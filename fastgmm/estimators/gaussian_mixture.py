@@ -353,7 +353,8 @@ class GaussianMixture(MixtureEstimator):
         Returns
         -------
         sklearn.mixture.GaussianMixture
-            `n_threads` has no place there.
+            `n_threads` has no place there. Its `lower_bound_` is the score of the parameters, where scikit-learn keeps
+            that of one iteration before: a warm start that shall not stop at once needs `tol=0`.
 
         Raises
         ------
@@ -390,6 +391,8 @@ class GaussianMixture(MixtureEstimator):
 
         Raises
         ------
+        ImportError
+            If scikit-learn is not installed.
         TypeError
             If it is no `sklearn.mixture.GaussianMixture`, or of a subclass with parameters of its own.
         ValueError
