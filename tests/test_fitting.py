@@ -14,6 +14,7 @@ from fastgmm import ConvergenceWarning, IllDefinedCovarianceError, Mixture
 from fastgmm.fitting import kmeans, run
 from fastgmm.sources import ArraySource
 
+EPS = np.finfo(float).eps
 NAMED_STARTS = ("kmeans", "k-means++", "random", "random_from_data")
 by_family = pytest.mark.parametrize("family", reference.FAMILIES)
 by_start = pytest.mark.parametrize("init_params", NAMED_STARTS)
@@ -143,7 +144,8 @@ def test_warm_start_a_then_b_is_a_plus_b(X, family):
     options = {"covariance_type": family, "reg_covar": 0.0, "tol": 0.0}
     rest = run(X, 4, start=first.mixture.parameters, max_iter=5, **options)
     problems.assert_same_parameters(rest.mixture, whole.mixture)
-    assert first.lower_bounds + rest.lower_bounds == whole.lower_bounds
+    # The bound where the fits join is a score, about another origin than the passes of EM: the same to rounding.
+    np.testing.assert_allclose(first.lower_bounds + rest.lower_bounds, whole.lower_bounds, rtol=4 * EPS)
 
 
 def test_fit_warns_when_it_did_not_converge(X):

@@ -248,6 +248,14 @@ def test_lower_bound_is_the_score_bit_for_bit(X, weight, family, dtype):
     assert model.fit(X, sample_weight=weight).lower_bound_ == model.score(X, sample_weight=weight)
 
 
+@pytest.mark.parametrize("dtype", ["f4", "f8", ">f4", ">f8", "f2", "g", "i1", "u8", "?", "O"])
+def test_float32_stays_and_all_else_is_float64(X, dtype):
+    model = GaussianMixture(2, random_state=0).fit((10 * X).astype(dtype))
+    for name in problems.FITTED_ARRAYS:
+        assert getattr(model, name).dtype == (np.float32 if dtype == "f4" else np.float64)
+        assert getattr(model, name).dtype.isnative
+
+
 def test_float32_parameters_score_float64_rows_in_float64(X):
     model = GaussianMixture(K, random_state=0).fit(X.astype(np.float32))
     assert model.score_samples(X).dtype == model.predict_proba(X).dtype == np.float64
