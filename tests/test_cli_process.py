@@ -86,7 +86,7 @@ def test_ctrl_c_on_a_terminal_ends_bar_and_fit(process, tmp_path):
     import pty
 
     np.save(tmp_path / "rows.npy", np.random.default_rng(0).normal(size=(20_000, 8)))
-    terminal, theirs = pty.openpty()
+    terminal, theirs = pty.openpty()  # its size is not known: 0 rows of 0 columns
     running = process("fit", "rows.npy", "--n-init", 1000, "--components", 9, stderr=theirs)
     os.close(theirs)
     seen = b""

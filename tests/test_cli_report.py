@@ -1,12 +1,15 @@
 """The report that people read: aligned, within eighty columns, honest about what failed, and fit for the terminal."""
 
 import contextlib
+import functools
 import io
 import json
 import re
+import sys
 
 import numpy as np
 import pytest
+import tqdm
 
 from fastgmm.cli import main, numbers, report
 from fastgmm.cli.terminal import WIDTH, Style, progress_bar
@@ -246,14 +249,22 @@ class TestTerminal:
         assert PLAIN.name("abcdefghij", 10) == "abcdefghij"
 
 
+@pytest.fixture
+def every_step_drawn(monkeypatch):
+    """Let tqdm draw at every call, however soon after the last."""
+    monkeypatch.setattr("tqdm.tqdm", functools.partial(tqdm.tqdm, mininterval=0))
+
+
+@pytest.mark.usefixtures("every_step_drawn")
 class TestProgressBar:
     def test_it_is_drawn_in_one_line_and_goes_away(self, monkeypatch):
         monkeypatch.setenv("COLUMNS", "200")
         stream = Terminal()
-        with progress_bar(8, stream) as show:
+        with progress_bar(8, "full 3", stream) as show:
             show(4, "full 3: iteration 12" + "!" * 200)
-        drawn, blank, end = stream.getvalue().split("\r")[1:]
-        assert re.match(r"4/8 \[█{12} {12}\] +\d+ ms  full 3: iteration 12!", drawn)
+        first, drawn, blank, end = stream.getvalue().split("\r")[1:]
+        assert first == f"0/8 |{' ' * 20}| 00:00<?  full 3"
+        assert re.match(r"4/8 \|█{10} {10}\| 00:00<00:00  full 3: iteration 12!", drawn)
         assert len(drawn) == len(blank) == WIDTH - 1
         assert blank.isspace()
         assert end == ""
@@ -261,38 +272,41 @@ class TestProgressBar:
     def test_a_narrow_terminal_is_not_overrun(self, monkeypatch):
         monkeypatch.setenv("COLUMNS", "30")
         stream = Terminal()
-        with progress_bar(8, stream) as show:
-            show(4, "full 3")
+        with progress_bar(8, "full 3", stream) as show:
+            show(4, "full 3: iteration 1")
         assert {len(line) for line in stream.getvalue().split("\r")} == {0, 29}
 
-    def test_it_is_not_drawn_more_often_than_eyes_can_see(self, monkeypatch):
-        now = iter([0.0, 10.0, 10.01, 10.02, 11.0])
-        monkeypatch.setattr("fastgmm.cli.terminal.time.perf_counter", lambda: next(now))
+    @pytest.mark.parametrize(("encoding", "cell"), [("utf-8", "█"), ("gb18030", "#")])
+    def test_it_has_the_signs_of_the_report(self, encoding, cell):
         stream = Terminal()
-        with progress_bar(8, stream) as show:
-            for done in (1, 2, 3, 4):
-                show(done, "")
-        assert re.findall(r"(\d)/8", stream.getvalue()) == ["1", "4"]
+        stream.encoding = encoding
+        with progress_bar(8, "full 1", stream) as show:
+            show(4, "full 3")
+        assert f"|{cell * 10}{' ' * 10}|" in stream.getvalue()
 
     def test_it_goes_away_after_an_error_too(self):
         stream = Terminal()
-        with contextlib.suppress(KeyboardInterrupt), progress_bar(8, stream) as show:
-            show(1, "")
+        with contextlib.suppress(KeyboardInterrupt), progress_bar(8, "full 1", stream):
             raise KeyboardInterrupt
-        assert stream.getvalue().endswith(" \r")
+        assert re.search(r"full 1\r +\r$", stream.getvalue())
 
     def test_nothing_is_written_where_there_is_no_terminal(self):
         stream = io.StringIO()
-        with progress_bar(8, stream) as show:
+        with progress_bar(8, "", stream) as show:
             show(1, "full 1")
         assert stream.getvalue() == ""
+
+    def test_without_tqdm_there_is_none(self, fitted, monkeypatch):
+        monkeypatch.setitem(sys.modules, "tqdm", None)
+        monkeypatch.setattr("sys.stderr", Terminal())
+        assert fitted(clusters(), "--components", "3")["chosen"]["n_components"] == 3
+        assert sys.stderr.getvalue() == ""
 
     def test_a_fit_on_a_terminal_tells_what_is_going_on(self, fitted, monkeypatch):
         stream = Terminal()
         monkeypatch.setattr("sys.stderr", stream)
-        monkeypatch.setattr("fastgmm.cli.terminal._REDRAW", 0.0)
         fitted(clusters(), "--components", "2-3", "--covariance", "full,diag", "--n-init", "2")
-        seen = [text.strip() for text in re.findall(r"/4 .*?\d m?s  ([^\r]*)", stream.getvalue())]
+        seen = [text.strip() for text in re.findall(r"/4 \|.*?\| \S+  ([^\r]*)", stream.getvalue())]
         assert seen[0] == "full 2"
         assert list(dict.fromkeys(text.split(":")[0] for text in seen)) == ["full 2", "diag 2", "full 3", "diag 3", ""]
         assert {"full 2: start 1, iteration 1", "diag 3: start 2, iteration 1"} <= set(seen)

@@ -32,7 +32,7 @@ OPTIONAL = {
     "sklearn": {"estimators"},
     "matplotlib": {"plot"},
     "pyarrow": {"io"},
-    "tqdm": set(),
+    "tqdm": {"cli"},
     "rich": set(),
     "pandas": set(),
     "polars": set(),
@@ -210,3 +210,14 @@ assert fastgmm.load("model.npz") == mixture
 print([name for name in ("sklearn", "matplotlib", "pandas", "polars", "pyarrow") if name in sys.modules])
 """
     assert run_python(code) == "[]\n"
+
+
+def test_a_fit_from_the_command_line_loads_no_tqdm_without_a_terminal(run_python):
+    code = """
+import sys
+from fastgmm.cli import main
+open("rows.csv", "w").write("0\\n1\\n2\\n")
+assert main(["fit", "rows.csv", "--components", "1", "--model", "m.npz"]) == 0
+print([name for name in ("sklearn", "matplotlib", "pandas", "polars", "pyarrow", "tqdm") if name in sys.modules])
+"""
+    assert run_python(code).endswith("\n[]\n")

@@ -209,7 +209,7 @@ def _add_json(group: Any) -> None:
 
 def _numbers(text: str) -> list[int]:
     """Numbers of components: "3", "1-9", "2,4,8-10", rising and each once."""
-    numbers = set()
+    numbers: set[int] = set()
     for part in text.split(","):
         first, dash, last = part.partition("-")
         try:

@@ -59,7 +59,7 @@ def predict(options: Any) -> None:
     _check_outputs({"output": options.output})
     mixture = load(options.model)
     table = _read_for(mixture, options.file, options.columns)
-    columns = {"label": mixture.predict(table.values, n_threads=options.threads)}
+    columns: dict[str, np.ndarray] = {"label": mixture.predict(table.values, n_threads=options.threads)}
     if options.proba:
         probabilities = mixture.predict_proba(table.values, n_threads=options.threads)
         columns |= {f"p{k}": probabilities[:, k] for k in range(mixture.n_components)}
@@ -116,7 +116,7 @@ def _sweep(table: Table, families: list[str], options: Any) -> Sweep:
     """All fits, under a progress bar."""
     names = [f"{family} {K}" for K in options.components for family in families]  # in the order of the sweep
     n_done = 0
-    with progress_bar(len(names), sys.stderr) as show:
+    with progress_bar(len(names), names[0], sys.stderr) as show:
 
         def count(_: Candidate) -> None:
             nonlocal n_done
@@ -127,7 +127,6 @@ def _sweep(table: Table, families: list[str], options: Any) -> Sweep:
             start = f"start {state.init + 1}, " if options.n_init > 1 else ""
             show(n_done, f"{names[n_done]}: {start}iteration {state.iteration}")
 
-        show(n_done, names[0])
         try:
             return sweep(
                 table.values,

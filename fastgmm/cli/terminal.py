@@ -5,14 +5,10 @@ from __future__ import annotations
 import codecs
 import contextlib
 import dataclasses
-import math
 import os
 import shutil
-import time
 from collections.abc import Callable, Iterator
-from typing import TextIO
-
-from .numbers import duration
+from typing import Any, TextIO
 
 __all__ = ["WIDTH", "Style", "progress_bar"]
 
@@ -20,8 +16,7 @@ WIDTH = 80
 
 _BOLD, _DIM, _GREEN, _RED, _PLAIN = "\x1b[1m", "\x1b[2m", "\x1b[32m", "\x1b[31m", "\x1b[0m"
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
-_PROGRESS_CELLS = 24
-_REDRAW = 0.05  # seconds; more often nobody can see
+_BAR = "{n_fmt}/{total_fmt} |{bar:20}| {elapsed}<{remaining}  {desc}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,37 +94,48 @@ _SIGNS = {
 
 
 @contextlib.contextmanager
-def progress_bar(total: int, stream: TextIO) -> Iterator[Callable[[int, str], None]]:
-    """A bar of `total` steps on `stream`, if that is a terminal; it goes away at the end.
+def progress_bar(total: int, text: str, stream: TextIO) -> Iterator[Callable[[int, str], None]]:
+    """A bar of `total` steps on `stream`, if that is a terminal and tqdm is installed; it goes away at the end.
+
+    Parameters
+    ----------
+    total : int
+    text : str
+        What is going on at first.
+    stream : text file
 
     Yields
     ------
     show : callable
         ``show(done, text)``: that many steps are done, and this is going on. It may be called as often as one likes.
     """
-    if not stream.isatty():
+    bar = _tqdm(total, text, stream) if stream.isatty() else None
+    if bar is None:
         yield lambda done, text: None
         return
-    style = Style.of(stream)
-    width = min(WIDTH, shutil.get_terminal_size((WIDTH, 24)).columns) - 1  # a full line might wrap
-    start, drawn = time.perf_counter(), -math.inf
 
     def show(done: int, text: str) -> None:
-        nonlocal drawn
-        now = time.perf_counter()
-        if now - drawn >= _REDRAW:
-            drawn = now
-            bar = style.bar(done / total, _PROGRESS_CELLS)
-            _overwrite(stream, f"{done:>{len(str(total))}}/{total} [{bar}] {duration(now - start):>8}  {text}", width)
+        bar.set_description_str(text, refresh=False)
+        bar.update(done - bar.n)
 
-    try:
+    with bar:
         yield show
-    finally:
-        _overwrite(stream, "", width)
-        _overwrite(stream, "", 0)
 
 
-def _overwrite(stream: TextIO, text: str, width: int) -> None:
-    """Put `text` in the place of the current line, up to `width`."""
-    stream.write("\r" + text[:width].ljust(width))
-    stream.flush()
+def _tqdm(total: int, text: str, stream: TextIO) -> Any:
+    """The bar, or None where tqdm is not installed."""
+    try:
+        from tqdm import tqdm
+    except ImportError:
+        return None
+    return tqdm(
+        total=total,
+        desc=text,
+        file=stream,
+        leave=False,
+        ncols=min(WIDTH, shutil.get_terminal_size((WIDTH, 24)).columns) - 1,  # a full line might wrap
+        nrows=2,  # enough for one bar: where the height is not known, tqdm may take it for none
+        miniters=0,  # also an iteration, which completes no step, is news
+        ascii=not Style.of(stream).unicode,
+        bar_format=_BAR,
+    )

@@ -7,6 +7,7 @@ costs a copy of the parameters, which is little beside the pass over K x D x D f
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -89,7 +90,7 @@ class LiveMixture:
         return mixture
 
 
-def is_fitted(attributes: dict[str, Any]) -> bool:
+def is_fitted(attributes: Mapping[str, Any]) -> bool:
     """Whether weights, means and some form of the covariances are there, from a fit or set by hand."""
     return (
         attributes.get("weights_") is not None

@@ -60,7 +60,7 @@ class MixtureEstimator(CallbackSupportMixin, DensityMixin, BaseEstimator):
         >>> GaussianMixture().fit([[0.0], [2.0]]).to_mixture().means
         array([[1.]])
         """
-        attributes = vars(self)
+        attributes = self.__dict__
         if not is_fitted(attributes):
             raise NotFittedError(
                 f"This {type(self).__name__} instance is not fitted yet. Call 'fit' with appropriate arguments before "

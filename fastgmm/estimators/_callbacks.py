@@ -70,11 +70,11 @@ class Tasks(Observer):
 
     def end_iteration(self, state: FitState | None) -> bool:
         """End the task of an iteration; return whether a callback wants its start to stop."""
-        return self._end_task(state and (lambda: self._after(state)))
+        return self._end_task(None if state is None else lambda: self._after(state))
 
     def end_start(self, state: FitState | None) -> bool:
         """End the task of a start; return whether a callback wants it to be the last."""
-        return self._end_task(state and (lambda: self._after(state)))
+        return self._end_task(None if state is None else lambda: self._after(state))
 
     def end(self, result: FitResult) -> None:
         """End the task of the fit."""

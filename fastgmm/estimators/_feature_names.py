@@ -39,7 +39,7 @@ def feature_names(X: Any) -> npt.NDArray[np.object_] | None:
     if isinstance(X, np.ndarray | list | tuple):
         return None
     # pyarrow's tables have their columns' data under `columns`.
-    columns = getattr(X, "column_names", None)
+    columns: Any = getattr(X, "column_names", None)
     if columns is None:
         columns = getattr(X, "columns", None)
     try:

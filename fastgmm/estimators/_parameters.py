@@ -35,7 +35,7 @@ class Rule(Protocol):
 class Number:
     """An int or a float from `low` on, up to and with `high`."""
 
-    kind: type
+    kind: type[Any]
     low: float
     high: int | None = None
 
