@@ -51,8 +51,8 @@ def complete(family: Family, given: dict[str, _Array], means: _Array) -> tuple[_
     matrices = _are_matrices(family)
     n_components, n_features = means.shape
     if "covariance" in given and matrices:
-        symmetric = given["covariance"].reshape(-1, n_features, n_features)
-        check_symmetric(symmetric, f"{family.name} covariance", _cancellation(means, symmetric.dtype))
+        square = given["covariance"].reshape(-1, n_features, n_features)
+        check_symmetric(square, f"{family.name} covariance", _cancellation(means, square.dtype))
     with np.errstate(over="ignore", under="ignore", divide="ignore", invalid="ignore"):  # `check_range` says it better
         if "precisions_cholesky" in given:
             factors = _triangular(wide["precisions_cholesky"], family.name) if matrices else wide["precisions_cholesky"]
@@ -61,7 +61,8 @@ def complete(family: Family, given: dict[str, _Array], means: _Array) -> tuple[_
             covariances = wide["covariance"] if "covariance" in given else _covariances(factors, matrices)
         elif "covariance" in given:
             covariances = wide["covariance"]
-            factors = _factors(family, covariances, n_components, n_features, matrices)
+            symmetric = _symmetric(covariances) if matrices else covariances
+            factors = _factors(family, symmetric, n_components, n_features, matrices)
         else:
             covariances, factors = family.from_precisions(wide["precision"], n_components, n_features)
     if len(given) > 1:
@@ -90,6 +91,11 @@ def _cancellation(means: _Array, dtype: np.dtype) -> _Array:
     with np.errstate(over="ignore", under="ignore"):
         reach = np.abs(means.astype(np.float64)).max(axis=0)
         return (len(means) + 2) * np.finfo(dtype).eps * np.outer(reach, reach)
+
+
+def _symmetric(covariances: _Array) -> _Array:
+    """Return what the lower triangles say: scikit-learn's factorisations read those alone."""
+    return np.tril(covariances) + np.swapaxes(np.tril(covariances, -1), -1, -2)
 
 
 def _factors(family: Family, covariances: _Array, n_components: int, n_features: int, matrices: bool) -> _Array:
@@ -137,12 +143,11 @@ def _check_agreement(form: str, array: _Array, factors: _Array, matrices: bool, 
     """Raise a ValueError if a covariance or precision describes another distribution than the factors.
 
     Rounding a covariance to `eps` changes U^T Sigma U by about eps times the condition number of Sigma (scaled to a
-    unit diagonal), so this much disagreement is no mistake. Of a covariance only the lower triangle is read, as the
-    factorisations do: scikit-learn's tied ones are not quite symmetric after cancellation.
+    unit diagonal), so this much disagreement is no mistake.
     """
     if matrices:
         if form == "covariance":
-            array = np.tril(array) + np.swapaxes(np.tril(array, -1), -1, -2)
+            array = _symmetric(array)
         inverse = np.linalg.inv(factors)
         sigma = np.sqrt((inverse**2).sum(axis=-2))
         condition = ((sigma[..., :, None] * factors) ** 2).sum(axis=(-2, -1))

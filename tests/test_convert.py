@@ -8,7 +8,7 @@ import reference
 import sklearn.mixture
 from sklearn.exceptions import NotFittedError
 
-from fastgmm import GaussianMixture, InvalidParameterError
+from fastgmm import GaussianMixture, InvalidParameterError, Mixture
 
 K, D = 3, 3
 by_family = pytest.mark.parametrize("family", reference.FAMILIES)
@@ -186,6 +186,8 @@ def test_covariance_that_cancellation_left_unsymmetric_is_converted(dtype, offse
     ours = GaussianMixture.from_sklearn(theirs)
     assert_same_attributes(ours, theirs)
     np.testing.assert_allclose(ours.score_samples(X), theirs.score_samples(X), rtol=1e-3)
+    mixture = Mixture(theirs.weights_, theirs.means_, theirs.covariances_, "tied")  # reads the triangle that they read
+    np.testing.assert_allclose(mixture.precisions_cholesky, theirs.precisions_cholesky_, atol=1e-5)
     theirs.covariances_[0] += 0.1
     with pytest.raises(ValueError, match="'tied covariance' should be symmetric"):
         GaussianMixture.from_sklearn(theirs)
