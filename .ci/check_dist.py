@@ -27,7 +27,7 @@ def check_sdist(path):
 
 
 def check_wheel(path):
-    """Python, extensions, type information and the licence are there; sources of the compiled part are not."""
+    """Python, extensions, types, public headers and the licence are there; sources of the compiled part are not."""
     with zipfile.ZipFile(path) as archive:
         held = set(archive.namelist())
     wanted = {name for name in source_files() if name.startswith("fastgmm/") and not name.endswith((".pyx", ".pxi"))}
@@ -39,6 +39,7 @@ def check_wheel(path):
         problems.append(f"{path.name} lacks LICENSE")
     foreign = {name for name in held if not name.startswith(("fastgmm/", "fastgmm-"))}
     sources = {name for name in held if name.endswith((".pyx", ".pxi", ".c", ".h"))}
+    sources = {name for name in sources if not name.startswith("fastgmm/include/")}
     return problems + [f"{path.name} holds {name}" for name in sorted(foreign | sources)]
 
 

@@ -1,4 +1,4 @@
-"""The passes alone, in useful multiply-adds per second on one thread.
+"""The passes alone, in useful multiply-adds per second on one thread, and the time of a call for one row.
 
     pytest benchmarks/test_kernels.py --benchmark-enable --benchmark-columns=median,iqr --benchmark-json=kernels.json
 
@@ -9,9 +9,13 @@ no packing), so that levels and versions can be compared and the peak of a core 
 
 from __future__ import annotations
 
+import warnings
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
+import fastgmm
 from fastgmm import covariance, engine
 from fastgmm.engine import simd
 
@@ -107,3 +111,36 @@ def test_nearest_pass(benchmark, D, dtype, level):
         dtype=dtype,
         level=level,
     )
+
+
+ONE_ROW = {
+    "scorer: log-density": lambda it: it.scorer.score(it.row, log_density=it.log_density),
+    "scorer: responsibilities": lambda it: it.scorer.score(it.row, resp=it.resp),
+    "mixture: score_samples": lambda it: it.mixture.score_samples(it.row),
+    "mixture: predict_proba": lambda it: it.mixture.predict_proba(it.row),
+    "estimator: score_samples": lambda it: it.estimator.score_samples(it.row),
+    "estimator: predict_proba": lambda it: it.estimator.predict_proba(it.row),
+}
+
+
+@pytest.fixture(scope="module")
+def ten_by_ten():
+    """Return what scores a row in D = 10 with K = 10, full, and the arrays to score into."""
+    X = make_rows(500, 10, "float64")
+    with warnings.catch_warnings(category=fastgmm.ConvergenceWarning, action="ignore"):
+        estimator = fastgmm.GaussianMixture(10, max_iter=2, random_state=0).fit(X)
+    mixture = estimator.to_mixture()
+    return SimpleNamespace(
+        estimator=estimator,
+        mixture=mixture,
+        scorer=mixture.scorer(),
+        row=X[:1],
+        log_density=np.empty(1),
+        resp=np.empty(10),
+    )
+
+
+@pytest.mark.parametrize("call", ONE_ROW)
+def test_one_row(benchmark, call, ten_by_ten):
+    benchmark.group = "one row"
+    benchmark.pedantic(ONE_ROW[call], (ten_by_ten,), rounds=ROUNDS, iterations=1000, warmup_rounds=1)

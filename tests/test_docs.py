@@ -21,6 +21,7 @@ from fastgmm.io import model_file
 
 CHECKOUT = Path(__file__).parents[1]
 COMMAND_LINE = (CHECKOUT / "docs" / "command_line.md").read_text(encoding="utf-8")
+EMBEDDING = (CHECKOUT / "docs" / "embedding.md").read_text(encoding="utf-8")
 MODEL_FILE = (CHECKOUT / "docs" / "model_file.md").read_text(encoding="utf-8")
 README = (CHECKOUT / "README.md").read_text(encoding="utf-8")
 NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:e[+-]\d+)?")
@@ -102,6 +103,24 @@ class TestModelFile:
         assert names["header"]["version"] == model_file.VERSION
         np.testing.assert_array_equal(names["means"], mixture.means)
         np.testing.assert_array_equal(names["covariances"], mixture.covariances)
+
+
+class TestEmbedding:
+    def test_python_runs(self):
+        exec(blocks(EMBEDDING, "python")[0], {})
+
+    @pytest.mark.parametrize(
+        ("language", "file"), [("cython", "embed_cython/embed_cython.pyx"), ("c", "embed_c/embed_c.c")]
+    )
+    def test_what_is_shown_is_what_the_example_packages_run(self, language, file):
+        source = (CHECKOUT / "examples" / file).read_text(encoding="utf-8")
+        shown = blocks(EMBEDDING, language)
+        assert shown
+        assert all(block in source for block in shown)
+
+    def test_set_up_is_that_of_the_example_package(self):
+        source = (CHECKOUT / "examples" / "embed_cython" / "setup.py").read_text(encoding="utf-8")
+        assert blocks(EMBEDDING, "python")[1] == source
 
 
 class TestReadme:

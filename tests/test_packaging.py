@@ -3,6 +3,7 @@
 import importlib.metadata
 import importlib.resources
 import platform
+from pathlib import Path
 
 import numpy
 import pytest
@@ -25,6 +26,13 @@ def test_type_information_is_shipped():
     extensions = {name.split(".")[0] for name in files if name.endswith((".so", ".pyd"))}
     assert extensions
     assert {f"{name}.pyi" for name in extensions} <= stubs
+
+
+def test_headers_are_shipped():
+    include = Path(fastgmm.get_include())
+    assert include.joinpath("fastgmm", "scoring.h").is_file()
+    declared = importlib.resources.files("fastgmm").joinpath("scoring.pxd").read_text()
+    assert "fastgmm/scoring.h" in declared
 
 
 def test_every_public_name_resolves():

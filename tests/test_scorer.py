@@ -1,6 +1,9 @@
 """Single rows: the scorer against the NumPy twin on every level, and against the mixture that it comes from."""
 
+import ctypes
+import re
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -252,3 +255,57 @@ def test_buffers_that_do_not_fit_are_refused(changed, error, words):
     arguments = {"X": np.zeros((3, 2)), "log_density": np.zeros(3), **changed}
     with pytest.raises(error, match=words):
         scorer.score(**arguments)
+
+
+pointer, size = ctypes.c_void_p, ctypes.c_ssize_t
+score_function = ctypes.CFUNCTYPE(ctypes.c_int, pointer, pointer, size, pointer, pointer, pointer)
+
+
+class Table(ctypes.Structure):
+    """fastgmm_scoring_api of fastgmm/scoring.h; calls through it release the GIL."""
+
+    _fields_ = (
+        ("abi", ctypes.c_int),
+        ("borrow", ctypes.PYFUNCTYPE(pointer, ctypes.py_object)),
+        ("n_components", ctypes.CFUNCTYPE(size, pointer)),
+        ("n_features", ctypes.CFUNCTYPE(size, pointer)),
+        ("is_float32", ctypes.CFUNCTYPE(ctypes.c_int, pointer)),
+        ("score_f64", score_function),
+        ("score_f32", score_function),
+    )
+
+
+@pytest.fixture
+def table():
+    """What an extension finds when it calls fastgmm_import_scoring()."""
+    header = Path(fastgmm.get_include(), "fastgmm", "scoring.h").read_text(encoding="utf-8")
+    get = ctypes.pythonapi.PyCapsule_Import
+    get.restype, get.argtypes = pointer, [ctypes.c_char_p, ctypes.c_int]
+    name = re.search(r'FASTGMM_SCORING_CAPSULE "(.*)"', header)[1]
+    table = Table.from_address(get(name.encode(), 0))
+    assert table.abi == int(re.search(r"FASTGMM_SCORING_ABI (\d+)", header)[1])
+    return table
+
+
+@by_dtype
+def test_table_for_c_scores_as_the_method_does(table, dtype):
+    mixture = mixture_of("tied", 7, 4, dtype)
+    X, scorer = rows_of(mixture, 9, dtype), mixture.scorer(dtype)
+    borrowed = table.borrow(scorer)
+    assert (table.n_components(borrowed), table.n_features(borrowed)) == (4, 7)
+    assert table.is_float32(borrowed) == (dtype == "float32")
+    right, wrong = table.score_f64, table.score_f32
+    if dtype == "float32":
+        right, wrong = wrong, right
+    out = results(scorer, 9)
+    addresses = [array.ctypes.data for array in out]
+    assert wrong(borrowed, X.ctypes.data, 9, *addresses) == 2
+    assert all(same_bits(one, other) for one, other in zip(out, results(scorer, 9), strict=True))
+    assert right(borrowed, X.ctypes.data, 9, *addresses) == 0
+    assert all(same_bits(one, other) for one, other in zip(out, scored(scorer, X), strict=True))
+    assert right(borrowed, X.ctypes.data, 9, None, None, None) == 0
+
+
+def test_table_for_c_lends_scorers_only(table):
+    with pytest.raises(TypeError, match=r"expected what Mixture.scorer\(\) returns, got Mixture"):
+        table.borrow(mixture_of("full", 2, 2))
