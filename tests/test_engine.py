@@ -3,6 +3,8 @@
 Tolerances are the rounding bounds of ``reference``, computed for the numbers at hand; none is chosen.
 """
 
+import pickle
+
 import numpy as np
 import pytest
 import reference
@@ -342,3 +344,23 @@ def test_levels_are_known_and_forced():
 def test_environment_picks_the_level(level, run_python, monkeypatch):
     monkeypatch.setenv("FASTGMM_SIMD", level)
     assert run_python("from fastgmm.engine import simd; print(simd.active())").strip() == level
+
+
+@by_kind
+def test_constants_are_prepared_once_for_each_level(kind):
+    constants = random_constants(kind, 30, 9, 5)
+    X, theirs = rows_near(constants, 31, 50), kernel_constants(constants)
+    for _ in range(2):
+        for level in LEVELS:
+            with at_level(level):
+                got, fresh = (score(X, each, joint=True).joint for each in (theirs, kernel_constants(constants)))
+                assert got.tobytes() == fresh.tobytes()
+                assert theirs.prepared() is theirs.prepared() is not theirs.kernel()
+
+
+def test_constants_are_sent_without_what_was_prepared():
+    constants = random_constants("full", 32, 3, 2)
+    X, theirs = rows_near(constants, 33, 10), kernel_constants(constants)
+    wanted = score(X, theirs, joint=True).joint
+    received = pickle.loads(pickle.dumps(theirs))
+    assert score(X, received, joint=True).joint.tobytes() == wanted.tobytes()

@@ -1,6 +1,7 @@
 """What the kernels need to know of a mixture."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -81,6 +82,24 @@ class KernelConstants:
     def kernel(self):
         """Return the constants as the compiled passes read them."""
         return _core.Kernel(self.kind, self.single, *self._contiguous())
+
+    @cached_property
+    def _prepared(self):
+        return {}
+
+    def prepared(self):
+        """Return `kernel()` as it was made on the first call at this instruction level: for passes that only read it.
+
+        The preparation touches all K D^2 factors, which is more work than scoring a row with them.
+        """
+        level = _core.active()
+        if level not in self._prepared:
+            self._prepared[level] = self.kernel()
+        return self._prepared[level]
+
+    def __getstate__(self):
+        """Leave out what is prepared on first use: it belongs to this process."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     def scorer(self):
         """Return the constants as single rows are scored with them."""

@@ -255,7 +255,7 @@ def score(
         Its arrays are of the compute type.
     """
     rows, weights = _prepare(X, constants.n_features, sample_weight)
-    kernel, n_threads = constants.kernel(), resolve(n_threads)
+    kernel, n_threads = constants.prepared(), resolve(n_threads)
     N, K, dtype = rows.n_rows, constants.n_components, constants.dtype
     out = {
         "log_density": np.empty(N, dtype) if log_density else None,
