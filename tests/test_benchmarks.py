@@ -140,7 +140,8 @@ def test_start_up_cancels_and_rounds_alternate():
     assert order == [(0, "few"), (0, "many"), (1, "few"), (1, "many")]
     assert measure.per_iteration(timed.seconds["few"], timed.seconds["many"], (2, 6)) == [0.25, 0.25]
     with pytest.raises(measure.NotMeasurable):
-        measure.per_iteration([2.0], [1.0], (2, 6))
+        measure.per_iteration([2.0, 1.0], [1.0, 2.0], (2, 6))
+    assert measure.per_iteration([3.0, 1.0, 1.0], [1.5, 2.0, 3.0], (2, 6)) == [0.25, 0.25, 0.5]
 
 
 # Problems
