@@ -30,17 +30,18 @@ def check_wheel(path):
     """Python, extensions, types, public headers and the licence are there; sources of the compiled part are not."""
     with zipfile.ZipFile(path) as archive:
         held = set(archive.namelist())
-    wanted = {name for name in source_files() if name.startswith("fastgmm/") and not name.endswith((".pyx", ".pxi"))}
+    sources = {name for name in source_files() if name.startswith("fastgmm/")}
+    wanted = {name for name in sources if not name.endswith((".pyx", ".pxi"))}
     problems = [f"{path.name} lacks {name}" for name in sorted(wanted - held)]
     built = {name.partition(".")[0] for name in held if name.endswith((".so", ".pyd"))}
-    extensions = {name.removesuffix(".pyx") for name in source_files() if name.endswith(".pyx")}
+    extensions = {name.removesuffix(".pyx") for name in sources if name.endswith(".pyx")}
     problems += [f"{path.name} lacks the extension {name}" for name in sorted(extensions - built)]
     if not any(name.endswith("/licenses/LICENSE") for name in held):
         problems.append(f"{path.name} lacks LICENSE")
     foreign = {name for name in held if not name.startswith(("fastgmm/", "fastgmm-"))}
-    sources = {name for name in held if name.endswith((".pyx", ".pxi", ".c", ".h"))}
-    sources = {name for name in sources if not name.startswith("fastgmm/include/")}
-    return problems + [f"{path.name} holds {name}" for name in sorted(foreign | sources)]
+    private = {name for name in held if name.endswith((".pyx", ".pxi", ".c", ".h"))}
+    private = {name for name in private if not name.startswith("fastgmm/include/")}
+    return problems + [f"{path.name} holds {name}" for name in sorted(foreign | private)]
 
 
 def main(names):
