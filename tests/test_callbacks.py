@@ -341,3 +341,34 @@ print(json.dumps(outcomes))
 
 def test_interrupt_ends_a_fit_that_would_take_days(run_python):
     assert json.loads(run_python(INTERRUPTED)) == [True] * 3
+
+
+IN_A_WAVE = """
+import json, os, signal, threading
+import numpy as np
+from fastgmm import Mixture
+from fastgmm.engine import passes
+from fastgmm.engine.rows import Rows, Weights
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+K, D = 50, 500  # a thread's share of a wave, 32 groups, takes seconds
+mixture = Mixture(np.full(K, 1 / K), np.zeros((K, D)), np.broadcast_to(np.eye(D), (K, D, D)))
+rows = Rows(np.broadcast_to(np.zeros(D), (10**9, D)))
+kernel = mixture.constants(np.dtype(np.float64)).kernel()
+added = []
+for n_threads in (1, 2):
+    total = np.zeros(2)
+    threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+    try:
+        passes._score_rows(rows, Weights(), kernel, {}, total, n_threads)
+    except KeyboardInterrupt:
+        added.append(total[1])
+print(json.dumps([added, 32 * kernel.group_rows]))
+"""
+
+
+def test_interrupt_is_heard_within_a_wave_of_groups(run_python):
+    """Of the first wave not all rows are added up."""
+    added, wave = json.loads(run_python(IN_A_WAVE))
+    assert len(added) == 2
+    assert max(added) < wave

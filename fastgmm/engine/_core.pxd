@@ -121,6 +121,7 @@ cdef class Kernel:
 cdef double *float64_values(cnp.ndarray array) except NULL
 cdef const fg_leaves *active_leaves(bint single) noexcept nogil
 cdef Py_ssize_t rows_per_group(int kind, Py_ssize_t K, Py_ssize_t D, Py_ssize_t item) noexcept nogil
+cdef double row_work(int kind, Py_ssize_t K, Py_ssize_t D) noexcept nogil
 cdef Py_ssize_t panels_per_block(Py_ssize_t K, Py_ssize_t D, Py_ssize_t item) noexcept nogil
 
 

@@ -95,11 +95,16 @@ cdef Py_ssize_t panels_per_block(Py_ssize_t K, Py_ssize_t D, Py_ssize_t item) no
     return max(1, min(FG_MAX_PANELS, (128 << 10) // (FG_PANEL * item * max(D + 1, K))))
 
 
+cdef double row_work(int kind, Py_ssize_t K, Py_ssize_t D) noexcept nogil:
+    # cost of a row, roughly in multiplications
+    return K * ((<double> D * D if kind == FG_FULL else 0.0) + 6.0 * D + 24.0)
+
+
 cdef Py_ssize_t rows_per_group(int kind, Py_ssize_t K, Py_ssize_t D, Py_ssize_t item) noexcept nogil:
     # about half a millisecond of work, and rows enough that adding up the group's D x D sums costs little beside it
     cdef Py_ssize_t block = FG_PANEL * panels_per_block(K, D, item)
-    cdef double work = K * ((<double> D * D if kind == FG_FULL else 0.0) + 6.0 * D + 24.0)
-    return block * max(1, min(65536, max(<Py_ssize_t> (8e6 / work), 768)) // block)
+    cdef Py_ssize_t enough = <Py_ssize_t> (8e6 / row_work(kind, K, D))
+    return block * max(1, min(65536, max(enough, 768)) // block)
 
 
 def group_rows(kind, Py_ssize_t n_components, Py_ssize_t n_features, bint single):

@@ -3,13 +3,13 @@
 Rows are cut into blocks of a few panels and blocks into groups, both of a size that depends on kind, K, D and dtype
 only. One thread works through one group and leaves its sums in that group's slot; slots are added to the total in the
 order of their groups. Threads decide who works, never what is added to what, and a total can be continued with
-further rows. Between waves of groups the interpreter looks for signals, so that Ctrl-C stops a pass of any length.
+further rows. Between waves of groups, and where a wave is long also in between, the calling thread looks for signals,
+so that Ctrl-C stops a pass of any length.
 
 Sums of a group (float64): log-likelihood, weight, then the moments of each component as the leaf of its kind lays them
 out.
 """
 
-from cpython.exc cimport PyErr_CheckSignals
 from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree, PyMem_RawMalloc
 from cython.parallel cimport prange, threadid
 from libc.math cimport INFINITY, exp, isfinite, log
@@ -20,17 +20,22 @@ cimport numpy as cnp
 
 from fastgmm.engine._core cimport (
     FG_ALIGN, FG_BOUNDS, FG_DIAGONAL, FG_FULL, FG_OUTER_FROM, FG_PANEL, FG_ROTATED, FG_ROW_STRIDE, FG_SPHERICAL, Kernel,
-    Model, fg_rows, padded, triangle,
+    Model, fg_rows, padded, row_work, triangle,
 )
 
 cnp.import_array()
 
 cdef double LN2 = 0.69314718055994530942
 cdef double LOG2E = 1.4426950408889634074
+cdef double WATCH_WORK = 2e8  # some ten milliseconds: see `row_work`
+
+cdef extern from "Python.h":
+    int PyErr_CheckSignals() noexcept  # -1 with an exception set if a handler raised
 
 cdef enum Status:
     FINE = 0
     NOT_FINITE = 1   # a row holds NaN or infinity
+    STOPPED = 2      # a signal handler raised
 
 
 cdef enum Task:
@@ -61,6 +66,8 @@ cdef struct Job:
     Py_ssize_t moment_size     # float64 numbers of one component
     Py_ssize_t partial_size    # float64 numbers of a slot
     Py_ssize_t scratch_size    # bytes of one thread's scratch
+    double work                # of the calling thread since it looked for signals
+    volatile int stopped       # set by the calling thread where a signal handler raised, read by all
 
 
 cdef struct Scratch:
@@ -349,27 +356,44 @@ cdef int run_block(const Job *job, Py_ssize_t first, Py_ssize_t n, Scratch *s, d
 
 # ------------------------------------------------------------------------------------------ groups, waves, threads
 
-cdef int run_group(const Job *job, Py_ssize_t group, char *scratch, double *slot) noexcept nogil:
+cdef int check_signals() noexcept with gil:
+    return PyErr_CheckSignals()
+
+
+cdef void watch(Job *job, Py_ssize_t n) noexcept nogil:
+    """After n more rows of the calling thread, let it look for signals if its last look is long ago."""
+    job.work += n * row_work(job.model.kind, job.model.K, job.model.D)
+    if job.work >= WATCH_WORK:
+        job.work = 0.0
+        if check_signals() != 0:
+            job.stopped = 1
+
+
+cdef int run_group(Job *job, Py_ssize_t group, bint calling, char *scratch, double *slot) noexcept nogil:
     cdef Py_ssize_t size, block = job.model.panels * FG_PANEL
     cdef Py_ssize_t first = group * job.model.group, last = min(job.n_rows, first + job.model.group)
     cdef Scratch s = lay_out(&job.model, scratch, &size)
     memset(slot, 0, job.partial_size * sizeof(double))
     while first < last:
+        if job.stopped:
+            return STOPPED
         if run_block(job, first, min(block, last - first), &s, slot) != FINE:
             return NOT_FINITE
         first += block
+        if calling:
+            watch(job, block)
     return FINE
 
 
-cdef int run_wave(const Job *job, Py_ssize_t group, Py_ssize_t count, int n_threads, char *scratch, double *slots,
+cdef int run_wave(Job *job, Py_ssize_t group, Py_ssize_t count, int n_threads, char *scratch, double *slots,
                   int *status, double *total) noexcept nogil:
     cdef Py_ssize_t i, j
     if n_threads == 1 or count == 1:  # no parallel region: nothing to wait for, and safe in a forked child
         for i in range(count):
-            status[i] = run_group(job, group + i, scratch, slots + i * job.partial_size)
+            status[i] = run_group(job, group + i, True, scratch, slots + i * job.partial_size)
     else:
         for i in prange(count, schedule="dynamic", chunksize=1, num_threads=n_threads):
-            status[i] = run_group(job, group + i, scratch + threadid() * job.scratch_size,
+            status[i] = run_group(job, group + i, threadid() == 0, scratch + threadid() * job.scratch_size,
                                   slots + i * job.partial_size)
     for i in range(count):
         if status[i] != FINE:
@@ -404,7 +428,8 @@ cdef int run(Job *job, int n_threads, double *total) except -1:
             with nogil:
                 status = run_wave(job, group, min(wave, n_groups - group), n_threads, scratch, slots, states, total)
             group += wave
-            PyErr_CheckSignals()
+            if job.stopped or PyErr_CheckSignals() != 0:
+                return -1  # with the exception that the handler raised
     finally:
         PyMem_RawFree(memory)
         PyMem_RawFree(states)
