@@ -27,7 +27,7 @@ cnp.import_array()
 
 cdef double LN2 = 0.69314718055994530942
 cdef double LOG2E = 1.4426950408889634074
-cdef double WATCH_WORK = 2e8  # some ten milliseconds: see `row_work`
+cdef double WATCH_WORK = 8e8  # some fifty milliseconds (see `row_work`); waiting for the GIL may take five
 
 cdef extern from "Python.h":
     int PyErr_CheckSignals() noexcept  # -1 with an exception set if a handler raised
