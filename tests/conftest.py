@@ -1,6 +1,7 @@
 """Fixtures that more than one test file uses."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,8 @@ import fastgmm
 from fastgmm.cli import main
 from fastgmm.io import tables
 
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a job in the background starts, and all that it starts
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ["MPLBACKEND"] = "Agg"  # before anything imports matplotlib: no test opens a window
 
 

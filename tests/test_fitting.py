@@ -280,7 +280,6 @@ from fastgmm import Mixture
 from fastgmm.engine import accumulate
 from fastgmm.fitting import run
 
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job starts with the signal ignored
 model = Mixture(np.full(4, 0.25), np.arange(8.0).reshape(4, 2), np.ones((4, 2)), covariance_type="diag")
 small = np.random.default_rng(0).standard_normal((5000, 2))
 before = run(small, 4, random_state=0, max_iter=5, tol=0).mixture.means.tobytes()

@@ -15,7 +15,8 @@ def X():
 
 def drawn(source):
     """Return the rows of a source over the numbers 0..N-1, and their weights."""
-    return source.rows_at(np.arange(source.n_rows))[:, 0], source.weights()
+    weights = source.weights()
+    return source.rows_at(np.arange(source.n_rows))[:, 0], np.ones(source.n_rows) if weights is None else weights
 
 
 def test_rows_come_in_order_one_from_each_stretch(X):

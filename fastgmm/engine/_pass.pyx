@@ -403,9 +403,15 @@ cdef int run_wave(Job *job, Py_ssize_t group, Py_ssize_t count, int n_threads, c
     return FINE
 
 
+cdef double serial_work(int kind) noexcept nogil:
+    # Under about half a millisecond a second thread is hardly ever there in time, and on a busy machine much too late.
+    return 1e7 if kind == FG_FULL else 4e7
+
+
 cdef int run(Job *job, int n_threads, double *total) except -1:
     """Add all rows of the job to total; returns a Status. Raises what a signal handler raises."""
     cdef Py_ssize_t n_groups = (job.n_rows + job.model.group - 1) // job.model.group, group = 0
+    cdef const Model *m = &job.model
     # slots of one wave: enough to keep threads busy for some ten milliseconds, within 16 MiB
     cdef Py_ssize_t wave = min(n_groups, 32 * n_threads,
                                max(2 * n_threads, (16 << 20) // (job.partial_size * <Py_ssize_t> sizeof(double))))
@@ -414,7 +420,7 @@ cdef int run(Job *job, int n_threads, double *total) except -1:
     cdef double *slots
     cdef int *states
     cdef int status = FINE
-    n_threads = <int> min(n_threads, wave)
+    n_threads = 1 if job.n_rows * row_work(m.kind, m.K, m.D) < serial_work(m.kind) else <int> min(n_threads, wave)
     lay_out(&job.model, NULL, &job.scratch_size)
     memory = <char *> PyMem_RawMalloc(FG_ALIGN + n_threads * job.scratch_size
                                       + wave * job.partial_size * <Py_ssize_t> sizeof(double))

@@ -18,7 +18,9 @@ TOL = 1e-4  # of the mean variance: the squared movement of all centres at which
 # rows and 10 clusters, the best of five had on average an inertia 4% lower, at an eighth of the time.
 SAMPLE_ROWS = 4096
 SAMPLE_ROWS_PER_CLUSTER = 128
-SAMPLE_TRIES = 5
+SAMPLE_TRIES = 4
+SAMPLE_ITERATIONS = 5  # of each try; the best goes on
+SAMPLE_GROWTH = 8
 
 
 def cluster(source, n_clusters, rng):
@@ -34,8 +36,12 @@ def cluster(source, n_clusters, rng):
     if source.n_rows <= 2 * n_sample:
         return lloyd(source, seed(source, n_clusters, rng))
     sample = source.sample(n_sample, rng)
-    tries = [lloyd(sample, seed(sample, n_clusters, rng)) for _ in range(SAMPLE_TRIES)]
+    tries = [lloyd(sample, seed(sample, n_clusters, rng), max_iter=SAMPLE_ITERATIONS) for _ in range(SAMPLE_TRIES)]
     centres, _, _ = min(tries, key=lambda found: found[2])
+    centres, _, _ = lloyd(sample, centres)
+    while SAMPLE_GROWTH * n_sample <= source.n_rows // 2:  # centres so near their places that all rows move them little
+        n_sample *= SAMPLE_GROWTH
+        centres, _, _ = lloyd(source.sample(n_sample, rng), centres)
     return lloyd(source, centres)
 
 

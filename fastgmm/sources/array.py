@@ -124,7 +124,7 @@ class ArraySource:
         """Return a source of about n_rows of the rows, drawn in proportion to their weights, in their order.
 
         One row is drawn from each of n_rows stretches of equal weight. A row that is drawn repeatedly has that number
-        as its weight; all others weigh one.
+        as its weight; all others weigh one. `weights` is None if none is.
 
         Parameters
         ----------
@@ -143,7 +143,8 @@ class ArraySource:
             heap = np.cumsum(weights)
             places = np.minimum(np.searchsorted(heap, points * heap[-1], side="right"), self.n_rows - 1)
         places, repeats = np.unique(np.minimum(places, self.n_rows - 1), return_counts=True)
-        drawn = Weights(repeats.astype(np.float64), places if kept is None else kept[places], 1.0)
+        counts = repeats.astype(np.float64) if len(repeats) < n_rows else None
+        drawn = Weights(counts, places if kept is None else kept[places], 1.0)
         return ArraySource(self._rows, drawn, n_threads=self._n_threads)
 
     def sorted_by(self, labels):
