@@ -3,6 +3,7 @@
     pip install -e '.[bench]' && python -m benchmarks            # the whole grid; rewrites the README's table
     python -m benchmarks --quick --only iteration                # small sizes, nothing stored
     python -m benchmarks --check                                 # does the README show the stored results?
+    python -m benchmarks.grid                                    # single iterations over a grid of shapes
     pytest benchmarks/test_kernels.py --benchmark-enable         # the passes alone, in GFMA/s
 
 ==================  =====================================================================================
@@ -16,7 +17,12 @@
 `environment.py`    variables that must not be set while a library is timed
 `report.py`         results <-> files and the README's table
 `run.py`            the command line
-`results/`          results.json (every single time), results.csv (medians), machine.json
+`cells.py`          the kernel grid: shapes, and how single iterations are watched
+`grid_results.py`   what the grid has measured, and figures made of it
+`targets.py`        what the grid's figures are meant to reach
+`grid_page.py`      figures and targets -> docs/performance.md
+`grid.py`           the command line of the grid
+`results/`          results.json (every single time), results.csv (medians), machine.json; grid.json
 ==================  =====================================================================================
 
 Adding a library is one adapter in `libraries.AVAILABLE`; adding a problem is one entry in `problems.PROBLEMS`.

@@ -1,28 +1,12 @@
 """The benchmark harness: it refuses unequal answers, start-up cancels, and the README shows what is stored."""
 
 import dataclasses
-import importlib.util
 import math
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
-
-ROOT = Path(__file__).resolve().parent.parent
-
-
-def load(name):
-    """Import a module of benchmarks/ without putting the checkout, and an unbuilt fastgmm with it, on the path."""
-    if "benchmarks" not in sys.modules:
-        folder = ROOT / "benchmarks"
-        spec = importlib.util.spec_from_file_location(
-            "benchmarks", folder / "__init__.py", submodule_search_locations=[str(folder)]
-        )
-        sys.modules["benchmarks"] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules["benchmarks"])
-    return importlib.import_module(f"benchmarks.{name}")
-
+from harness import load
 
 environment, libraries, measure, memory, problems, report, run, tasks = map(
     load, ("environment", "libraries", "measure", "memory", "problems", "report", "run", "tasks")

@@ -1,0 +1,323 @@
+"""The cells of the kernel grid: EM iterations on made data, timed one by one.
+
+Unlike the tasks in `tasks.py`, whose fits of two lengths cancel start-up for any library, a cell watches single
+iterations from within: fastgmm through its callback, scikit-learn through its M-step. That needs one short fit where
+two lengths need two long ones, and leaves time for the whole grid of shapes.
+
+=========  =================================================================  =====================================
+part       what runs                                                          compared first
+=========  =================================================================  =====================================
+levels     fastgmm: every SIMD level, both dtypes, one and two threads        log-likelihoods with the first variant
+ratio      scikit-learn, fastgmm at its best level and at x86-64's baseline   log-likelihoods with scikit-learn
+skipping   separated data, rows in the order of fits and as they come         log-likelihoods of the two
+=========  =================================================================  =====================================
+
+The levels part also times matrix products of both dtypes on one and two threads, time and again in the same run.
+"""
+
+from __future__ import annotations
+
+import gc
+import itertools
+import math
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from benchmarks import libraries, measure
+from benchmarks.problems import Start
+
+N_FEATURES = (1, 2, 3, 5, 8, 10, 16, 17, 32, 33, 64, 128, 256)
+N_COMPONENTS = (1, 3, 10, 32, 128)
+FAMILIES = ("full", "tied", "diag", "spherical")
+DTYPES = ("float64", "float32")
+THREADS = (1, 2)
+BASELINE = "x86-64"  # what every processor of the architecture has; the level below, plain C, is for other ones
+
+SCIKIT_LEARN_SECONDS = 0.12  # about what an iteration of scikit-learn takes in a cell
+LEAST_ROWS, MOST_ROWS = 6144, 1_000_000  # eight groups of rows where K D^2 is large, so that two threads share evenly
+QUICK_ROWS = 1500
+SAMPLE_SECONDS = 0.08  # a variant's iterations are repeated until they have taken this long
+SLOW = 0.3  # seconds of an iteration from which one is enough
+ROUNDS = 3
+LARGE = 20e9  # multiply-adds of an iteration above which levels below the best are left out
+GEMM_SIZE = 1024
+GEMM_K = 10  # the cells that time a matrix product: often enough to see a processor that changes its clock
+TOLERANCE = {"float64": 1e-8, "float32": 1e-5}  # of mean log-likelihoods, relative to one nat per feature at the least
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One shape: what is measured, covariance family, features and components."""
+
+    part: str
+    family: str
+    D: int
+    K: int
+
+    @property
+    def id(self) -> str:
+        return f"{self.part}/{self.family}/D{self.D}/K{self.K}"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Seconds of every timed iteration by variant, rate of matrix products (multiply-adds per second), agreement."""
+
+    n_rows: int
+    seconds: dict[str, list[float]]
+    agreement: float
+    gemm: dict[str, float] = field(default_factory=dict)
+
+
+def variant(level: str, dtype: str, n_threads: int) -> str:
+    """Return the name under which the seconds of one way to run fastgmm are stored."""
+    return f"{level}/{dtype}/{n_threads}"
+
+
+def multiply_adds(family: str, D: int, K: int) -> float:
+    """Return the multiply-adds that one row needs in an E-step and an M-step: triangles, no padding, no exp."""
+    return {
+        "full": K * D * (D + 1),
+        "tied": D * (D + 1) / 2 + 2 * K * D,
+        "diag": 4 * K * D,
+        "spherical": K * (2 * D + 3),
+    }[family]
+
+
+def n_rows(cell: Cell, quick: bool) -> int:
+    """Return so many rows that an iteration of scikit-learn takes SCIKIT_LEARN_SECONDS, within bounds.
+
+    The times per row and component are rough figures of scikit-learn on a core of today; they choose sizes only.
+    """
+    per_feature = {"full": 14e-9 + 4e-11 * cell.D, "tied": 7e-9}.get(cell.family, 0.2e-9)
+    rows = SCIKIT_LEARN_SECONDS / (cell.K * (60e-9 + per_feature * cell.D))
+    return QUICK_ROWS if quick else round(min(max(rows, LEAST_ROWS), MOST_ROWS))
+
+
+def make(cell: Cell, quick: bool) -> tuple[np.ndarray, Start]:
+    """Return rows of a mixture that overlaps, and a start from which no component ever loses its rows."""
+    rng = np.random.default_rng([cell.D, cell.K])
+    N, D, K = n_rows(cell, quick), cell.D, cell.K
+    X = rng.normal(size=(N, D))
+    X += (rng.normal(size=(K, D)) * 2 / math.sqrt(D))[rng.integers(K, size=N)]
+    means = X.mean(axis=0) + rng.normal(size=(K, D)) / (2 * math.sqrt(D))
+    variance = float(X.var())
+    shapes = {"full": np.broadcast_to(np.eye(D), (K, D, D)), "tied": np.eye(D), "diag": np.ones((K, D))}
+    return X, Start(np.full(K, 1 / K), means, shapes.get(cell.family, np.ones(K)) / variance)
+
+
+@dataclass(frozen=True)
+class Watched:
+    """A short run: seconds of its iterations but the first, and the mean log-likelihood before each M-step."""
+
+    seconds: list[float]
+    bounds: list[float]
+
+
+def _arguments(start: Start, n_iter: int) -> dict[str, Any]:
+    return {
+        "weights_init": start.weights,
+        "means_init": start.means,
+        "precisions_init": start.precisions,
+        "max_iter": n_iter,
+        "tol": 0.0,
+        "reg_covar": 0.0,
+    }
+
+
+def _watched(run: Callable[[Callable[[float], None]], None]) -> Watched:
+    """Return what `run(note)` notes: the log-likelihood of every iteration, at the iteration's end."""
+    ends, bounds = [], []
+
+    def note(bound: float) -> None:
+        ends.append(time.perf_counter())
+        bounds.append(float(bound))
+
+    gc.collect()
+    run(note)
+    return Watched([later - earlier for earlier, later in itertools.pairwise(ends)], bounds)
+
+
+def watch_fastgmm(X: np.ndarray, start: Start, family: str, n_iter: int, n_threads: int) -> Watched:
+    """Run `n_iter` EM iterations of fastgmm at the SIMD level in use."""
+    import fastgmm
+
+    return _watched(
+        lambda note: fastgmm.fit(
+            X,
+            len(start.weights),
+            covariance_type=family,
+            n_threads=n_threads,
+            callback=lambda state: note(state.lower_bound),
+            **_arguments(start, n_iter),
+        )
+    )
+
+
+def watch_scikit_learn(X: np.ndarray, start: Start, family: str, n_iter: int) -> Watched:
+    """Run `n_iter` EM iterations of scikit-learn."""
+    from sklearn.mixture import GaussianMixture
+
+    class Noting(GaussianMixture):
+        def _m_step(self, *args: Any, **kwargs: Any) -> None:
+            super()._m_step(*args, **kwargs)
+            note(math.nan)
+
+    def run(given: Callable[[float], None]) -> None:
+        nonlocal note, model
+        note = given
+        model = Noting(len(start.weights), covariance_type=family, **_arguments(start, n_iter)).fit(X)
+
+    note, model = print, None
+    seconds = _watched(run).seconds
+    return Watched(seconds, [float(bound) for bound in model.lower_bounds_])
+
+
+def require_equal(expected: list[float], found: list[float], D: int, dtype: str, name: str) -> float:
+    """Return how far mean log-likelihoods are apart; raises UnequalAnswers if it is too far."""
+    apart = [abs(a - b) / max(abs(a), D) for a, b in zip(expected, found, strict=False)]
+    if not all(each <= TOLERANCE[dtype] for each in apart):  # also refuses NaN
+        raise measure.UnequalAnswers(f"{name} gives {found} where {expected} is expected")
+    return max(apart)
+
+
+def gemm_rates(size: int = GEMM_SIZE) -> dict[str, float]:
+    """Return multiply-adds per second of NumPy's matrix product by dtype and threads: the best of a few calls."""
+    rates = {}
+    for dtype, n_threads in itertools.product(DTYPES, THREADS):
+        A = np.random.default_rng(0).normal(size=(size, size)).astype(dtype)
+        out = np.zeros_like(A)
+        with libraries.thread_limit(n_threads):
+            seconds = []
+            for _ in range(ROUNDS):
+                began = time.perf_counter()
+                np.dot(A, A, out=out)
+                seconds.append(time.perf_counter() - began)
+        rates[f"{dtype}/{n_threads}"] = size**3 / min(seconds)
+    return rates
+
+
+def variants(cell: Cell, rows: int) -> list[tuple[str, str, int]]:
+    """Return (level, dtype, threads) of all that the levels part measures in a cell, the reference first."""
+    from fastgmm.engine import simd
+
+    *lower, best = simd.levels()
+    chosen = [best, *reversed(lower)] if multiply_adds(cell.family, cell.D, cell.K) * rows < LARGE else [best]
+    found = list(itertools.product(chosen, DTYPES, THREADS))
+    # Plain C is there for processors without a level of their own: one column of K and one thread tell enough.
+    return [each for each in found if simd.lanes(each[0]) > 1 or (cell.K == 10 and each[2] == 1)]
+
+
+def _sample(run: Callable[[int], Watched]) -> tuple[list[float], list[float]]:
+    """Return log-likelihoods of a first short run, and seconds of as many iterations as SAMPLE_SECONDS asks for."""
+    first = run(2)
+    if first.seconds[0] > SLOW:
+        return first.bounds, first.seconds
+    n_iter = min(max(math.ceil(SAMPLE_SECONDS / max(first.seconds[0], 1e-9)), 2), 6) + 1
+    return first.bounds, run(n_iter).seconds
+
+
+def measure_levels(cell: Cell, quick: bool) -> Outcome:
+    """Time fastgmm at every level, in both dtypes, on one and two threads."""
+    from fastgmm.engine import simd
+
+    X, start = make(cell, quick)
+    rows = {"float64": X, "float32": X.astype(np.float32)}
+    seconds, agreement, expected, before = {}, 0.0, None, simd.active()
+    try:
+        for level, dtype, n_threads in variants(cell, len(X)):
+            simd.use(level)
+            name = variant(level, dtype, n_threads)
+            # A start is float64 whatever the rows are.
+            bounds, taken = _sample(lambda n: watch_fastgmm(rows[dtype], start, cell.family, n, n_threads))  # noqa: B023
+            expected = expected or bounds
+            apart = require_equal(expected, bounds, cell.D, dtype, name)
+            agreement = max(agreement, apart if dtype == "float64" else 0.0)
+            seconds[name] = taken
+    finally:
+        simd.use(before)
+    gemm = gemm_rates(64 if quick else GEMM_SIZE) if cell.K == GEMM_K or quick else {}
+    return Outcome(len(X), seconds, agreement, gemm)
+
+
+def measure_ratio(cell: Cell, quick: bool) -> Outcome:
+    """Time scikit-learn and fastgmm in turn, two threads, float64."""
+    from fastgmm.engine import simd
+
+    X, start = make(cell, quick)
+    best, n_threads, before = simd.levels()[-1], 2, simd.active()
+
+    def at_level(level: str) -> Callable[[int], Watched]:
+        def run(n_iter: int) -> Watched:
+            simd.use(level)
+            return watch_fastgmm(X, start, cell.family, n_iter, n_threads)
+
+        return run
+
+    runs = {libraries.REFERENCE: lambda n_iter: watch_scikit_learn(X, start, cell.family, n_iter)}
+    runs |= {variant(level, "float64", n_threads): at_level(level) for level in {best: 0, BASELINE: 0}
+             if level in simd.levels()}  # fmt: skip
+    try:
+        first = {name: run(2) for name, run in runs.items()}
+        expected = first[libraries.REFERENCE].bounds
+        agreement = max(require_equal(expected, each.bounds, cell.D, "float64", name) for name, each in first.items())
+        seconds: dict[str, list[float]] = {name: [] for name in runs}
+        for _ in range(1 if first[libraries.REFERENCE].seconds[0] > 1 else ROUNDS):
+            for name, run in runs.items():
+                time.sleep(measure.SETTLE_SECONDS)
+                # Of iterations that take microseconds a round has several, and the round's median counts.
+                seconds[name].append(measure.Spread.of(run(2 if name == libraries.REFERENCE else 4).seconds).median)
+    finally:
+        simd.use(before)
+    return Outcome(len(X), seconds, agreement)
+
+
+def measure_skipping(cell: Cell, quick: bool) -> Outcome:
+    """Time full iterations on separated data: rows in the order that fits visit them in, and as they come."""
+    from fastgmm import covariance
+    from fastgmm.fitting import expectation_maximisation
+    from fastgmm.fitting.arrangement import MIN_ROWS_PER_COMPONENT, arranged
+    from fastgmm.sources import ArraySource
+
+    rng = np.random.default_rng(0)
+    N = MIN_ROWS_PER_COMPONENT * cell.K if quick else MOST_ROWS
+    centres = rng.normal(scale=6.0, size=(cell.K, cell.D))
+    X = rng.normal(size=(N, cell.D)) + centres[rng.integers(cell.K, size=N)]
+    family = covariance.get(cell.family)
+    identities = family.from_precisions(np.broadcast_to(np.eye(cell.D), (cell.K, cell.D, cell.D)), cell.K, cell.D)
+    start = covariance.Parameters(np.full(cell.K, 1 / cell.K), centres + 0.1, *identities)
+    plain = ArraySource(X, n_threads=2)
+    found = {}
+    for name, source in {"with": arranged(plain, family.kind, cell.K), "without": plain}.items():
+        found[name] = _watched(
+            lambda note, source=source: expectation_maximisation(
+                source, family, start, tol=0.0, max_iter=4, reg_covar=0.0,
+                callback=lambda state: note(state.lower_bound),
+            )
+        )  # fmt: skip
+    agreement = require_equal(found["without"].bounds, found["with"].bounds, cell.D, "float64", "skipping")
+    return Outcome(N, {name: each.seconds for name, each in found.items()}, agreement)
+
+
+PARTS: dict[str, Callable[[Cell, bool], Outcome]] = {
+    "levels": measure_levels,
+    "ratio": measure_ratio,
+    "skipping": measure_skipping,
+}
+GRID: tuple[Cell, ...] = (
+    *(Cell("levels", *shape) for shape in itertools.product(FAMILIES, N_FEATURES, N_COMPONENTS)),
+    Cell("skipping", "full", 16, 128),
+    *(Cell("ratio", *shape) for shape in itertools.product(FAMILIES, N_FEATURES, N_COMPONENTS)),
+)
+
+
+def run(cell: Cell, quick: bool) -> Outcome:
+    """Measure one cell; raises UnequalAnswers before anything of it counts."""
+    with warnings.catch_warnings(), libraries.thread_limit(max(THREADS)):
+        warnings.simplefilter("ignore")  # fits of a fixed length do not converge, and are not meant to
+        return PARTS[cell.part](cell, quick)
