@@ -44,7 +44,9 @@ QUICK_ROWS = 1500
 SAMPLE_SECONDS = 0.08  # a variant's iterations are repeated until they have taken this long
 SLOW = 0.3  # seconds of an iteration from which one is enough
 ROUNDS = 3
-LARGE = 20e9  # multiply-adds of an iteration above which levels below the best are left out
+ITERATIONS = 3  # of a run of fastgmm; the first is not timed
+TOO_LONG = 3.0  # seconds of an iteration of scikit-learn from which it is left out: D = 256 with K = 128, full
+LARGE = 10e9  # multiply-adds of an iteration above which levels below the best are left out
 GEMM_SIZE = 1024
 GEMM_K = 10  # the cells that time a matrix product: often enough to see a processor that changes its clock
 TOLERANCE = {"float64": 1e-8, "float32": 1e-5}  # of mean log-likelihoods, relative to one nat per feature at the least
@@ -89,23 +91,30 @@ def multiply_adds(family: str, D: int, K: int) -> float:
     }[family]
 
 
-def n_rows(cell: Cell, quick: bool) -> int:
-    """Return so many rows that an iteration of scikit-learn takes SCIKIT_LEARN_SECONDS, within bounds.
+def scikit_learn_seconds(family: str, D: int, K: int) -> float:
+    """Return about what scikit-learn takes per row and iteration; rough figures, which choose sizes only."""
+    per_feature = {"full": 14e-9 + 4e-11 * D, "tied": 7e-9}.get(family, 0.2e-9)
+    return K * (60e-9 + per_feature * D)
 
-    The times per row and component are rough figures of scikit-learn on a core of today; they choose sizes only.
-    """
-    per_feature = {"full": 14e-9 + 4e-11 * cell.D, "tied": 7e-9}.get(cell.family, 0.2e-9)
-    rows = SCIKIT_LEARN_SECONDS / (cell.K * (60e-9 + per_feature * cell.D))
+
+def n_rows(cell: Cell, quick: bool) -> int:
+    """Return so many rows that an iteration of scikit-learn takes SCIKIT_LEARN_SECONDS, within bounds."""
+    rows = SCIKIT_LEARN_SECONDS / scikit_learn_seconds(cell.family, cell.D, cell.K)
     return QUICK_ROWS if quick else round(min(max(rows, LEAST_ROWS), MOST_ROWS))
 
 
 def make(cell: Cell, quick: bool) -> tuple[np.ndarray, Start]:
-    """Return rows of a mixture that overlaps, and a start from which no component ever loses its rows."""
+    """Return rows of a mixture that overlaps, and a start from which no component loses its rows in three iterations.
+
+    Where rows are few for D x D covariances, every row draws the covariance of its component towards itself, and
+    differences between components grow by about D^2 / N an iteration: there they begin small.
+    """
     rng = np.random.default_rng([cell.D, cell.K])
     N, D, K = n_rows(cell, quick), cell.D, cell.K
     X = rng.normal(size=(N, D))
     X += (rng.normal(size=(K, D)) * 2 / math.sqrt(D))[rng.integers(K, size=N)]
-    means = X.mean(axis=0) + rng.normal(size=(K, D)) / (2 * math.sqrt(D))
+    apart = 0.3 * min(1.0, N / D**2) ** 2
+    means = X.mean(axis=0) + rng.normal(size=(K, D)) * apart / math.sqrt(D)
     variance = float(X.var())
     shapes = {"full": np.broadcast_to(np.eye(D), (K, D, D)), "tied": np.eye(D), "diag": np.ones((K, D))}
     return X, Start(np.full(K, 1 / K), means, shapes.get(cell.family, np.ones(K)) / variance)
@@ -214,12 +223,12 @@ def variants(cell: Cell, rows: int) -> list[tuple[str, str, int]]:
 
 
 def _sample(run: Callable[[int], Watched]) -> tuple[list[float], list[float]]:
-    """Return log-likelihoods of a first short run, and seconds of as many iterations as SAMPLE_SECONDS asks for."""
+    """Return log-likelihoods of a first run, and seconds of as many iterations as SAMPLE_SECONDS asks for."""
     first = run(2)
     if first.seconds[0] > SLOW:
         return first.bounds, first.seconds
-    n_iter = min(max(math.ceil(SAMPLE_SECONDS / max(first.seconds[0], 1e-9)), 2), 6) + 1
-    return first.bounds, run(n_iter).seconds
+    n_runs = min(max(math.ceil(SAMPLE_SECONDS / (2 * max(first.seconds[0], 1e-9))), 1), ROUNDS)
+    return first.bounds, [seconds for _ in range(n_runs) for seconds in run(ITERATIONS).seconds]
 
 
 def measure_levels(cell: Cell, quick: bool) -> Outcome:
@@ -271,7 +280,9 @@ def measure_ratio(cell: Cell, quick: bool) -> Outcome:
             for name, run in runs.items():
                 time.sleep(measure.SETTLE_SECONDS)
                 # Of iterations that take microseconds a round has several, and the round's median counts.
-                seconds[name].append(measure.Spread.of(run(2 if name == libraries.REFERENCE else 4).seconds).median)
+                seconds[name].append(
+                    measure.Spread.of(run(2 if name == libraries.REFERENCE else ITERATIONS).seconds).median
+                )
     finally:
         simd.use(before)
     return Outcome(len(X), seconds, agreement)
@@ -312,7 +323,11 @@ PARTS: dict[str, Callable[[Cell, bool], Outcome]] = {
 GRID: tuple[Cell, ...] = (
     *(Cell("levels", *shape) for shape in itertools.product(FAMILIES, N_FEATURES, N_COMPONENTS)),
     Cell("skipping", "full", 16, 128),
-    *(Cell("ratio", *shape) for shape in itertools.product(FAMILIES, N_FEATURES, N_COMPONENTS)),
+    *(
+        Cell("ratio", *shape)
+        for shape in itertools.product(FAMILIES, N_FEATURES, N_COMPONENTS)
+        if LEAST_ROWS * scikit_learn_seconds(*shape) < TOO_LONG
+    ),
 )
 
 

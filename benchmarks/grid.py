@@ -87,7 +87,7 @@ def main(arguments: list[str] | None = None) -> int:
         began = time.perf_counter()
         try:
             grid.outcomes[cell.id] = cells.run(cell, args.quick)
-        except (measure.UnequalAnswers, MemoryError) as error:
+        except (measure.UnequalAnswers, MemoryError, ValueError) as error:  # a ValueError is a fit that failed
             failures.append(f"{cell.id}: {type(error).__name__}: {error}")
         print(f"{time.perf_counter() - began:.1f} s", file=sys.stderr)
         if path is not None:

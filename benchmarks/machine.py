@@ -44,7 +44,7 @@ def _compiler() -> str | None:
     return signature.group().decode() if signature else None
 
 
-def _compiler_flags() -> str:
+def compiler_flags() -> str:
     """Return the flags that setup.py adds to the interpreter's own (GCC and clang)."""
     for statement in ast.parse(_SETUP.read_text(encoding="utf-8")).body:
         if isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) == "UNIX_FLAGS":
@@ -75,7 +75,7 @@ def describe(libs: list[Library], n_threads: int) -> dict[str, Any]:
         "memory_gib": round(int(memory.split()[0]) / 2**20) if memory else None,
         "platform": ours["platform"],
         "compiler": _compiler(),
-        "compiler_flags": _compiler_flags(),
+        "compiler_flags": compiler_flags(),
         "simd": {"active": ours["simd"], "available": list(ours["simd_available"])},
         "openmp": ours["openmp"],
         "n_threads": n_threads,
