@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import mpmath
 import numpy as np
+import scipy.linalg
 
 LOG_2PI = math.log(2.0 * math.pi)
 FAMILY_KIND = {"full": "full", "tied": "rotated", "diag": "diagonal", "spherical": "spherical"}
@@ -312,3 +313,68 @@ def log_density_mp(weights, means, factors, x, digits=60):
         joint = log_joint_mp(weights, means, factors, x, digits)
         top = max(joint)
         return top + mpmath.log(mpmath.fsum(mpmath.exp(value - top) for value in joint))
+
+
+# ----------------------------------------------------------------------------------------------- constrained M-steps
+
+
+def complete_log_likelihood(family, model, X, resp, sample_weight=None):
+    """sum_i w_i sum_k r_ik log pi_k p(x_i | k): what every M-step maximises."""
+    weight = np.ones(len(X)) if sample_weight is None else np.asarray(sample_weight, dtype=np.float64)
+    return float((weight[:, None] * resp * log_joint(constants_of(family, model), X)).sum())
+
+
+def floor_matrix(X, least_spread=1e-4):
+    """The covariance of the rows, axes along which they hardly vary counted as if they varied like a single feature.
+
+    No feature may be constant.
+    """
+    deviations = np.std(X, axis=0)
+    spread, axes = np.linalg.eigh(np.atleast_2d(np.corrcoef(X.T)))
+    spread = np.where(spread >= least_spread, spread, 1.0)
+    return deviations[:, None] * ((axes * spread) @ axes.T) * deviations
+
+
+def floored(family, covariances, X, share):
+    """Covariances that maximise the likelihood above a share of those of the rows, from those that maximise it freely.
+
+    By the generalised eigenproblem Sigma V = G V diag(v) with V^T G V = 1, so that Sigma = G V diag(v) V^T G.
+    """
+    if family == "diag":
+        return np.maximum(covariances, share * np.var(X, axis=0))
+    if family == "spherical":
+        return np.maximum(covariances, share * np.var(X, axis=0).mean())
+    G = floor_matrix(X)
+    raised = []
+    for covariance in covariances if family == "full" else covariances[None]:
+        values, vectors = scipy.linalg.eigh(covariance, G)
+        raised.append(G @ (vectors * np.maximum(values, share)) @ vectors.T @ G)
+    return np.stack(raised) if family == "full" else raised[0]
+
+
+def maximise_held(family, X, resp, held, start, *, equal_weights=False, share=0.0):
+    """M-step in which the parameters named in `held`, masks (K,), stay at those of `start`; see `maximise`, `floored`.
+
+    With n_k = sum_i r_ik, the free weights share what the held ones leave in proportion to n_k, and the scatter of a
+    component is about the mean that it has, held or not.
+    """
+    nobody = np.zeros(resp.shape[1], dtype=bool)
+    keep = {name: np.asarray(held.get(name, nobody)) for name in Model._fields}
+    n = resp.sum(axis=0)
+    free = ~keep["weights"]
+    weights = start.weights.copy()
+    weights[free] = n[free] / n[free].sum() * (1 - start.weights[~free].sum()) if free.any() else []
+    weights = np.full(len(n), 1 / len(n)) if equal_weights else weights
+    means = np.where(keep["means"][:, None], start.means, (resp.T @ X) / n[:, None])
+    offset = X[:, None, :] - means
+    scatter = np.einsum("nki,nkj->kij", resp[:, :, None] * offset, offset)
+    dense = scatter.sum(axis=0, keepdims=True) / n.sum() if family == "tied" else scatter / n[:, None, None]
+    if family == "spherical":
+        dense = np.trace(dense, axis1=1, axis2=2)[:, None, None] / X.shape[1] * np.eye(X.shape[1])
+    covariances = pack_covariances(family, dense)
+    covariances = floored(family, covariances, X, share) if share else covariances
+    if family == "tied":
+        covariances = start.covariances if keep["covariances"].any() else covariances
+    else:
+        covariances[keep["covariances"]] = start.covariances[keep["covariances"]]
+    return Model(weights, means, covariances)

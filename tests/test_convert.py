@@ -145,9 +145,17 @@ def test_every_parameter_goes_both_ways():
     params |= {"weights_init": [0.25] * 4, "means_init": [[0.0]] * 4, "precisions_init": [[1.0]]}
     defaults = sklearn.mixture.GaussianMixture().get_params()
     assert all(params[name] != default for name, default in defaults.items())
-    assert GaussianMixture(n_threads=2, **params).to_sklearn().get_params() == params
-    ours = GaussianMixture.from_sklearn(sklearn.mixture.GaussianMixture(**params))
-    assert ours.get_params() == {**params, "n_threads": None}
+    ours = {
+        "on_collapse": "floor",
+        "covariance_floor": 0.1,
+        "fixed": {"means": True},
+        "equal_weights": True,
+        "n_threads": 2,
+    }
+    assert GaussianMixture(**ours, **params).to_sklearn().get_params() == params
+    defaults = {name: GaussianMixture().get_params()[name] for name in ours}
+    converted = GaussianMixture.from_sklearn(sklearn.mixture.GaussianMixture(**params))
+    assert converted.get_params() == {**params, **defaults}
 
 
 @pytest.mark.parametrize(

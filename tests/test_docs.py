@@ -15,12 +15,14 @@ import pytest
 from problems import FAITHFUL
 
 import fastgmm
+from fastgmm import fitting
 from fastgmm.cli import main
 from fastgmm.cli.arguments import parser
 from fastgmm.io import model_file
 
 CHECKOUT = Path(__file__).parents[1]
 COMMAND_LINE = (CHECKOUT / "docs" / "command_line.md").read_text(encoding="utf-8")
+DEGENERATE = (CHECKOUT / "docs" / "degenerate.md").read_text(encoding="utf-8")
 EMBEDDING = (CHECKOUT / "docs" / "embedding.md").read_text(encoding="utf-8")
 MODEL_FILE = (CHECKOUT / "docs" / "model_file.md").read_text(encoding="utf-8")
 README = (CHECKOUT / "README.md").read_text(encoding="utf-8")
@@ -103,6 +105,18 @@ class TestModelFile:
         assert names["header"]["version"] == model_file.VERSION
         np.testing.assert_array_equal(names["means"], mixture.means)
         np.testing.assert_array_equal(names["covariances"], mixture.covariances)
+
+
+class TestDegenerate:
+    def test_python_runs(self, capsys):
+        names = {}
+        for block in blocks(DEGENERATE, "python"):
+            exec(block, names)
+        assert capsys.readouterr().out.splitlines()[0].startswith("3 Collapse(iteration=")
+
+    def test_policies_are_those_of_the_library(self):
+        shown = [cells[0] for cells in rows(DEGENERATE)]
+        assert [re.match(r'`"(\w+)"`', cell)[1] for cell in shown[1:]] == list(fitting.POLICIES)
 
 
 class TestEmbedding:

@@ -23,6 +23,7 @@ FITTED = {
         "n_iter_",
         "lower_bound_",
         "lower_bounds_",
+        "collapses_",
         "n_failed_inits_",
         "n_features_in_",
     ),
@@ -42,12 +43,17 @@ def weight():
 # ----------------------------------------------------------------------------------------------- constructor
 
 
-def test_constructor_is_scikit_learns_and_n_threads():
+OURS = {"on_collapse": "raise", "covariance_floor": None, "fixed": None, "equal_weights": False, "n_threads": None}
+
+
+def test_constructor_is_scikit_learns_and_ours():
     ours, theirs = (
         {name: (p.kind, p.default) for name, p in inspect.signature(cls).parameters.items()}
         for cls in (GaussianMixture, sklearn.mixture.GaussianMixture)
     )
-    assert ours.pop("n_threads") == (inspect.Parameter.KEYWORD_ONLY, None)
+    assert {name: ours.pop(name) for name in OURS} == {
+        name: (inspect.Parameter.KEYWORD_ONLY, default) for name, default in OURS.items()
+    }
     assert ours == theirs
 
 
@@ -91,6 +97,10 @@ PARAMETERS_THAT_ACT = {
     "weights_init": (None, [0.1, 0.2, 0.7]),
     "means_init": (None, [[0.0, 0.0], [1.0, 1.0], [5.0, 5.0]]),
     "precisions_init": (None, np.tile(9.0 * np.eye(D), (3, 1, 1))),
+    "on_collapse": ("floor", "drop"),
+    "covariance_floor": (None, 0.5),
+    "fixed": (None, {"means": True}),
+    "equal_weights": (False, True),
     "random_state": (0, 1),
     "warm_start": (False, True),
     "verbose": (0, 1),
@@ -111,6 +121,10 @@ def test_every_parameter_acts(X, name, capsys, monkeypatch):
     for value in PARAMETERS_THAT_ACT[name]:
         base = {"n_components": 3, "init_params": "random_from_data", "random_state": 3, "max_iter": 5, "tol": 0.0}
         base |= {"verbose": name == "verbose_interval"}
+        if name == "on_collapse":  # two components of one place
+            base |= {"means_init": [[0.0, 0.0], [0.0, 0.0], [5.0, 5.0]], "covariance_floor": 0.5}
+        if name == "fixed":
+            base |= {"means_init": [[0.0, 0.0], [1.0, 1.0], [5.0, 5.0]]}
         threads.clear()
         with problems.no_convergence_warning():
             model = GaussianMixture(**{**base, name: value}).fit(X)
@@ -216,7 +230,7 @@ def test_fitted_attributes(X, family, dtype):
         *(bool, int, float, int),
     ]
     assert model.n_features_in_ == D
-    assert (model.converged_, model.n_failed_inits_) == (True, 0)
+    assert (model.converged_, model.n_failed_inits_, model.collapses_) == (True, 0, [])
     assert isinstance(model.lower_bounds_, list)
     assert all(type(bound) is float for bound in model.lower_bounds_)
     assert len(model.lower_bounds_) == model.n_iter_

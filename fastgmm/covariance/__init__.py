@@ -3,11 +3,12 @@
 from fastgmm._errors import InvalidParameterError
 from fastgmm.covariance.base import Family, Parameters
 from fastgmm.covariance.diag import Diag
+from fastgmm.covariance.floor import Floor
 from fastgmm.covariance.full import Full
 from fastgmm.covariance.spherical import Spherical
 from fastgmm.covariance.tied import Tied
 
-__all__ = ["Family", "Parameters", "get", "names"]
+__all__ = ["Family", "Floor", "Parameters", "get", "names"]
 
 _REGISTRY = {family.name: family for family in (Full(), Tied(), Diag(), Spherical())}
 

@@ -116,6 +116,14 @@ class Family(ABC):
         """
 
     @abstractmethod
+    def floored(self, covariances, floor):
+        """Return the covariances that maximise the likelihood above a `Floor`, and which components met it (K,).
+
+        `covariances` maximise it without the floor. Only what lies below the floor is changed. Where components share
+        a covariance, the second array has one entry.
+        """
+
+    @abstractmethod
     def from_covariances(self, covariances, n_components, n_features):
         """Return precisions_cholesky of covariances; IllDefinedCovarianceError if they are not positive definite."""
 
@@ -161,6 +169,16 @@ class Family(ABC):
         IllDefinedCovarianceError
             If a covariance is not positive definite.
         """
+        return self.complete(*self.estimate(stats, reg_covar=reg_covar, previous=previous), mend=reg_covar > 0)
+
+    def estimate(self, stats, *, reg_covar=0.0, previous=None):
+        """Return weights, means and covariances of `maximise`, which need not be positive definite.
+
+        Raises
+        ------
+        IllDefinedCovarianceError
+            If means are not finite.
+        """
         weights, total, any_empty = _linalg.shares(stats.n, MIN_MASS)
         empty = stats.n <= MIN_MASS * total if any_empty else None
         mass = np.where(empty, 1.0, stats.n) if any_empty else stats.n
@@ -171,10 +189,20 @@ class Family(ABC):
                 covariances[empty] = previous.covariances[empty]
         if not _linalg.all_finite(means):
             raise IllDefinedCovarianceError
+        return weights, means, covariances
+
+    def complete(self, weights, means, covariances, *, mend):
+        """Return Parameters with the factors of the covariances; with `mend`, of covariances that `lift` has repaired.
+
+        Raises
+        ------
+        IllDefinedCovarianceError
+            If a covariance is not positive definite.
+        """
         try:
             factors = self.from_covariances(covariances, *means.shape)
         except IllDefinedCovarianceError:
-            if not reg_covar > 0:
+            if not mend:
                 raise
             covariances, factors = self.lift(covariances, *means.shape)
         return Parameters(weights, means, covariances, factors)
@@ -192,6 +220,14 @@ class Family(ABC):
             If that does not help, since the covariances are not finite or a variance is not positive.
         """
         raise IllDefinedCovarianceError
+
+    def without(self, params, component):
+        """Return the parameters without one component; the other weights stay as they are."""
+        weights, means = (np.delete(array, component, axis=0) for array in (params.weights, params.means))
+        if self.shared:
+            return Parameters(weights, means, params.covariances, params.precisions_cholesky)
+        others = (np.delete(array, component, axis=0) for array in (params.covariances, params.precisions_cholesky))
+        return Parameters(weights, means, *others)
 
     def constants(self, params, *, dtype=None, shift=None):
         """Return the parameters in the form that the kernels evaluate.

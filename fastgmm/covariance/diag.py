@@ -25,6 +25,9 @@ class Diag(Family):
     def maximise_covariances(self, stats, mass, reg_covar):
         return per_mass(stats.within(), mass, reg_covar)
 
+    def floored(self, covariances, floor):
+        return floor.raise_variances(covariances, floor.share * floor.deviations**2, floor.varies)
+
     def from_covariances(self, covariances, n_components, n_features):
         return _variances.factor_of_inverse(covariances)
 

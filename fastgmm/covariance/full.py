@@ -23,6 +23,9 @@ class Full(Family):
     def maximise_covariances(self, stats, mass, reg_covar):
         return per_mass(stats.within(), mass, reg_covar)
 
+    def floored(self, covariances, floor):
+        return floor.raise_matrices(covariances)
+
     def from_covariances(self, covariances, n_components, n_features):
         return _matrices.factor_of_inverse(covariances)
 

@@ -25,6 +25,9 @@ class Spherical(Family):
     def maximise_covariances(self, stats, mass, reg_covar):
         return per_mass(stats.within(), mass * stats.n_features, reg_covar)
 
+    def floored(self, covariances, floor):
+        return floor.raise_variances(covariances, floor.share * floor.mean_variance, floor.varies.any())
+
     def from_covariances(self, covariances, n_components, n_features):
         return _variances.factor_of_inverse(covariances)
 

@@ -37,6 +37,10 @@ class Tied(Family):
         pooled = within.sum(axis=0) if stats.kind == "full" else within
         return per_mass(pooled[None], stats.n.sum(keepdims=True), reg_covar)[0]
 
+    def floored(self, covariances, floor):
+        raised, met = floor.raise_matrices(covariances[None])
+        return raised[0], met
+
     def from_covariances(self, covariances, n_components, n_features):
         try:
             return _matrices.factor_of_inverse(covariances[None])[0]

@@ -156,6 +156,26 @@ class Statistics:
             S = self.S + cross + cross.T + self.total_weight * np.outer(move, move)
         return replace(self, s=s, S=S, pivot=pivot, shift=shift)
 
+    def with_means(self, held, means):
+        """Return the statistics as an M-step has to see them where some means are held.
+
+        `means` and `within` of the result are the given means, and the second moments about them.
+
+        Parameters
+        ----------
+        held : (K,) array of bool
+            Which means are given; the others are estimated.
+        means : (K, D) array
+        """
+        about = self.about(np.where(held[:, None], means, self.pivot), self.shift)
+        S = about.S
+        if self.kind == "rotated":
+            # W = S - sum_k n_k g_k g_k^T with g_k = mean_k - shift; about a given mean it is n_k (x_k - mean_k)(...)^T
+            # more than about the average x_k. Both together are -n_k (x_k - mean_k) g_k^T and its transpose in S.
+            cross = about.s[held].T @ (means[held] - self.shift)
+            S = S - cross - cross.T
+        return replace(about, s=np.where(held[:, None], 0.0, about.s), S=S)
+
     def __add__(self, other):
         """Return the statistics of both sets of rows, about the first one's pivots."""
         if not isinstance(other, Statistics):

@@ -32,8 +32,8 @@ SHARED = (
 )
 """Fitted attributes that both estimators have."""
 
-OURS_ALONE = ("n_threads",)
-"""Parameters that scikit-learn's estimator has not; they change no result."""
+OURS_ALONE = ("on_collapse", "covariance_floor", "fixed", "equal_weights", "n_threads")
+"""Parameters that scikit-learn's estimator has not; they matter to fits, not to what is fitted."""
 
 
 def to_sklearn(estimator: GaussianMixture) -> sklearn.mixture.GaussianMixture:
@@ -78,6 +78,7 @@ def to_sklearn(estimator: GaussianMixture) -> sklearn.mixture.GaussianMixture:
         # Edited attributes are checked, and brought into agreement, before they leave.
         estimator.to_mixture()
         _copy_attributes(estimator, theirs)
+        theirs.n_components = len(theirs.weights_)  # fewer than asked for, where components were dropped
     return theirs
 
 
@@ -118,7 +119,7 @@ def from_sklearn(cls: type[_Estimator], estimator: Any) -> _Estimator:
     ours = cls(**_shared_params(estimator, Theirs))
     if is_fitted(vars(estimator)):
         _copy_attributes(estimator, ours)
-        ours.n_failed_inits_ = 0
+        ours.collapses_, ours.n_failed_inits_ = [], 0
         # Theirs belongs to the parameters before the last M-step: what a warm start continues from.
         ours._previous_bound = vars(estimator).get("lower_bound_", -np.inf)
         ours.to_mixture()

@@ -33,26 +33,37 @@ class Rule(Protocol):
 
 @dataclass(frozen=True)
 class Number:
-    """An int or a float from `low` on, up to and with `high`."""
+    """An int or a float from `low` on, up to and with `high`; if `open_low`, without `low`."""
 
     kind: type[Any]
     low: float
     high: int | None = None
+    open_low: bool = False
 
     def accepts(self, value: Any) -> bool:
         """Whether the value is of the kind, finite and in the range."""
-        return is_number(value, self.kind, self.low) and (self.high is None or value <= self.high)
+        if not is_number(value, self.kind, self.low) or (self.open_low and value == self.low):
+            return False
+        return self.high is None or bool(value <= self.high)
 
     def for_sklearn(self) -> Any:
         """An `Interval`."""
         from sklearn.utils._param_validation import Interval
 
-        return Interval(self.kind, self.low, self.high, closed="left" if self.high is None else "both")
+        return Interval(self.kind, self.low, self.high, closed=self._closed)
+
+    @property
+    def _closed(self) -> str:
+        if self.open_low:
+            return "neither" if self.high is None else "right"
+        return "left" if self.high is None else "both"
 
     def __str__(self) -> str:
         """Such as "an int in the range [1, inf)"."""
         name = "an int" if self.kind is Integral else "a float"
-        return f"{name} in the range [{self.low}, " + ("inf)" if self.high is None else f"{self.high}]")
+        return f"{name} in the range {'(' if self.open_low else '['}{self.low}, " + (
+            "inf)" if self.high is None else f"{self.high}]"
+        )
 
 
 @dataclass(frozen=True)
@@ -151,6 +162,7 @@ OPTIONAL_ARRAY = (ArrayLike(), Nothing())
 POSITIVE_INT = (Number(Integral, 1),)
 NON_NEGATIVE_INT = (Number(Integral, 0),)
 NON_NEGATIVE = (Number(Real, 0.0),)
+OPTIONAL_SHARE = (Number(Real, 0.0, 1, open_low=True), Nothing())
 RANDOM_STATE = (
     Number(Integral, 0, 2**32 - 1),
     Instance(np.random.RandomState),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
@@ -56,6 +56,19 @@ class GaussianMixture(MixtureEstimator):
     precisions_init : array-like, default=None
         Starting precisions in place of those of `init_params`: (K, D, D) for "full", (D, D) for "tied", (K, D) for
         "diag", (K,) for "spherical".
+    on_collapse : {"raise", "floor", "reseed", "drop"}, default="raise"
+        What happens to a component that loses its rows, its width or its difference from another. "raise": a covariance
+        that is not positive definite fails the start. The others keep all covariances above a floor, `covariance_floor`
+        or 1e-6 of the data's; "reseed" puts the component anew at rows that are badly explained, "drop" removes it, so
+        that there are fewer than `n_components`.
+    covariance_floor : float, default=None
+        Share of the data's covariance below which no component's shall be: eigenvalues relative to it, in (0, 1]. It
+        does not depend on the units of the features, as `reg_covar` does.
+    fixed : mapping, default=None
+        Parameters that stay at their starting values: "weights", "means" or "covariances" to True or a mask of shape
+        (n_components,). The starting values have to be given.
+    equal_weights : bool, default=False
+        Whether all components weigh the same.
     random_state : None, int, RandomState, Generator or SeedSequence, default=None
         Randomness of the starts and of `sample`. An int gives the same results on every call.
     warm_start : bool, default=False
@@ -87,6 +100,9 @@ class GaussianMixture(MixtureEstimator):
         Mean log-likelihood per unit of weight of the fitted mixture: `score` of the rows it was fitted on, exactly.
     lower_bounds_ : list of float
         The same after each iteration of the kept start.
+    collapses_ : list of Collapse
+        Components of the kept start that collapsed: iteration, component, cause and action. Empty unless `on_collapse`
+        or `covariance_floor` say what to do.
     n_failed_inits_ : int
         Number of starts that ended in covariances that are not positive definite.
     n_features_in_ : int
@@ -128,6 +144,10 @@ class GaussianMixture(MixtureEstimator):
         "weights_init": _parameters.OPTIONAL_ARRAY,
         "means_init": _parameters.OPTIONAL_ARRAY,
         "precisions_init": _parameters.OPTIONAL_ARRAY,
+        "on_collapse": (_parameters.Choice(fitting.POLICIES),),
+        "covariance_floor": _parameters.OPTIONAL_SHARE,
+        "fixed": (_parameters.Instance(Mapping), _parameters.Nothing()),
+        "equal_weights": _parameters.BOOLEAN,
         "random_state": _parameters.RANDOM_STATE,
         "warm_start": _parameters.BOOLEAN,
         "verbose": _parameters.VERBOSE,
@@ -150,6 +170,10 @@ class GaussianMixture(MixtureEstimator):
         weights_init: npt.ArrayLike | None = None,
         means_init: npt.ArrayLike | None = None,
         precisions_init: npt.ArrayLike | None = None,
+        on_collapse: str = "raise",
+        covariance_floor: float | None = None,
+        fixed: Mapping[str, npt.ArrayLike] | None = None,
+        equal_weights: bool = False,
         random_state: Any = None,
         warm_start: bool = False,
         verbose: int | bool = 0,
@@ -166,6 +190,10 @@ class GaussianMixture(MixtureEstimator):
         self.weights_init = weights_init
         self.means_init = means_init
         self.precisions_init = precisions_init
+        self.on_collapse = on_collapse
+        self.covariance_floor = covariance_floor
+        self.fixed = fixed
+        self.equal_weights = equal_weights
         self.random_state = random_state
         self.warm_start = warm_start
         self.verbose = verbose
@@ -271,6 +299,10 @@ class GaussianMixture(MixtureEstimator):
             weights_init=self.weights_init,
             means_init=self.means_init,
             precisions_init=self.precisions_init,
+            on_collapse=self.on_collapse,
+            covariance_floor=self.covariance_floor,
+            fixed=self.fixed,
+            equal_weights=self.equal_weights,
             random_state=self.random_state,
             sample_weight=sample_weight,
             n_threads=self.n_threads,
@@ -336,6 +368,7 @@ class GaussianMixture(MixtureEstimator):
             "n_iter_": result.n_iter,
             "lower_bound_": result.lower_bound,
             "lower_bounds_": list(result.lower_bounds),
+            "collapses_": list(result.collapses),
             "n_failed_inits_": result.n_failed_inits,
             "n_features_in_": result.mixture.n_features,
             "_previous_bound": result.previous_bound,
@@ -353,7 +386,8 @@ class GaussianMixture(MixtureEstimator):
         Returns
         -------
         sklearn.mixture.GaussianMixture
-            `n_threads` has no place there. Its `lower_bound_` is the score of the parameters, where scikit-learn keeps
+            What only fastgmm has, such as `n_threads`, `on_collapse` and `fixed`, has no place there: a fit of it is
+            scikit-learn's. Its `lower_bound_` is the score of the parameters, where scikit-learn keeps
             that of one iteration before: a warm start that shall not stop at once needs `tol=0`.
 
         Raises

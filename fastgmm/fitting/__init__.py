@@ -2,10 +2,13 @@
 
 from fastgmm.fitting.em import FitState, expectation_maximisation
 from fastgmm.fitting.fit import NOT_CONVERGED, fit, run
+from fastgmm.fitting.mstep import POLICIES, Collapse
 from fastgmm.fitting.result import FitResult, StartHistory
 
 __all__ = [
     "NOT_CONVERGED",
+    "POLICIES",
+    "Collapse",
     "FitResult",
     "FitState",
     "StartHistory",

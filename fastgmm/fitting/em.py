@@ -1,6 +1,6 @@
 """The EM loop (Dempster, Laird and Rubin 1977, J. R. Statist. Soc. B 39:1)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -24,7 +24,7 @@ class FitState:
     lower_bound : float
         Mean log-likelihood before this iteration's M-step.
     change : float
-        Its gain over the iteration before; infinite in the first.
+        Its gain over the iteration before; infinite in the first, and after a component was put anew or removed.
     parameters : Parameters
         Parameters after this iteration's M-step.
     converged : bool
@@ -50,15 +50,18 @@ class Run:
     bounds : list of float
         Mean log-likelihood before each M-step: of the start, and after every iteration but the last.
     converged : bool
+    collapses : list of Collapse
+        Components that collapsed, where the M-step takes care of them.
     """
 
     parameters: Parameters
     bounds: list
     converged: bool
+    collapses: list = field(default_factory=list)
 
 
 def expectation_maximisation(
-    source, family, parameters, *, tol, max_iter, reg_covar, init=0, previous_bound=-np.inf, callback=None
+    source, family, parameters, *, tol, max_iter, reg_covar, mstep=None, init=0, previous_bound=-np.inf, callback=None
 ):
     """Run EM from given parameters.
 
@@ -72,6 +75,8 @@ def expectation_maximisation(
         Stop when the mean log-likelihood changes by less.
     max_iter : int
     reg_covar : float
+    mstep : MStep, optional
+        Where a fit has a floor or holds parameters; default: that of the family.
     init : int, default=0
         Number of the start, for the callback.
     previous_bound : float, default=-inf
@@ -90,13 +95,19 @@ def expectation_maximisation(
         stats = source.accumulate(constants)
         if stats.cancellation() > MAX_CANCELLATION:
             stats = source.accumulate(constants.unpooled(), pivot=stats.means())
-        parameters = family.maximise(stats, reg_covar=reg_covar, previous=parameters)
+        if mstep is None:
+            parameters, disturbed = family.maximise(stats, reg_covar=reg_covar, previous=parameters), False
+        else:
+            parameters = mstep(stats, parameters, iteration)
+            disturbed = mstep.disturbed
 
         bound = stats.log_likelihood / stats.total_weight
-        change, previous = bound - previous, bound
+        change, previous = bound - previous, -np.inf if disturbed else bound
         bounds.append(bound)
-        converged = abs(change) < tol
+        converged = abs(change) < tol and not disturbed
         stop = callback is not None and callback(FitState(init, iteration, bound, change, parameters, converged))
         if converged or stop:
-            return Run(parameters, bounds, converged)
-    return Run(parameters, bounds, False)
+            break
+    else:
+        converged = False
+    return Run(parameters, bounds, converged, [] if mstep is None else mstep.collapses)

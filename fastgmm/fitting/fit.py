@@ -1,7 +1,7 @@
 """fit: starts, EM from each of them, and the best result."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any
@@ -17,6 +17,8 @@ from fastgmm.covariance import Parameters
 from fastgmm.engine.rows import Rows
 from fastgmm.fitting.arrangement import arranged
 from fastgmm.fitting.em import FitState, expectation_maximisation
+from fastgmm.fitting.held import check_fixed
+from fastgmm.fitting.mstep import MStep, check_floor, floor_of
 from fastgmm.fitting.result import FitResult, StartHistory
 from fastgmm.fitting.starts import check_init_params, first_parameters
 from fastgmm.mixture import Mixture
@@ -43,6 +45,10 @@ def fit(
     weights_init: npt.ArrayLike | None = None,
     means_init: npt.ArrayLike | None = None,
     precisions_init: npt.ArrayLike | None = None,
+    on_collapse: str = "raise",
+    covariance_floor: float | None = None,
+    fixed: Mapping[str, npt.ArrayLike] | None = None,
+    equal_weights: bool = False,
     random_state: Any = None,
     sample_weight: npt.ArrayLike | None = None,
     n_threads: int | None = None,
@@ -72,6 +78,17 @@ def fit(
     weights_init : (n_components,) array, optional
     means_init : (n_components, n_features) array, optional
     precisions_init : array in the shape of the family, optional
+    on_collapse : {"raise", "floor", "reseed", "drop"}, default="raise"
+        What happens to a component that loses its rows, its width or its difference from another. "raise": a covariance
+        that is not positive definite fails the start. The others keep all covariances above a floor, `covariance_floor`
+        or 1e-6 of the data's; "reseed" puts the component anew at rows that are badly explained, "drop" removes it.
+    covariance_floor : float, optional
+        Share of the data's covariance below which no component's shall be: eigenvalues relative to it, in (0, 1].
+    fixed : mapping, optional
+        Parameters that stay at their starting values: "weights", "means" or "covariances" to True or a mask
+        (n_components,).
+    equal_weights : bool, default=False
+        Whether all components weigh the same.
     random_state : None, int, RandomState, Generator or SeedSequence, default=None
     sample_weight : (n_rows,) array or number, optional
     n_threads : int, optional
@@ -117,6 +134,10 @@ def fit(
         weights_init=weights_init,
         means_init=means_init,
         precisions_init=precisions_init,
+        on_collapse=on_collapse,
+        covariance_floor=covariance_floor,
+        fixed=fixed,
+        equal_weights=equal_weights,
         random_state=random_state,
         sample_weight=sample_weight,
         n_threads=n_threads,
@@ -140,6 +161,10 @@ def run(
     weights_init=None,
     means_init=None,
     precisions_init=None,
+    on_collapse="raise",
+    covariance_floor=None,
+    fixed=None,
+    equal_weights=False,
     random_state=None,
     sample_weight=None,
     n_threads=None,
@@ -172,6 +197,7 @@ def run(
     n_init = check_number(n_init, "n_init", Integral, 1)
     tol = check_number(tol, "tol", Real, 0)
     reg_covar = check_number(reg_covar, "reg_covar", Real, 0)
+    share = check_floor(on_collapse, covariance_floor)
     if callback is not None and not callable(callback):
         raise InvalidParameterError(f"callback must be None or a callable, got {callback!r}")
     rows = X if isinstance(X, Rows) else Rows(X, min_rows=2)
@@ -181,38 +207,48 @@ def run(
             f"Expected n_samples >= n_components but got n_components = {n_components}, n_samples = {source.n_rows}"
         )
     given = _check_given_parameters(family, n_components, rows.n_features, weights_init, means_init, precisions_init)
+    starting = {"weights_init": weights_init, "means_init": means_init, "precisions_init": precisions_init}
+    if start is not None:
+        starting.update(means_init=start, precisions_init=start, weights_init=None if equal_weights else start)
+    masks = check_fixed(fixed, equal_weights, family, n_components, starting)
     init_params = check_init_params(init_params, rows.n_rows, n_components)
     rng = generator(random_state)
     source.moments()  # every value is looked at before any work: what is not finite is reported here
+    floor = None if share is None else floor_of(source, family, share)
 
-    def begin(seed):
-        if start is not None:
-            return start.astype(np.float64)
-        rng = np.random.default_rng(seed)
-        return _replace_given(
-            given,
-            family,
-            lambda: first_parameters(source, family, n_components, init_params, rng, reg_covar=reg_covar, X=rows.array),
-        )
-
-    fixed = start is not None or len(given) == 3
-    seeds = [None] if fixed else rng.integers(2**63, size=n_init).tolist()
+    one_start = start is not None or len(given) == 3
+    seeds = [None] if one_start else rng.integers(2**63, size=n_init).tolist()
     options = {"tol": tol, "max_iter": max_iter, "reg_covar": reg_covar, "callback": callback}
+    special = floor is not None or equal_weights or any(mask.any() for mask in masks.values())
+    constraints = {
+        "masks": masks,
+        "equal_weights": equal_weights,
+        "reg_covar": reg_covar,
+        "floor": floor,
+        "on_collapse": on_collapse,
+        "max_iter": max_iter,
+    }
     ordered = arranged(source, family.kind, n_components)
     best, histories, errors = None, [], []
     for init, seed in enumerate(seeds):
         if before_start is not None and not before_start(init):
             break
         try:
+            parameters, mstep = start, None
+            if start is None:
+                parameters = _first(source, family, n_components, init_params, given, seed, reg_covar, floor, rows)
+            parameters = parameters.astype(np.float64)
+            if special:
+                mstep = MStep(ordered, family, parameters, **constraints, rng=np.random.default_rng([seed or 0, 1]))
             found = expectation_maximisation(
-                ordered, family, begin(seed), init=init, previous_bound=previous_bound, **options
+                ordered, family, parameters, mstep=mstep, init=init, previous_bound=previous_bound, **options
             )
-            candidate = _finish(source, family, found, init, labels and len(seeds) == 1)
+            candidate = _finish(source, family, found, init, labels and len(seeds) == 1, mend=floor is not None)
+            histories.append(StartHistory(candidate.lower_bounds, candidate.converged, candidate.n_iter))
         except IllDefinedCovarianceError as error:
             errors.append(error)
             histories.append(StartHistory([], False, 0, str(error)))
             continue
-        histories.append(StartHistory(candidate.lower_bounds, candidate.converged, candidate.n_iter))
         if best is None or candidate.lower_bound > best.lower_bound:
             best = candidate
     if best is None:
@@ -222,11 +258,16 @@ def run(
     return replace(best, n_failed_inits=len(errors), histories=histories)
 
 
-def _finish(source, family, found, init, labels):
+def _finish(source, family, found, init, labels, mend):
     """Return the FitResult of one run: its parameters in the dtype of the rows, scored once more."""
     parameters = found.parameters.astype(source.dtype)
     if source.dtype == np.float32:
-        family.from_covariances(parameters.covariances, parameters.n_components, parameters.n_features)
+        try:
+            family.from_covariances(parameters.covariances, parameters.n_components, parameters.n_features)
+        except IllDefinedCovarianceError:
+            if not mend:
+                raise
+            parameters = family.complete(*parameters.arrays()[:3], mend=True)
     mixture = Mixture.from_parameters(parameters, family)
     scores = source.score(mixture.constants(source.dtype), labels=labels)
     bound = scores.log_likelihood / scores.total_weight
@@ -243,6 +284,7 @@ def _finish(source, family, found, init, labels):
         best_init=init,
         histories=[],
         labels=scores.labels,
+        collapses=found.collapses,
         previous_bound=found.bounds[-1] if n_iter else -np.inf,
     )
 
@@ -261,10 +303,12 @@ def _check_given_parameters(family, n_components, n_features, weights, means, pr
     return given
 
 
-def _replace_given(given, family, make):
-    """Return the start: the given parts, the rest from `make`, which is not called if nothing is missing."""
+def _first(source, family, n_components, init_params, given, seed, reg_covar, floor, rows):
+    """Return where a start begins: the given parts, and the rest as `init_params` says, which may have no part."""
     if len(given) < 3:
-        made = make()
+        rng = np.random.default_rng(seed)
+        options = {"reg_covar": reg_covar, "floor": floor, "X": rows.array}
+        made = first_parameters(source, family, n_components, init_params, rng, **options)
         given = {
             "weights": made.weights,
             "means": made.means,

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from fastgmm.fitting.mstep import Collapse
 from fastgmm.mixture import Mixture
 
 __all__ = ["FitResult", "StartHistory"]
@@ -53,6 +54,9 @@ class FitResult:
         All starts in order.
     labels : (N,) int64 array or None
         Component of each row, where `run` was asked for labels.
+    collapses : list of Collapse
+        Components of the best start that collapsed, and what was done, in order; empty unless `on_collapse` or
+        `covariance_floor` say what to do.
     previous_bound : float
         Mean log-likelihood one iteration before the result: with it a fit can be continued as if it had not stopped.
     """
@@ -66,4 +70,5 @@ class FitResult:
     best_init: int
     histories: list[StartHistory] = field(repr=False)
     labels: np.ndarray | None = field(default=None, repr=False, compare=False)
+    collapses: list[Collapse] = field(default_factory=list, repr=False)
     previous_bound: float = field(default=-np.inf, repr=False)

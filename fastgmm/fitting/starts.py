@@ -131,7 +131,7 @@ def _check_given(given, n_rows, n_components, name):
     )
 
 
-def first_parameters(source, family, n_components, init_params, rng, *, reg_covar, X=None):
+def first_parameters(source, family, n_components, init_params, rng, *, reg_covar, floor=None, X=None):
     """Return the Parameters that EM starts from.
 
     Parameters
@@ -143,6 +143,7 @@ def first_parameters(source, family, n_components, init_params, rng, *, reg_cova
         As `check_init_params` returns it.
     rng : numpy.random.Generator
     reg_covar : float
+    floor : Floor, optional
     X : array
         What a callable is given.
 
@@ -162,7 +163,10 @@ def first_parameters(source, family, n_components, init_params, rng, *, reg_cova
     stats = source.accumulate_given(kind, pivot, **given)
     if stats.cancellation() > 1e3:  # the pivots were far from the means: once more, about the means
         stats = source.accumulate_given(kind, stats.means(), **given)
-    return family.maximise(stats, reg_covar=reg_covar)
+    weights, means, covariances = family.estimate(stats, reg_covar=reg_covar)
+    if floor is not None:
+        covariances, _ = family.floored(covariances, floor)
+    return family.complete(weights, means, covariances, mend=reg_covar > 0 or floor is not None)
 
 
 def _given_start(source, init_params, n_components, rng, X):

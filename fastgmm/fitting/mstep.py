@@ -1,0 +1,257 @@
+"""The M-step of one run: the family's, with a floor, held parameters, and care for components that collapse.
+
+A component collapses if it has no rows left, if it meets the floor, or if it is the same as another. Met by the floor
+along directions in which the data themselves vary: where they do not, every component is thin.
+"""
+
+from dataclasses import dataclass, replace
+from numbers import Real
+
+import numpy as np
+
+from fastgmm._checks import is_number
+from fastgmm._errors import IllDefinedCovarianceError, InvalidParameterError
+from fastgmm.covariance import Floor, Parameters
+from fastgmm.covariance.base import MIN_MASS
+from fastgmm.fitting.held import Held
+
+__all__ = ["DEFAULT_FLOOR", "POLICIES", "Collapse", "MStep", "check_floor", "floor_of"]
+
+POLICIES = ("raise", "floor", "reseed", "drop")
+
+DEFAULT_FLOOR = 1e-6
+"""Share of the data's covariance that components keep if a policy needs a floor and none is given."""
+
+MAX_RESEEDS = 3  # of one component: then there is no place for it, and it stays at the floor
+BADLY_EXPLAINED = 0.1  # a component is put anew at one of this share of the rows, those of least density
+SAME = 1e-6  # distance of means and covariances, in standard deviations, of components that are one
+
+
+@dataclass(frozen=True)
+class Collapse:
+    """A component that collapsed, and what was done.
+
+    Attributes
+    ----------
+    iteration : int
+        From 1; 0 for the start.
+    component : int or None
+        Its number at the start of the run, which others that were dropped do not change. None if all components share
+        the covariance.
+    cause : {"no rows", "thin", "duplicate"}
+        Thin: its covariance met the floor.
+    action : {"kept", "reseeded", "dropped"}
+        A component that is kept is held at the floor, and one without rows stays where it is.
+    """
+
+    iteration: int
+    component: int | None
+    cause: str
+    action: str
+
+
+def check_floor(on_collapse, covariance_floor):
+    """Return the share of the data's covariance that is the floor of a fit, None for no floor.
+
+    Raises
+    ------
+    InvalidParameterError
+        If the policy is unknown or the floor no share.
+    """
+    if not isinstance(on_collapse, str) or on_collapse not in POLICIES:
+        raise InvalidParameterError(f"on_collapse must be one of {', '.join(map(repr, POLICIES))}, got {on_collapse!r}")
+    if covariance_floor is None:
+        return None if on_collapse == "raise" else DEFAULT_FLOOR
+    share = covariance_floor
+    if not is_number(share, Real, 0) or not 0 < share <= 1:
+        raise InvalidParameterError(f"covariance_floor must be None or a number in (0, 1], got {share!r}")
+    return float(share)
+
+
+def floor_of(source, family, share):
+    """Return the Floor that is a share of the covariance of the rows of a source.
+
+    Raises
+    ------
+    IllDefinedCovarianceError
+        If it overflows float64.
+    """
+    mean, total, _ = source.moments()
+    if family.statistics_kind() == "full":
+        stats = source.accumulate_given("full", mean[None], labels=None)
+        total = stats.within()[0] / stats.n[0]
+        if not np.isfinite(total).all():
+            raise IllDefinedCovarianceError
+    return Floor.of(share, total, mean, source.dtype)
+
+
+class MStep:
+    """The M-step of one run, and what it did to components that collapsed.
+
+    Parameters
+    ----------
+    source : ArraySource
+    family : Family
+    start : Parameters
+        Float64. What is held is held at these values.
+    masks : mapping
+        Which parameters are held: see `check_fixed`.
+    equal_weights : bool
+    reg_covar : float
+    floor : Floor or None
+    on_collapse : str
+        One of `POLICIES`; all but "raise" need a floor.
+    max_iter : int
+        Nothing is put anew or removed in the last iteration.
+    rng : numpy.random.Generator
+
+    Attributes
+    ----------
+    start : Parameters
+        Where the run starts: above the floor, with equal weights where they are imposed.
+    disturbed : bool
+        Whether the last step put a component anew or removed one: the log-likelihood then starts afresh.
+    collapses : list of Collapse
+    """
+
+    def __init__(self, source, family, start, *, masks, equal_weights, reg_covar, floor, on_collapse, max_iter, rng):
+        self._source, self._family, self._reg_covar, self._floor = source, family, reg_covar, floor
+        self._held = Held(**masks, values=start, equal_weights=equal_weights)
+        self._moves = on_collapse in ("reseed", "drop")
+        self._reseeds, self._max_iter, self._rng = on_collapse == "reseed", max_iter, rng
+        self._numbers = np.arange(start.n_components)
+        self._n_reseeded = np.zeros(start.n_components, dtype=int)
+        self._known = set()
+        self.collapses, self.disturbed = [], False
+        if equal_weights:
+            start = replace(start, weights=self._held.maximise_weights(start.weights))
+        if floor is not None:
+            start, met = self._complete(start.weights, start.means, start.covariances)
+            self._keep(0, self._causes(start.weights, start, met))
+        self.start = start
+
+    def __call__(self, stats, previous, iteration):
+        """Return the parameters after an M-step: see `Family.maximise`.
+
+        Parameters
+        ----------
+        stats : Statistics
+        previous : Parameters
+        iteration : int
+        """
+        held, self.disturbed = self._held, False
+        shares, means, covariances = self._family.estimate(
+            held.hold_means(stats), reg_covar=self._reg_covar, previous=previous
+        )
+        parameters, met = self._complete(held.maximise_weights(shares), means, covariances)
+        if self._floor is None:
+            return parameters
+        causes = self._causes(shares, parameters, met)
+        move = self._movable(shares, causes) if self._moves and iteration < self._max_iter else None
+        if move is not None:
+            cause = causes.get(move) or causes[None]
+            self._note(iteration, move, cause, "reseeded" if self._reseeds else "dropped")
+            parameters = self._reseed(parameters, move) if self._reseeds else self._drop(parameters, move)
+            self.disturbed = True
+        else:
+            self._keep(iteration, causes)
+        return parameters
+
+    def _complete(self, weights, means, covariances):
+        """Return Parameters with free covariances above the floor, and which met it: see `Family.floored`."""
+        met = np.zeros(0, dtype=bool)
+        if self._floor is not None:
+            covariances, met = self._family.floored(covariances, self._floor)
+            met = met & ~self._held.covariances[: len(met)]
+        covariances = self._held.hold_covariances(covariances, self._family)
+        mend = self._reg_covar > 0 or self._floor is not None
+        return self._family.complete(weights, means, covariances, mend=mend), met
+
+    def _causes(self, shares, parameters, met):
+        """Return why components have collapsed, by their indices; None is the index of a shared covariance."""
+        causes = {}
+        for twin in self._duplicates(parameters):
+            causes[twin] = "duplicate"
+        for thin in np.flatnonzero(met).tolist():
+            causes[None if self._family.shared else thin] = "thin"
+        for empty in np.flatnonzero(shares <= MIN_MASS).tolist():
+            causes[empty] = "no rows"
+        return causes
+
+    def _duplicates(self, parameters):
+        """Return the indices of components that are the same as another, which comes first.
+
+        Means are compared along one direction first, in which two components of one place are neighbours.
+        """
+        deviations = self._floor.deviations
+        along = (parameters.means / deviations).sum(axis=1)
+        order = np.argsort(along, kind="stable")
+        means, near = parameters.means[order], SAME * np.sqrt(self._floor.share) * deviations
+        close = np.flatnonzero((np.abs(np.diff(means, axis=0)) <= near).all(axis=1))
+        if not len(close):
+            return []
+        shape = parameters.means.shape
+        dense = self._family.dense_covariances(parameters.covariances, *shape)
+        twins = []
+        for one, other in zip(order[close], order[close + 1], strict=True):
+            scale = np.sqrt(np.diagonal(dense[one]))
+            if (np.abs(dense[one] - dense[other]) <= SAME * scale[:, None] * scale).all():
+                twins.append(int(max(one, other)))
+        return twins
+
+    def _movable(self, shares, causes):
+        """Return the index of the component to move: of those that may be, the one with the fewest rows; or None."""
+        candidates = np.zeros(len(shares), dtype=bool)
+        for index in causes:
+            candidates[slice(None) if index is None else index] = True
+        candidates &= ~self._held.any()
+        if self._reseeds:
+            candidates &= self._n_reseeded < MAX_RESEEDS
+        elif len(shares) == 1 or (not self._held.equal_weights and (~self._held.weights).sum() == 1):
+            return None  # nobody else could take its weight
+        return int(np.argmin(np.where(candidates, shares, np.inf))) if candidates.any() else None
+
+    def _keep(self, iteration, causes):
+        """Note components that collapsed and stay, once each."""
+        for index, cause in causes.items():
+            self._note(iteration, index, cause, "kept")
+
+    def _note(self, iteration, index, cause, action):
+        component = None if index is None else int(self._numbers[index])
+        if action == "kept" and (component, cause) in self._known:
+            return
+        self._known.add((component, cause))
+        self.collapses.append(Collapse(iteration, component, cause, action))
+
+    def _drop(self, parameters, component):
+        """Return the parameters without a component."""
+        self._held = self._held.without(component, self._family)
+        self._numbers = np.delete(self._numbers, component)
+        left = self._family.without(parameters, component)
+        return Parameters(self._held.maximise_weights(left.weights / left.weights.sum()), *left.arrays()[1:])
+
+    def _reseed(self, parameters, component):
+        """Return the parameters with a component put anew at a row that they explain badly.
+
+        K components like it would fill the volume of the data.
+        """
+        self._n_reseeded[component] += 1
+        constants = self._family.constants(parameters, dtype=self._source.dtype, shift=self._source.moments()[0])
+        density = self._source.on_kept_rows(self._source.score(constants, log_density=True).log_density)
+        n_bad = max(1, int(BADLY_EXPLAINED * len(density)))
+        bad = np.sort(np.argpartition(density, n_bad - 1)[:n_bad])
+        means = parameters.means.copy()
+        means[component] = self._source.rows_at(bad[[self._rng.integers(n_bad)]])[0]
+        K, D = means.shape
+        covariances = parameters.covariances
+        if not self._family.shared:
+            covariances = covariances.copy()
+            covariances[component] = self._family.floored(
+                np.zeros(self._family.covariance_shape(1, D)), self._floor.of_share(K ** (-2 / D))
+            )[0][0]
+        shares = parameters.weights.copy()
+        shares[component] = 0.0
+        shares *= (1 - 1 / K) / shares.sum()
+        shares[component] = 1 / K
+        weights = self._held.maximise_weights(shares)
+        return self._family.complete(weights, means, covariances, mend=True)
