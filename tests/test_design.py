@@ -39,6 +39,7 @@ def test_floors_are_those_that_imports_are_held_to():
     assert [set(re.findall(r"`(\w+)`", row)) for row in rows] == FLOORS
 
 
+@pytest.mark.checkout
 @pytest.mark.parametrize("text", [DESIGN, NUMERICS], ids=["design", "numerics"])
 def test_files_that_are_named_exist(text):
     tests = set(re.findall(r"`(test_\w+)`", text))

@@ -123,6 +123,7 @@ def test_run_continues_and_never_mixes_two_builds(tmp_path):
         grid.begin(path, other, only=True, fresh=False)
 
 
+@pytest.mark.checkout
 def test_command_stores_where_it_is_told_and_quick_results_not_as_results(tmp_path, capsys):
     path = tmp_path / "grid.json"
     assert grid.main(["--quick", "--only", "levels/diag/D2/K3", "--output", str(path)]) == 0
