@@ -281,6 +281,67 @@ def em_step(family, model, X, *, reg_covar=0.0, sample_weight=None):
     return new, bound
 
 
+def coordinates(family, model, centre, scale):
+    """Free coordinates: log-weights, standardised means, and the log-Cholesky factor of standardised precisions."""
+    W = factors_of(family, model.covariances)
+    if family in ("full", "tied"):
+        W = W * scale
+        diagonal = np.eye(len(scale), dtype=bool)
+        W = np.where(diagonal, np.log(np.where(diagonal, W, 1.0)), W)
+    else:
+        W = np.log(W * scale if family == "diag" else W)
+    return np.concatenate([np.log(model.weights), ((model.means - centre) / scale).ravel(), W.ravel()])
+
+
+def from_coordinates(family, t, like, centre, scale):
+    """The model at coordinates, in the shapes of another."""
+    K, D = like.means.shape
+    weights = np.exp(t[:K])
+    W = t[K + K * D :].reshape(like.covariances.shape)
+    if family in ("full", "tied"):
+        diagonal = np.eye(D, dtype=bool)
+        W = np.where(diagonal, np.exp(np.where(diagonal, W, 0.0)), W) / scale
+        covariances = np.linalg.inv(np.swapaxes(W, -1, -2) @ W)
+    else:
+        covariances = np.exp(-2 * W) * (scale**2 if family == "diag" else 1.0)
+    return Model(weights / weights.sum(), centre + scale * t[K : K + K * D].reshape(K, D), covariances)
+
+
+def squarem(family, X, start, n_passes, *, plain_steps=3, cap=4.0):
+    """SQUAREM of ``n_passes`` passes: the last image of EM, the bounds of the kept points, and how trials went.
+
+    The first trial follows three plain steps; a failed one costs a pass and, if it is not the first of a row, makes
+    others wait.
+    """
+    centre, scale = X.mean(axis=0), X.std(axis=0)
+    point = image = start
+    kept, trial, kept_bound = None, None, -np.inf
+    factor, wait, pause, bounds, trials = 1.0, plain_steps, 0, [], []
+    for _ in range(n_passes):
+        mapped, bound = em_step(family, point, X)
+        if trial is not None:
+            trials.append(bool(bound >= kept_bound))
+            if trials[-1]:
+                kept, kept_bound, image, pause = trial, bound, mapped, 0
+                cap = 4 * cap if factor == cap else cap
+            else:
+                cap, wait, pause = max(cap / 2, 2.0), pause, min(max(2 * pause, 1), 8)
+            point, trial = image, None
+        else:
+            before, kept, kept_bound = kept, coordinates(family, point, centre, scale), bound
+            image = point = mapped
+            if before is not None and wait <= 0:
+                r = kept - before
+                v = coordinates(family, mapped, centre, scale) - kept - r
+                factor = min(np.linalg.norm(r) / np.linalg.norm(v), cap)
+                if factor >= 1.05:
+                    trial = before + 2 * factor * r + factor**2 * v
+                    point = from_coordinates(family, trial, mapped, centre, scale)
+            wait -= 1
+        bounds.append(kept_bound)
+    return image, bounds, trials
+
+
 def log_density(family, model, X):
     """Log-density of the mixture, shape (N,)."""
     return log_sum_exp(log_joint(constants_of(family, model), X))

@@ -151,6 +151,9 @@ def test_every_parameter_goes_both_ways():
         "fixed": {"means": True},
         "equal_weights": True,
         "n_threads": 2,
+        "acceleration": "squarem",
+        "stopping": "aitken",
+        "max_time": 9.0,
     }
     assert GaussianMixture(**ours, **params).to_sklearn().get_params() == params
     defaults = {name: GaussianMixture().get_params()[name] for name in ours}

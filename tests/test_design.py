@@ -23,7 +23,7 @@ def run_block(number):
 def test_em_by_hand_runs_over_several_chunks_to_the_bits_of_fit():
     names = run_block(0)
     assert names["by_hand"] == names["whole"].mixture
-    assert names["bound"] == names["whole"].previous_bound
+    assert names["bound"] == names["whole"].progress.bound
     assert names["constants"].group_rows < len(names["X"]) / 2
 
 

@@ -26,6 +26,10 @@ FITTED = {
         "collapses_",
         "n_failed_inits_",
         "n_features_in_",
+        "stopped_by_",
+        "last_gain_",
+        "convergence_rate_",
+        "remaining_gain_",
     ),
 }
 
@@ -43,7 +47,16 @@ def weight():
 # ----------------------------------------------------------------------------------------------- constructor
 
 
-OURS = {"on_collapse": "raise", "covariance_floor": None, "fixed": None, "equal_weights": False, "n_threads": None}
+OURS = {
+    "on_collapse": "raise",
+    "covariance_floor": None,
+    "fixed": None,
+    "equal_weights": False,
+    "n_threads": None,
+    "acceleration": None,
+    "stopping": "gain",
+    "max_time": None,
+}
 
 
 def test_constructor_is_scikit_learns_and_ours():
@@ -106,6 +119,9 @@ PARAMETERS_THAT_ACT = {
     "verbose": (0, 1),
     "verbose_interval": (1, 2),
     "n_threads": (1, 2),
+    "acceleration": (None, "squarem"),
+    "stopping": ("gain", "aitken"),
+    "max_time": (None, 0),
 }
 
 
@@ -119,8 +135,8 @@ def test_every_parameter_acts(X, name, capsys, monkeypatch):
     monkeypatch.setattr(array, "resolve", lambda n_threads: threads.append(n_threads) or resolve(n_threads))
     seen = []
     for value in PARAMETERS_THAT_ACT[name]:
-        base = {"n_components": 3, "init_params": "random_from_data", "random_state": 3, "max_iter": 5, "tol": 0.0}
-        base |= {"verbose": name == "verbose_interval"}
+        base = {"n_components": 3, "init_params": "random_from_data", "random_state": 3, "max_iter": 5}
+        base |= {"verbose": name == "verbose_interval", "tol": 0.1 if name == "stopping" else 0.0}
         if name == "on_collapse":  # two components of one place
             base |= {"means_init": [[0.0, 0.0], [0.0, 0.0], [5.0, 5.0]], "covariance_floor": 0.5}
         if name == "fixed":

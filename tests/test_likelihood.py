@@ -140,7 +140,7 @@ def test_refit_from_the_solution_stays_there(family):
     first = problems.em(family, X, problems.start_from_rows(family, X, 3), 2000, tol=tol)
     assert first.converged
     options = {"covariance_type": family, "tol": tol, "reg_covar": 0.0}
-    again = run(X, 3, start=first.mixture.parameters, previous_bound=first.previous_bound, **options)
+    again = run(X, 3, start=first.mixture.parameters, progress=first.progress, **options)
     assert again.converged
     assert again.n_iter == 1
     assert abs(again.lower_bound - first.lower_bound) <= tol

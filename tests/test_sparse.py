@@ -131,5 +131,5 @@ def test_results_do_not_depend_on_the_order(separated, monkeypatch):
 def test_a_continued_fit_visits_its_rows_as_before(separated):
     whole = fit(separated, max_iter=5)
     first = fit(separated, max_iter=2)
-    rest = run(separated, K, start=first.mixture.parameters, previous_bound=first.previous_bound, tol=0.0, max_iter=3)
+    rest = run(separated, K, start=first.mixture.parameters, progress=first.progress, tol=0.0, max_iter=3)
     problems.assert_same_parameters(rest.mixture, whole.mixture)

@@ -140,6 +140,18 @@ class Family(ABC):
         """Return (kind, factors, log-determinants (K,)) of the kernel constants."""
 
     @abstractmethod
+    def to_coordinates(self, precisions_cholesky, scale):
+        """Return an array of free numbers for the covariances of rows divided by `scale` (D,).
+
+        Steps along it that are straight never leave the family: variances enter by their logarithms. Its places count
+        alike in the length of a step.
+        """
+
+    @abstractmethod
+    def from_coordinates(self, coordinates, scale):
+        """Return (covariances, precisions_cholesky) of what `to_coordinates` returns; its inverse."""
+
+    @abstractmethod
     def dense_covariances(self, covariances, n_components, n_features):
         """Return the covariances as (K, D, D) matrices."""
 

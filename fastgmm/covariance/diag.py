@@ -41,6 +41,12 @@ class Diag(Family):
         inverse = np.ascontiguousarray(params.precisions_cholesky, dtype=np.float64)
         return self.kind, inverse, log_rows(inverse)
 
+    def to_coordinates(self, precisions_cholesky, scale):
+        return np.log(precisions_cholesky * scale)
+
+    def from_coordinates(self, coordinates, scale):
+        return np.exp(-2 * coordinates) * scale**2, np.exp(coordinates) / scale
+
     def dense_covariances(self, covariances, n_components, n_features):
         return covariances[:, :, None] * np.eye(n_features, dtype=covariances.dtype)
 

@@ -42,6 +42,12 @@ class Full(Family):
         W = _matrices.lower(params.precisions_cholesky)
         return self.kind, W, log_diagonals(W)
 
+    def to_coordinates(self, precisions_cholesky, scale):
+        return _matrices.to_coordinates(precisions_cholesky, scale)
+
+    def from_coordinates(self, coordinates, scale):
+        return _matrices.from_coordinates(coordinates, scale)
+
     def dense_covariances(self, covariances, n_components, n_features):
         return covariances
 

@@ -41,6 +41,12 @@ class Spherical(Family):
         inverse = np.asarray(params.precisions_cholesky, dtype=np.float64)
         return self.kind, inverse, params.n_features * np.log(inverse)
 
+    def to_coordinates(self, precisions_cholesky, scale):
+        return np.log(precisions_cholesky)
+
+    def from_coordinates(self, coordinates, scale):
+        return np.exp(-2 * coordinates), np.exp(coordinates)
+
     def dense_covariances(self, covariances, n_components, n_features):
         return covariances[:, None, None] * np.eye(n_features, dtype=covariances.dtype)
 

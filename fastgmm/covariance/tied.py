@@ -62,6 +62,13 @@ class Tied(Family):
         W = _matrices.lower(params.precisions_cholesky)
         return self.kind, W, np.full(params.n_components, log_diagonals(W[None])[0])
 
+    def to_coordinates(self, precisions_cholesky, scale):
+        return _matrices.to_coordinates(precisions_cholesky[None], scale)[0]
+
+    def from_coordinates(self, coordinates, scale):
+        covariances, factors = _matrices.from_coordinates(coordinates[None], scale)
+        return covariances[0], factors[0]
+
     def dense_covariances(self, covariances, n_components, n_features):
         return np.broadcast_to(covariances, (n_components, n_features, n_features))
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import astuple
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
+
+from fastgmm.fitting import Progress
 
 from ._attributes import is_fitted
 from ._protocol import InvalidParameterError
@@ -32,7 +35,16 @@ SHARED = (
 )
 """Fitted attributes that both estimators have."""
 
-OURS_ALONE = ("on_collapse", "covariance_floor", "fixed", "equal_weights", "n_threads")
+OURS_ALONE = (
+    "on_collapse",
+    "covariance_floor",
+    "fixed",
+    "equal_weights",
+    "n_threads",
+    "acceleration",
+    "stopping",
+    "max_time",
+)
 """Parameters that scikit-learn's estimator has not; they matter to fits, not to what is fitted."""
 
 
@@ -121,7 +133,10 @@ def from_sklearn(cls: type[_Estimator], estimator: Any) -> _Estimator:
         _copy_attributes(estimator, ours)
         ours.collapses_, ours.n_failed_inits_ = [], 0
         # Theirs belongs to the parameters before the last M-step: what a warm start continues from.
-        ours._previous_bound = vars(estimator).get("lower_bound_", -np.inf)
+        progress = Progress().at(vars(estimator).get("lower_bound_", -np.inf))
+        ours._progress = list(astuple(progress))
+        ours.stopped_by_ = "tol" if vars(estimator).get("converged_") else "max_iter"
+        ours.last_gain_, ours.convergence_rate_, ours.remaining_gain_ = progress.gain, progress.rate, progress.remaining
         ours.to_mixture()
     return ours
 

@@ -98,7 +98,7 @@ class Watch:
         stop = False
         for observer in self._observers:
             stop |= observer.end_iteration(state)
-        if stop or state.converged or state.iteration == self._max_iter:
+        if stop or state.stopped_by or state.iteration == self._max_iter:
             self._end_start(state)
         else:
             self._begin_iteration()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import astuple
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
@@ -38,7 +39,7 @@ class GaussianMixture(MixtureEstimator):
     covariance_type : {"full", "tied", "diag", "spherical"}, default="full"
         Shape of the covariances: one matrix for each component, one for all, variances of the features, one variance.
     tol : float, default=1e-3
-        The fit stops when the mean log-likelihood per row changes by less.
+        The fit stops when the mean log-likelihood per row changes by less: see `stopping`.
     reg_covar : float, default=1e-6
         Added to the variances, in units of the data squared, so that no component collapses.
     max_iter : int, default=100
@@ -81,6 +82,14 @@ class GaussianMixture(MixtureEstimator):
         Number of iterations between two prints.
     n_threads : int, default=None
         Number of threads; None takes as many as are worth it. It never changes a result.
+    acceleration : {None, "squarem"}, default=None
+        None is EM. "squarem" extrapolates its steps and needs a fraction of the iterations where they are many; the
+        log-likelihood does not fall either, but the optimum may be another one.
+    stopping : {"gain", "aitken"}, default="gain"
+        What has to be below `tol`: the gain of the last iteration, as in scikit-learn, or Aitken's estimate of all that
+        is still to gain.
+    max_time : float, default=None
+        Seconds after which no further iteration or start begins; the first iteration of the first start always does.
 
     Attributes
     ----------
@@ -94,6 +103,15 @@ class GaussianMixture(MixtureEstimator):
         They may be edited: what is computed follows them, after a check.
     converged_ : bool
         Whether the kept start met `tol`.
+    stopped_by_ : str
+        Why the kept start stopped: "tol" or "aitken" if it converged by `stopping`, else "max_iter", "max_time" or
+        "callback".
+    last_gain_ : float
+        Gain of the mean log-likelihood by the last step of EM that was seen from both ends; infinite before one.
+    convergence_rate_ : float
+        The share of each gain that the next one is likely to be; nan where it is not known.
+    remaining_gain_ : float
+        Aitken's estimate of the mean log-likelihood that EM would still gain; infinite where it is not known.
     n_iter_ : int
         Iterations of the kept start, of the last call.
     lower_bound_ : float
@@ -153,6 +171,9 @@ class GaussianMixture(MixtureEstimator):
         "verbose": _parameters.VERBOSE,
         "verbose_interval": _parameters.POSITIVE_INT,
         "n_threads": (*_parameters.POSITIVE_INT, _parameters.Nothing()),
+        "acceleration": (_parameters.Choice(fitting.ACCELERATIONS), _parameters.Nothing()),
+        "stopping": (_parameters.Choice(fitting.STOPPING),),
+        "max_time": (*_parameters.NON_NEGATIVE, _parameters.Nothing()),
     }
     if HAS_SKLEARN:
         _parameter_constraints: ClassVar[dict[str, list[Any]]] = _parameters.as_sklearn(_rules)
@@ -179,6 +200,9 @@ class GaussianMixture(MixtureEstimator):
         verbose: int | bool = 0,
         verbose_interval: int = 10,
         n_threads: int | None = None,
+        acceleration: str | None = None,
+        stopping: str = "gain",
+        max_time: float | None = None,
     ) -> None:
         self.n_components = n_components
         self.covariance_type = covariance_type
@@ -199,6 +223,9 @@ class GaussianMixture(MixtureEstimator):
         self.verbose = verbose
         self.verbose_interval = verbose_interval
         self.n_threads = n_threads
+        self.acceleration = acceleration
+        self.stopping = stopping
+        self.max_time = max_time
 
     @with_callbacks
     def fit(self, X: Any, y: Any = None, *, sample_weight: npt.ArrayLike | None = None) -> Self:
@@ -230,7 +257,7 @@ class GaussianMixture(MixtureEstimator):
         Warns
         -----
         ConvergenceWarning
-            If the kept start did not converge within `max_iter` iterations.
+            If the kept start did not converge within `max_iter` iterations and `max_time` seconds.
 
         Examples
         --------
@@ -308,8 +335,11 @@ class GaussianMixture(MixtureEstimator):
             n_threads=self.n_threads,
             callback=watch.after_iteration,
             before_start=watch.before_start,
+            acceleration=self.acceleration,
+            stopping=self.stopping,
+            max_time=self.max_time,
             start=start,
-            previous_bound=-np.inf if start is None else vars(self).get("_previous_bound", -np.inf),
+            **({} if start is None else self._way()),
             labels=labels,
         )
         watch.end(result)
@@ -360,6 +390,10 @@ class GaussianMixture(MixtureEstimator):
                 )
         return mixture.parameters
 
+    def _way(self) -> dict[str, Any]:
+        """Return where the fit was when it stopped, for one that goes on."""
+        return {"progress": fitting.Progress(*vars(self).get("_progress", ())), "path": vars(self).get("_path")}
+
     def _publish(self, result: fitting.FitResult, names: npt.NDArray[np.object_] | None) -> None:
         """Set the fitted attributes, all in one step that no signal divides. Nothing of the rows is kept."""
         attributes = {
@@ -371,7 +405,12 @@ class GaussianMixture(MixtureEstimator):
             "collapses_": list(result.collapses),
             "n_failed_inits_": result.n_failed_inits,
             "n_features_in_": result.mixture.n_features,
-            "_previous_bound": result.previous_bound,
+            "stopped_by_": result.stopped_by,
+            "last_gain_": result.last_gain,
+            "convergence_rate_": result.convergence_rate,
+            "remaining_gain_": result.remaining_gain,
+            "_progress": list(astuple(result.progress)),
+            "_path": None if result.path is None else list(result.path),
             "_live": LiveMixture(),
         }
         attributes.pop("feature_names_in_", None)
@@ -386,9 +425,8 @@ class GaussianMixture(MixtureEstimator):
         Returns
         -------
         sklearn.mixture.GaussianMixture
-            What only fastgmm has, such as `n_threads`, `on_collapse` and `fixed`, has no place there: a fit of it is
-            scikit-learn's. Its `lower_bound_` is the score of the parameters, where scikit-learn keeps
-            that of one iteration before: a warm start that shall not stop at once needs `tol=0`.
+            What only fastgmm offers has no place there. Its `lower_bound_` is the score of the parameters, where
+            scikit-learn keeps that of one iteration before: a warm start that shall not stop at once needs `tol=0`.
 
         Raises
         ------

@@ -1,13 +1,18 @@
 """The EM loop (Dempster, Laird and Rubin 1977, J. R. Statist. Soc. B 39:1)."""
 
+import time
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from fastgmm._errors import IllDefinedCovarianceError
 from fastgmm.covariance import Parameters
+from fastgmm.fitting.acceleration import begin
+from fastgmm.fitting.convergence import Progress
 
 __all__ = ["FitState", "Run", "expectation_maximisation"]
 
+CONVERGED = ("tol", "aitken")
 MAX_CANCELLATION = 1e6  # beyond this factor an M-step's statistics are taken again about the new means
 
 
@@ -27,8 +32,8 @@ class FitState:
         Its gain over the iteration before; infinite in the first, and after a component was put anew or removed.
     parameters : Parameters
         Parameters after this iteration's M-step.
-    converged : bool
-        Whether the fit stops here because the gain is below `tol`.
+    stopped_by : str or None
+        "tol", "aitken" or "max_time" if this start stops here for that reason.
     """
 
     init: int
@@ -36,7 +41,12 @@ class FitState:
     lower_bound: float
     change: float
     parameters: Parameters
-    converged: bool
+    stopped_by: str | None
+
+    @property
+    def converged(self):
+        """Whether this start stops here because the rule of stopping is met."""
+        return self.stopped_by in CONVERGED
 
 
 @dataclass(frozen=True)
@@ -49,19 +59,45 @@ class Run:
         Parameters after the last M-step.
     bounds : list of float
         Mean log-likelihood before each M-step: of the start, and after every iteration but the last.
-    converged : bool
+    stopped_by : str
+        "tol", "aitken", "callback", "max_time" or "max_iter".
+    progress : Progress
+        What the last iterations tell.
+    path : Plain or Squarem
+        With its state and `progress` the run can be continued as if it had not stopped.
     collapses : list of Collapse
         Components that collapsed, where the M-step takes care of them.
     """
 
     parameters: Parameters
     bounds: list
-    converged: bool
+    stopped_by: str
+    progress: Progress
+    path: object
     collapses: list = field(default_factory=list)
+
+    @property
+    def converged(self):
+        """Whether the rule of stopping was met."""
+        return self.stopped_by in CONVERGED
 
 
 def expectation_maximisation(
-    source, family, parameters, *, tol, max_iter, reg_covar, mstep=None, init=0, previous_bound=-np.inf, callback=None
+    source,
+    family,
+    parameters,
+    *,
+    tol,
+    max_iter,
+    reg_covar,
+    mstep=None,
+    init=0,
+    stopping="gain",
+    acceleration=None,
+    deadline=np.inf,
+    progress=None,
+    path=None,
+    callback=None,
 ):
     """Run EM from given parameters.
 
@@ -72,15 +108,23 @@ def expectation_maximisation(
     parameters : Parameters
         The start, float64.
     tol : float
-        Stop when the mean log-likelihood changes by less.
+        Stop when the mean log-likelihood changes by less: see `stopping`.
     max_iter : int
+        Largest number of iterations, of one pass each.
     reg_covar : float
     mstep : MStep, optional
         Where a fit has a floor or holds parameters; default: that of the family.
     init : int, default=0
         Number of the start, for the callback.
-    previous_bound : float, default=-inf
-        Mean log-likelihood one iteration before the start, where a fit is continued.
+    stopping : {"gain", "aitken"}, default="gain"
+        Whether `tol` is for the last gain or for the estimate of what is still to gain.
+    acceleration : {None, "squarem"}, default=None
+    deadline : float, default=inf
+        Time of `time.monotonic` after which no iteration begins but the first.
+    progress : Progress, optional
+        Where a fit is continued, that of its `Run`.
+    path : tuple, optional
+        Where a fit is continued, ``state(dtype)`` of the path of its `Run`.
     callback : callable, optional
         Called with a `FitState` after every iteration; a true value stops the run.
 
@@ -89,25 +133,65 @@ def expectation_maximisation(
     Run
     """
     shift = source.moments()[0]  # stays where it is, so that a source need not compute its total scatter again
-    bounds, previous = [], previous_bound
+    progress = Progress() if progress is None else progress
+    mstep = PlainMStep(family, reg_covar) if mstep is None else mstep
+    path = begin(acceleration, family, parameters, source, path, mstep.feasible)
+    bounds, stopped_by = [], "max_iter"
     for iteration in range(1, max_iter + 1):
-        constants = family.constants(parameters, dtype=source.dtype, shift=shift)
-        stats = source.accumulate(constants)
-        if stats.cancellation() > MAX_CANCELLATION:
-            stats = source.accumulate(constants.unpooled(), pivot=stats.means())
-        if mstep is None:
-            parameters, disturbed = family.maximise(stats, reg_covar=reg_covar, previous=parameters), False
-        else:
-            parameters = mstep(stats, parameters, iteration)
-            disturbed = mstep.disturbed
-
+        previous, on_trial = progress.bound, path.on_trial
+        stats = _accumulate(source, family.constants(path.point, dtype=source.dtype, shift=shift))
         bound = stats.log_likelihood / stats.total_weight
-        change, previous = bound - previous, -np.inf if disturbed else bound
+        mapped = _maximise(mstep, stats, path, iteration) if path.accepts(bound) else None
+        if mapped is None:
+            path, bound = path.back(), path.bound
+        else:
+            path = path.afresh(mapped) if mstep.disturbed else path.after(bound, mapped)
+        if mstep.disturbed:
+            progress = Progress()
+        else:
+            progress = progress.at(bound) if on_trial else progress.after(bound, path.rate)
         bounds.append(bound)
-        converged = abs(change) < tol and not disturbed
-        stop = callback is not None and callback(FitState(init, iteration, bound, change, parameters, converged))
-        if converged or stop:
+
+        reason = progress.reason(stopping, tol) or ("max_time" if time.monotonic() >= deadline else None)
+        state = FitState(init, iteration, bound, bound - previous, path.parameters, reason)
+        stop = callback is not None and callback(state)
+        if reason or stop:
+            stopped_by = reason or "callback"
             break
-    else:
-        converged = False
-    return Run(parameters, bounds, converged, [] if mstep is None else mstep.collapses)
+    return Run(path.parameters, bounds, stopped_by, progress, path, list(mstep.collapses))
+
+
+class PlainMStep:
+    """The family's M-step, in the form of `MStep`."""
+
+    disturbed = False
+    collapses = ()
+
+    def __init__(self, family, reg_covar):
+        self._family, self._reg_covar = family, reg_covar
+
+    def __call__(self, stats, previous, iteration):
+        """Return the parameters after an M-step."""
+        return self._family.maximise(stats, reg_covar=self._reg_covar, previous=previous)
+
+    def feasible(self, parameters):
+        """Return the parameters: all are allowed."""
+        return parameters
+
+
+def _maximise(mstep, stats, path, iteration):
+    """Return the parameters after an M-step, None if there are none at a trial."""
+    try:
+        return mstep(stats, path.point, iteration)
+    except IllDefinedCovarianceError:
+        if path.on_trial:
+            return None
+        raise
+
+
+def _accumulate(source, constants):
+    """Return the statistics of a pass, or of two if the first one's points were too far from the new means."""
+    stats = source.accumulate(constants)
+    if stats.cancellation() > MAX_CANCELLATION:
+        stats = source.accumulate(constants.unpooled(), pivot=stats.means())
+    return stats

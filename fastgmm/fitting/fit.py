@@ -1,5 +1,6 @@
 """fit: starts, EM from each of them, and the best result."""
 
+import time
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -15,7 +16,9 @@ from fastgmm._errors import ConvergenceWarning, IllDefinedCovarianceError, Inval
 from fastgmm._random import generator
 from fastgmm.covariance import Parameters
 from fastgmm.engine.rows import Rows
+from fastgmm.fitting.acceleration import check_acceleration
 from fastgmm.fitting.arrangement import arranged
+from fastgmm.fitting.convergence import check_stopping
 from fastgmm.fitting.em import FitState, expectation_maximisation
 from fastgmm.fitting.held import check_fixed
 from fastgmm.fitting.mstep import MStep, check_floor, floor_of
@@ -53,6 +56,9 @@ def fit(
     sample_weight: npt.ArrayLike | None = None,
     n_threads: int | None = None,
     callback: Callable[[FitState], Any] | None = None,
+    acceleration: str | None = None,
+    stopping: str = "gain",
+    max_time: float | None = None,
 ) -> FitResult:
     """Fit a Gaussian mixture by EM.
 
@@ -65,10 +71,11 @@ def fit(
     n_components : int, default=1
     covariance_type : {"full", "tied", "diag", "spherical"}, default="full"
     tol : float, default=1e-3
-        Stop when the mean log-likelihood per row changes by less.
+        Stop when the mean log-likelihood per row changes by less: see `stopping`.
     reg_covar : float, default=1e-6
         Added to the diagonal of the covariances, in the units of the features squared.
     max_iter : int, default=100
+        Largest number of iterations of each start. Each is one pass over the rows.
     n_init : int, default=1
         Number of starts, of which the best is kept. A start that fails is counted and skipped.
     init_params : str, array or callable, default="kmeans"
@@ -95,6 +102,14 @@ def fit(
         No result depends on it.
     callback : callable, optional
         Called with a `fastgmm.fitting.FitState` after each iteration; a true value stops that start.
+    acceleration : {None, "squarem"}, default=None
+        None is EM. "squarem" extrapolates its steps and needs a fraction of the iterations where they are many; the
+        log-likelihood does not fall either, but the optimum may be another one.
+    stopping : {"gain", "aitken"}, default="gain"
+        What has to be below `tol`: the gain of the last iteration, as in scikit-learn, or Aitken's estimate of all that
+        is still to gain.
+    max_time : float, optional
+        Seconds after which no further iteration or start begins; the first iteration of the first start always does.
 
     Returns
     -------
@@ -103,7 +118,7 @@ def fit(
     Warns
     -----
     ConvergenceWarning
-        If the best start stopped at `max_iter`.
+        If the best start stopped for another reason than `tol`, and `max_iter` is not 0.
 
     Raises
     ------
@@ -112,7 +127,7 @@ def fit(
 
     References
     ----------
-    Dempster, Laird and Rubin (1977), J. R. Statist. Soc. B 39:1.
+    Dempster, Laird and Rubin (1977), J. R. Statist. Soc. B 39:1. Varadhan and Roland (2008), Scand. J. Statist. 35:335.
 
     Examples
     --------
@@ -142,6 +157,9 @@ def fit(
         sample_weight=sample_weight,
         n_threads=n_threads,
         callback=callback,
+        acceleration=acceleration,
+        stopping=stopping,
+        max_time=max_time,
     )
     if not result.converged and max_iter > 0:
         warnings.warn(NOT_CONVERGED, ConvergenceWarning, stacklevel=2)
@@ -169,9 +187,13 @@ def run(
     sample_weight=None,
     n_threads=None,
     callback=None,
+    acceleration=None,
+    stopping="gain",
+    max_time=None,
     before_start=None,
     start=None,
-    previous_bound=-np.inf,
+    progress=None,
+    path=None,
     labels=False,
 ):
     """Fit as `fit` does, without its warning, and with what estimators need beside.
@@ -182,8 +204,8 @@ def run(
         Called with the number of each start before it is made; a false value ends the fit with the starts made so far.
     start : Parameters, optional
         Where to continue from, in one run, instead of making starts.
-    previous_bound : float, default=-inf
-        With `start`, the mean log-likelihood one iteration before it: `FitResult.previous_bound` of the fit continued.
+    progress, path : optional
+        With `start`, those of the `FitResult` that is continued: the fit goes on as if it had not stopped.
     labels : bool, default=False
         Whether to fill `FitResult.labels`.
 
@@ -198,6 +220,8 @@ def run(
     tol = check_number(tol, "tol", Real, 0)
     reg_covar = check_number(reg_covar, "reg_covar", Real, 0)
     share = check_floor(on_collapse, covariance_floor)
+    acceleration, stopping = check_acceleration(acceleration), check_stopping(stopping)
+    deadline = np.inf if max_time is None else time.monotonic() + check_number(max_time, "max_time", Real, 0)
     if callback is not None and not callable(callback):
         raise InvalidParameterError(f"callback must be None or a callable, got {callback!r}")
     rows = X if isinstance(X, Rows) else Rows(X, min_rows=2)
@@ -218,7 +242,17 @@ def run(
 
     one_start = start is not None or len(given) == 3
     seeds = [None] if one_start else rng.integers(2**63, size=n_init).tolist()
-    options = {"tol": tol, "max_iter": max_iter, "reg_covar": reg_covar, "callback": callback}
+    options = {
+        "tol": tol,
+        "max_iter": max_iter,
+        "reg_covar": reg_covar,
+        "callback": callback,
+        "acceleration": acceleration,
+        "stopping": stopping,
+        "deadline": deadline,
+        "progress": progress,
+        "path": path,
+    }
     special = floor is not None or equal_weights or any(mask.any() for mask in masks.values())
     constraints = {
         "masks": masks,
@@ -231,7 +265,7 @@ def run(
     ordered = arranged(source, family.kind, n_components)
     best, histories, errors = None, [], []
     for init, seed in enumerate(seeds):
-        if before_start is not None and not before_start(init):
+        if not _begins(init, deadline, before_start):
             break
         try:
             parameters, mstep = start, None
@@ -240,11 +274,13 @@ def run(
             parameters = parameters.astype(np.float64)
             if special:
                 mstep = MStep(ordered, family, parameters, **constraints, rng=np.random.default_rng([seed or 0, 1]))
-            found = expectation_maximisation(
-                ordered, family, parameters, mstep=mstep, init=init, previous_bound=previous_bound, **options
-            )
+            found = expectation_maximisation(ordered, family, parameters, mstep=mstep, init=init, **options)
             candidate = _finish(source, family, found, init, labels and len(seeds) == 1, mend=floor is not None)
-            histories.append(StartHistory(candidate.lower_bounds, candidate.converged, candidate.n_iter))
+            histories.append(
+                StartHistory(
+                    candidate.lower_bounds, candidate.converged, candidate.n_iter, stopped_by=candidate.stopped_by
+                )
+            )
         except IllDefinedCovarianceError as error:
             errors.append(error)
             histories.append(StartHistory([], False, 0, str(error)))
@@ -256,6 +292,12 @@ def run(
     if labels and best.labels is None:
         best = replace(best, labels=source.score(best.mixture.constants(source.dtype), labels=True).labels)
     return replace(best, n_failed_inits=len(errors), histories=histories)
+
+
+def _begins(init, deadline, before_start):
+    """Return whether a start begins: there is time for it, or it is the first, and nobody objects."""
+    in_time = init == 0 or time.monotonic() < deadline
+    return in_time and (before_start is None or before_start(init))
 
 
 def _finish(source, family, found, init, labels, mend):
@@ -285,7 +327,9 @@ def _finish(source, family, found, init, labels, mend):
         histories=[],
         labels=scores.labels,
         collapses=found.collapses,
-        previous_bound=found.bounds[-1] if n_iter else -np.inf,
+        stopped_by=found.stopped_by,
+        progress=found.progress,
+        path=found.path.state(source.dtype),
     )
 
 

@@ -157,6 +157,15 @@ class MStep:
             self._keep(iteration, causes)
         return parameters
 
+    def feasible(self, parameters):
+        """Return parameters with what is held in its place and covariances above the floor, as all M-steps give them.
+
+        Elsewhere the likelihood may be higher than that of any mixture that a fit may return.
+        """
+        held = self._held
+        means = np.where(held.means[:, None], held.values.means, parameters.means)
+        return self._complete(held.maximise_weights(parameters.weights), means, parameters.covariances)[0]
+
     def _complete(self, weights, means, covariances):
         """Return Parameters with free covariances above the floor, and which met it: see `Family.floored`."""
         met = np.zeros(0, dtype=bool)

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from fastgmm.fitting.convergence import Progress
 from fastgmm.fitting.mstep import Collapse
 from fastgmm.mixture import Mixture
 
@@ -22,12 +23,15 @@ class StartHistory:
     n_iter : int
     error : str or None
         Why it failed, if it did.
+    stopped_by : str or None
+        Why it stopped, if it did not fail: as in `FitResult`.
     """
 
     lower_bounds: list[float]
     converged: bool
     n_iter: int
     error: str | None = None
+    stopped_by: str | None = None
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,7 @@ class FitResult:
     mixture : Mixture
         The best of all starts.
     converged : bool
-        Whether its mean log-likelihood changed by less than `tol` in the last iteration.
+        Whether the rule of stopping was met.
     n_iter : int
         Iterations of the best start.
     lower_bound : float
@@ -57,8 +61,13 @@ class FitResult:
     collapses : list of Collapse
         Components of the best start that collapsed, and what was done, in order; empty unless `on_collapse` or
         `covariance_floor` say what to do.
-    previous_bound : float
-        Mean log-likelihood one iteration before the result: with it a fit can be continued as if it had not stopped.
+    stopped_by : str
+        Why the best start stopped: "tol" or "aitken" if it converged by `stopping`, else "max_iter", "max_time" or
+        "callback".
+    progress : Progress
+        What its last iterations told.
+    path : tuple or None
+        The state of an acceleration. With `progress` and it, a fit can be continued as if it had not stopped.
     """
 
     mixture: Mixture
@@ -71,4 +80,21 @@ class FitResult:
     histories: list[StartHistory] = field(repr=False)
     labels: np.ndarray | None = field(default=None, repr=False, compare=False)
     collapses: list[Collapse] = field(default_factory=list, repr=False)
-    previous_bound: float = field(default=-np.inf, repr=False)
+    stopped_by: str = "max_iter"
+    progress: Progress = field(default=Progress(), repr=False, compare=False)
+    path: tuple | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def last_gain(self):
+        """Gain of the mean log-likelihood by the last step of EM that was seen from both ends; infinite before one."""
+        return self.progress.gain
+
+    @property
+    def convergence_rate(self):
+        """The share of each gain that the next one is likely to be; nan where it is not known."""
+        return self.progress.rate
+
+    @property
+    def remaining_gain(self):
+        """Aitken's estimate of the mean log-likelihood that EM would still gain; infinite where it is not known."""
+        return self.progress.remaining
