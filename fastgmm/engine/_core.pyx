@@ -115,8 +115,8 @@ def group_rows(kind, Py_ssize_t n_components, Py_ssize_t n_features, bint single
 # ------------------------------------------------------------------------------------------------- prepared kernels
 
 cdef double *float64_values(cnp.ndarray array) except NULL:
-    if cnp.PyArray_TYPE(array) != cnp.NPY_DOUBLE or not cnp.PyArray_IS_C_CONTIGUOUS(array):
-        raise TypeError(f"expected a C-contiguous array of float64, got {<object> array!r}")
+    if cnp.PyArray_TYPE(array) != cnp.NPY_DOUBLE or not cnp.PyArray_ISCARRAY_RO(array):
+        raise TypeError(f"expected a C-contiguous, aligned, native array of float64, got {<object> array!r}")
     return <double *> cnp.PyArray_DATA(array)
 
 

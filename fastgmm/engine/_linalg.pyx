@@ -109,6 +109,13 @@ def pack_triangles(const double[::1] n, const double[:, ::1] s, const double[:, 
 
 # ------------------------------------------------------------------------- from statistics to parameters, and back
 
+def is_plain(array):
+    """Return whether compiled code can read an array as it is: float64, native, aligned, in C order."""
+    return (
+        type(array) is np.ndarray and cnp.PyArray_TYPE(array) == cnp.NPY_DOUBLE and cnp.PyArray_ISCARRAY_RO(array)
+    )
+
+
 def all_finite(array):
     """Return whether all values of a C-contiguous float64 array are finite."""
     cdef Py_ssize_t size = array.size, i

@@ -21,10 +21,6 @@ _WITHIN = {
 }
 
 
-def _is_plain(flags):
-    return flags.c_contiguous and flags.aligned
-
-
 def _read_only(array):
     array.flags.writeable = False
     return array
@@ -81,7 +77,7 @@ class Statistics:
         """Hold native float64 arrays in C order, since compiled code reads them, of shapes that fit together."""
         for name in _ARRAYS:
             array = getattr(self, name)
-            if not (type(array) is np.ndarray and array.dtype == np.float64 and _is_plain(array.flags)):
+            if not _linalg.is_plain(array):
                 object.__setattr__(self, name, np.require(array, np.float64, ["C", "A"]))
         if self.kind not in FACTOR_SHAPES:
             raise ValueError(f"kind must be one of {', '.join(FACTOR_SHAPES)}, got {self.kind!r}")
