@@ -34,7 +34,8 @@ def step(family, source, start, share, **options):
     """The MStep of a run from a `reference.Model`."""
     family = get(family)
     parameters = fastgmm.Mixture(*start, covariance_type=family.name).parameters
-    settings = {"masks": NOTHING_HELD, "equal_weights": False, "reg_covar": 0.0, "on_collapse": "floor", "max_iter": 9}
+    settings = {"masks": NOTHING_HELD, "equal_weights": False, "reg_covar": 0.0, "on_collapse": "floor"}
+    settings |= {"max_iter": 9, "continued": False}
     rng = np.random.default_rng(0)
     return MStep(source, family, parameters, floor=floor_of(source, family, share), rng=rng, **{**settings, **options})
 
@@ -279,3 +280,30 @@ def test_fit_continued_above_a_floor_is_the_fit(X, family):
         model = GaussianMixture(5, max_iter=3, warm_start=True, **options).fit(X).set_params(max_iter=4).fit(X)
         whole = GaussianMixture(5, max_iter=7, **options).fit(X)
     problems.assert_same_fit(model, whole)
+
+
+@by_family
+def test_start_keeps_to_floor_and_equal_weights(X, family):
+    """Or the log-likelihood could fall in the first iteration."""
+    start = problems.start_from_rows(family, X, K)
+    narrow = start._replace(covariances=1e-3 * start.covariances)
+    bounds = []
+    options = {"covariance_floor": 0.1, "callback": lambda state: bounds.append(state.lower_bound)}
+    at_start = problems.em(family, X, narrow, 0, covariance_floor=0.1).mixture
+    want = reference.floored(family, narrow.covariances, X, 0.1)
+    problems.assert_close_parameters(family, at_start, narrow._replace(covariances=want), 1e-10)
+    problems.em(family, X, narrow, 20, **options)
+    assert bounds[0] == pytest.approx(at_start.score(X), rel=1e-12)
+    assert np.diff(bounds).min() >= -64 * np.finfo(float).eps * np.abs(bounds).max()
+    equal = run(X, K, covariance_type=family, equal_weights=True, max_iter=0, random_state=0)
+    np.testing.assert_array_equal(equal.mixture.weights, 1 / K)
+
+
+@by_family
+def test_start_of_a_continued_fit_is_left_as_it_is(X, family):
+    options = {"covariance_type": family, "covariance_floor": 0.4, "reg_covar": 0.0, "random_state": 0}
+    with problems.no_convergence_warning():
+        model = GaussianMixture(5, max_iter=5, tol=0.0, warm_start=True, **options).fit(X)
+        before = model.covariances_.copy()
+        model.set_params(max_iter=0).fit(X)
+    assert problems.same_bits(model.covariances_, before)

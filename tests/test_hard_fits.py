@@ -59,6 +59,8 @@ def hard_fit(seed):
         "equal_weights": bool(rng.random() < 0.1),
         "n_init": int(rng.integers(1, 3)),
         "tol": float(rng.choice([0.0, 1e-3])),
+        "acceleration": rng.choice([None, "squarem"]),
+        "stopping": str(rng.choice(["gain", "aitken"])),
     }
     result = run(
         X, K, on_collapse=policy, reg_covar=0.0, max_iter=30, random_state=seed, sample_weight=weight, **options

@@ -261,6 +261,7 @@ def run(
         "floor": floor,
         "on_collapse": on_collapse,
         "max_iter": max_iter,
+        "continued": start is not None,
     }
     ordered = arranged(source, family.kind, n_components)
     best, histories, errors = None, [], []
@@ -274,6 +275,7 @@ def run(
             parameters = parameters.astype(np.float64)
             if special:
                 mstep = MStep(ordered, family, parameters, **constraints, rng=np.random.default_rng([seed or 0, 1]))
+                parameters = mstep.start
             found = expectation_maximisation(ordered, family, parameters, mstep=mstep, init=init, **options)
             candidate = _finish(source, family, found, init, labels and len(seeds) == 1, mend=floor is not None)
             histories.append(

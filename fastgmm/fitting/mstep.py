@@ -103,6 +103,8 @@ class MStep:
         One of `POLICIES`; all but "raise" need a floor.
     max_iter : int
         Nothing is put anew or removed in the last iteration.
+    continued : bool
+        Whether the start is where another run ended: then it is above the floor already, but for rounding.
     rng : numpy.random.Generator
 
     Attributes
@@ -114,7 +116,9 @@ class MStep:
     collapses : list of Collapse
     """
 
-    def __init__(self, source, family, start, *, masks, equal_weights, reg_covar, floor, on_collapse, max_iter, rng):
+    def __init__(
+        self, source, family, start, *, masks, equal_weights, reg_covar, floor, on_collapse, max_iter, continued, rng
+    ):
         self._source, self._family, self._reg_covar, self._floor = source, family, reg_covar, floor
         self._held = Held(**masks, values=start, equal_weights=equal_weights)
         self._moves = on_collapse in ("reseed", "drop")
@@ -125,7 +129,7 @@ class MStep:
         self.collapses, self.disturbed = [], False
         if equal_weights:
             start = replace(start, weights=self._held.maximise_weights(start.weights))
-        if floor is not None:
+        if floor is not None and not continued:
             start, met = self._complete(start.weights, start.means, start.covariances)
             self._keep(0, self._causes(start.weights, start, met))
         self.start = start
