@@ -5,6 +5,7 @@
     python -m benchmarks --check                                 # does the README show the stored results?
     python -m benchmarks.grid                                    # single iterations over a grid of shapes
     python -m benchmarks.instructions                            # instructions of the leaves, against the recorded ones
+    python -m benchmarks.passes                                  # passes until EM converges, plain and accelerated
     pytest benchmarks/test_kernels.py --benchmark-enable         # the passes alone, in GFMA/s
 
 ==================  =====================================================================================
@@ -23,6 +24,7 @@
 `targets.py`        what the grid's figures are meant to reach
 `grid_page.py`      figures and targets -> docs/performance.md
 `grid.py`           the command line of the grid
+`passes.py`         passes to the optimum -> docs/convergence.md
 `instructions.py`   instructions of the leaves, counted by valgrind: instructions.json, leaves.c
 `results/`          results.json (every single time), results.csv (medians), machine.json; grid.json
 ==================  =====================================================================================

@@ -1,0 +1,88 @@
+"""benchmarks/passes.py and docs/convergence.md: counts are right, the page shows what is stored, its example runs."""
+
+import re
+
+import numpy as np
+import pytest
+from harness import ROOT, load
+
+passes = load("passes")
+
+
+def outcome(plain, fast, gap=0.0):
+    return passes.Outcome(
+        "rows", 10, 2, 3, "full", {"plain": plain, "squarem": fast}, {"plain": -1.0, "squarem": gap - 1}
+    )
+
+
+def test_passes_are_counted_with_that_of_the_start():
+    assert passes.passes_to(-2.0, [-2.0, -1.0]) == 1
+    assert passes.passes_to(-1.5, [-4.0, -3.0, -1.5, -1.0]) == 3
+    assert passes.passes_to(-0.5, [-4.0, -1.0]) is None
+
+
+def test_ratios_and_summary_by_hand():
+    rows = [
+        outcome([2, 20, 200], [1, 10, 50]),
+        outcome([1, 3, 9], [1, 3, 9], 1e-3),
+        outcome([5, 6, 7], [5, None, None], -1e-3),
+    ]
+    assert [passes.ratio(each, 2) for each in rows] == [4.0, 1.0, None]
+    text = passes.summary(rows)
+    assert "2.00× to 1e-6 (least 1.00×)" in text
+    assert "4.00× to the last where EM takes a hundred" in text
+    assert "a better optimum in 1 and in a worse one in 1" in text
+    assert "| 5 / 6 / 7 | 5 / – / – | – | -0.0010 |" in passes.table(rows)
+
+
+def test_case_is_run_to_one_optimum_both_ways():
+    """Every number of passes again from fits that stop there."""
+    from fastgmm.fitting import run
+
+    case = passes.Case("draws", passes._draws(400, 2, 3, 2.5), 3, "diag")
+    found = passes.count(case)
+    options = {"covariance_type": "diag", "random_state": 0, "reg_covar": 0.0, "on_collapse": "floor", "tol": 0.0}
+    assert found.reached["squarem"] == pytest.approx(found.reached["plain"], abs=1e-7)
+    for name, acceleration in (("plain", None), ("squarem", "squarem")):
+        assert found.passes[name] == sorted(found.passes[name])
+        for distance, n in zip(passes.DISTANCES, found.passes[name], strict=True):
+            target = max(found.reached.values()) - distance
+            there, before = (run(case.load(), 3, max_iter=m, acceleration=acceleration, **options) for m in (n, n - 1))
+            assert there.lower_bound >= there.progress.bound >= target > before.progress.bound
+    assert passes.ratio(found, 2) > 1
+
+
+def test_cases_are_many_and_differ():
+    assert len({case.name for case in passes.CASES}) >= 12
+    assert len({(case.name, case.n_components, case.covariance_type) for case in passes.CASES}) >= 28
+
+
+@pytest.mark.checkout
+def test_page_shows_what_is_stored():
+    assert passes.shown_is_stored()
+
+
+@pytest.mark.checkout
+def test_stored_outcomes_keep_the_promise():
+    """Never more than 1.2 times the passes of EM, and all cases are there."""
+    stored = passes.load()
+    wanted = {(case.name, case.n_components, case.covariance_type) for case in passes.CASES}
+    assert {(each.name, each.n_components, each.covariance_type) for each in stored} == wanted
+    ratios = [passes.ratio(each, place) for each in stored for place in range(3)]
+    assert min(r for r in ratios if r is not None) > 1 / 1.2
+
+
+@pytest.mark.checkout
+def test_example_of_the_page_runs(capsys):
+    text = (ROOT / "docs" / "convergence.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"^```python\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
+    names = {}
+    exec(block, names)
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.startswith("tol ")
+    assert second.startswith("aitken ")
+    assert names["sure"].lower_bound > names["usual"].lower_bound
+    fields = set(re.findall(r"^\| `(\w+)` \| `(\w+_)` \|", text, flags=re.MULTILINE))
+    assert all(hasattr(names["sure"], ours) and theirs == f"{ours}_" for ours, theirs in fields)
+    assert len(fields) == 4
+    assert np.isfinite(names["sure"].remaining_gain)
