@@ -307,3 +307,25 @@ def test_start_of_a_continued_fit_is_left_as_it_is(X, family):
         before = model.covariances_.copy()
         model.set_params(max_iter=0).fit(X)
     assert problems.same_bits(model.covariances_, before)
+
+
+@by_family
+def test_integer_weights_are_that_many_rows_to_the_floor(X, family):
+    weight = np.random.default_rng(0).integers(0, 4, len(X))
+    options = {"covariance_type": family, "covariance_floor": 0.5, "reg_covar": 0.0, "max_iter": 20, "tol": 0.0}
+    labels = 5 * np.argsort(np.argsort(X[:, 0])) // len(X)
+    one = run(X, 5, sample_weight=weight, init_params=labels, **options)
+    other = run(np.repeat(X, weight, axis=0), 5, init_params=np.repeat(labels, weight), **options)
+    assert one.collapses
+    assert one.collapses == other.collapses
+    problems.assert_close_parameters(family, one.mixture, other.mixture, 1e-11)
+
+
+@by_family
+@pytest.mark.parametrize("policy", ["reseed", "drop"])
+def test_policies_are_n_threads_agnostic(family, policy):
+    X = problems.rows(4, 3000, D, K)
+    options = {"covariance_type": family, "covariance_floor": 0.95, "reg_covar": 0.0, "random_state": 0, "max_iter": 30}
+    one, other = (run(X, 6, on_collapse=policy, n_threads=n_threads, **options) for n_threads in (1, 3))
+    assert any(event.action != "kept" for event in one.collapses)
+    assert one == other

@@ -196,3 +196,18 @@ def test_equal_weights_and_held_weights_exclude_each_other_in_a_warm_start(X):
     model.set_params(equal_weights=True, fixed={"weights": True})
     with pytest.raises(InvalidParameterError, match="fixed"):
         model.fit(X)
+
+
+@by_family
+@pytest.mark.parametrize("name", ["weights", "means", "covariances"])
+def test_acceleration_leaves_what_is_held_to_the_bit(X, family, name):
+    fixed = {name: True if family == "tied" and name == "covariances" else [False, True, False]}
+    start = problems.start_from_rows(family, X, K)
+    fits = [
+        problems.em(family, X, start, n_iter, fixed=fixed, acceleration=acceleration)
+        for n_iter, acceleration in ((1, None), (40, None), (40, "squarem"))
+    ]
+    first, _, accelerated = (np.asarray(getattr(fit.mixture, name)) for fit in fits)
+    held = slice(None) if fixed[name] is True else 1
+    assert problems.same_bits(accelerated[held], first[held])
+    assert fits[2].lower_bound >= fits[1].lower_bound - 1e-12
