@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import astuple
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -134,7 +133,7 @@ def from_sklearn(cls: type[_Estimator], estimator: Any) -> _Estimator:
         ours.collapses_, ours.n_failed_inits_ = [], 0
         # Theirs belongs to the parameters before the last M-step: what a warm start continues from.
         progress = Progress().at(vars(estimator).get("lower_bound_", -np.inf))
-        ours._progress = list(astuple(progress))
+        ours._progress = list(progress)
         ours.stopped_by_ = "tol" if vars(estimator).get("converged_") else "max_iter"
         ours.last_gain_, ours.convergence_rate_, ours.remaining_gain_ = progress.gain, progress.rate, progress.remaining
         ours.to_mixture()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import astuple
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
@@ -409,7 +408,7 @@ class GaussianMixture(MixtureEstimator):
             "last_gain_": result.last_gain,
             "convergence_rate_": result.convergence_rate,
             "remaining_gain_": result.remaining_gain,
-            "_progress": list(astuple(result.progress)),
+            "_progress": list(result.progress),
             "_path": None if result.path is None else list(result.path),
             "_live": LiveMixture(),
         }

@@ -8,8 +8,10 @@ A trial that turns out to be worse than t1 is given up for t2, at the price of t
 log-likelihood of the points that are kept never falls, and what a fit returns always comes from an M-step.
 """
 
+import math
 import zlib
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -55,15 +57,15 @@ def begin(acceleration, family, start, source, state=None, feasible=lambda param
     """
     if acceleration is None:
         return Plain(start)
-    path = Squarem(start, start, family, feasible, source.moments())
+    path = Squarem(start, start, family, feasible, Units.of(source.moments()))
     if state is None:
         return path
     mark, moments, kept, trial, *numbers = state
-    same_rows = all(np.array_equal(a, b) for a, b in zip(moments, path.moments, strict=True))
+    same_rows = all(np.array_equal(a, b) for a, b in zip(moments, path.units.moments, strict=True))
     if not same_rows or mark != _mark(start, source.dtype):
         return path
     point = start if trial is None else path.parameters_at(trial)
-    return Squarem(point, start, family, feasible, moments, kept, trial, *numbers)
+    return Squarem(point, start, family, feasible, path.units, None, kept, trial, *numbers)
 
 
 def _mark(params, dtype):
@@ -71,8 +73,7 @@ def _mark(params, dtype):
     return zlib.crc32(b"".join(array.astype(dtype).tobytes() for array in params.arrays()))
 
 
-@dataclass(frozen=True, eq=False)
-class Plain:
+class Plain(NamedTuple):
     """EM itself: the next pass is made at what the last M-step led to.
 
     Attributes
@@ -117,6 +118,20 @@ class Plain:
         """Return None: nothing is needed to go on."""
 
 
+class Units(NamedTuple):
+    """Origin (D,) and units (D,) of the coordinates, and the moments of the rows that they come from."""
+
+    centre: np.ndarray
+    scale: np.ndarray
+    moments: tuple
+
+    @classmethod
+    def of(cls, moments):
+        """Return those of rows with a mean, variances and total weight; a constant feature has the unit one."""
+        mean, variances, _ = moments
+        return cls(mean, np.where(variances > 0, np.sqrt(variances), 1.0), moments)
+
+
 @dataclass(frozen=True, eq=False)
 class Squarem:
     """A path of SQUAREM between two passes. Nothing in it changes, so that a fit can be continued from it twice.
@@ -130,8 +145,9 @@ class Squarem:
     family : Family
     feasible : callable
         As in `begin`.
-    moments : (mean (D,), variances (D,), total weight) of the rows
-        Origin and units of the coordinates.
+    units : Units
+    image : array or None
+        Coordinates of `parameters`, if they are known.
     kept : array or None
         Coordinates of the last point that was kept, None before the first pass.
     trial : array or None
@@ -153,7 +169,8 @@ class Squarem:
     parameters: Parameters
     family: object
     feasible: object
-    moments: tuple
+    units: Units
+    image: np.ndarray | None = None
     kept: np.ndarray | None = None
     trial: np.ndarray | None = None
     bound: float = -np.inf
@@ -171,7 +188,7 @@ class Squarem:
     def state(self, dtype):
         """Return what `begin` needs to go on, in plain values, if what is returned is `parameters` of a dtype."""
         numbers = self.bound, self.factor, self.cap, self.wait, self.pause, self.rate
-        return _mark(self.parameters, dtype), self.moments, self.kept, self.trial, *numbers
+        return _mark(self.parameters, dtype), self.units.moments, self.kept, self.trial, *numbers
 
     def accepts(self, bound):
         """Whether a point of this bound is kept: a trial is not, if it is worse than the point before."""
@@ -179,7 +196,7 @@ class Squarem:
 
     def afresh(self, start):
         """Return a path from a start that no step of EM has led to."""
-        return Squarem(start, start, self.family, self.feasible, self.moments)
+        return Squarem(start, start, self.family, self.feasible, self.units)
 
     def back(self):
         """Return the path after a trial that is given up, for what EM led to before it."""
@@ -190,24 +207,24 @@ class Squarem:
         """Return the path after a pass at `point`, which is kept: as `Plain.after`."""
         if self.on_trial:
             cap = self.cap * CAP_GROWTH if self.factor == self.cap else self.cap
-            kept = {"kept": self.trial, "bound": bound, "parameters": mapped}
+            kept = {"kept": self.trial, "bound": bound, "parameters": mapped, "image": None}
             return replace(self, point=mapped, trial=None, cap=cap, pause=0, **kept)
-        here = self._coordinates(self.point)
-        path = replace(self, point=mapped, parameters=mapped, bound=bound, kept=here, rate=None)
-        path = replace(path, wait=max(self.wait - 1, 0))
+        here = self._coordinates(self.point) if self.image is None else self.image
+        image = self._coordinates(mapped)
+        path = Squarem(mapped, mapped, self.family, self.feasible, self.units, image, here, bound=bound)
+        path = replace(path, cap=self.cap, wait=max(self.wait - 1, 0), pause=self.pause)
         if self.kept is None:
             return path
         with np.errstate(invalid="ignore"):  # a component without mass has no coordinates: inf - inf
             step = here - self.kept
-            bend = self._coordinates(mapped) - here - step
-        length, bent = float(np.linalg.norm(step)), float(np.linalg.norm(bend))
-        if not (np.isfinite(length) and np.isfinite(bent) and min(length, bent) > 0):
+            bend = image - here - step
+            length, bent = math.sqrt(step @ step), math.sqrt(bend @ bend)
+        if not (math.isfinite(length) and math.isfinite(bent) and min(length, bent) > 0):
             return path
-        path = replace(path, rate=max(1 - bent / length, 0.0) ** 2)
-        factor = min(length / bent, self.cap)
+        rate, factor = max(1 - bent / length, 0.0) ** 2, min(length / bent, self.cap)
         if self.wait > 0 or factor < LEAST_FACTOR:
-            return path
-        return path._on_trial(self.kept + 2 * factor * step + factor**2 * bend, factor)
+            return replace(path, rate=rate)
+        return replace(path, rate=rate)._on_trial(self.kept + 2 * factor * step + factor**2 * bend, factor)
 
     def _on_trial(self, trial, factor):
         """Return the path with the next pass at coordinates, or near them; without a trial if no mixture is there."""
@@ -223,13 +240,9 @@ class Squarem:
             point = self.parameters_at(trial)
         return replace(self, point=point, trial=trial, factor=factor)
 
-    def _units(self):
-        mean, variances, _ = self.moments
-        return mean, np.where(variances > 0, np.sqrt(variances), 1.0)
-
     def _coordinates(self, params):
         """Return free coordinates: logarithms of weights, means in standard deviations of the rows, covariances."""
-        centre, scale = self._units()
+        centre, scale, _ = self.units
         with np.errstate(divide="ignore"):
             log_weights = np.log(params.weights)
         covariances = self.family.to_coordinates(params.precisions_cholesky, scale)
@@ -237,11 +250,11 @@ class Squarem:
 
     def parameters_at(self, coordinates):
         """Return the Parameters at coordinates; None if a number there overflows."""
-        like, (centre, scale) = self.parameters, self._units()
-        log_weights, means, covariances = np.split(coordinates, np.cumsum([like.weights.size, like.means.size]))
-        with np.errstate(over="ignore", under="ignore", divide="ignore", invalid="ignore"):
-            weights = np.exp(log_weights - log_weights.max())
-            means = centre + scale * means.reshape(like.means.shape)
-            shaped = covariances.reshape(like.precisions_cholesky.shape)
+        like, (centre, scale, _) = self.parameters, self.units
+        K, before = like.weights.size, like.weights.size + like.means.size
+        with np.errstate(all="ignore"):
+            weights = np.exp(coordinates[:K] - coordinates[:K].max())
+            means = centre + scale * coordinates[K:before].reshape(like.means.shape)
+            shaped = coordinates[before:].reshape(like.precisions_cholesky.shape)
             params = Parameters(weights / weights.sum(), means, *self.family.from_coordinates(shaped, scale))
         return params if all(np.isfinite(array).all() for array in params.arrays()) else None

@@ -7,9 +7,9 @@ leaves 0.1. Before the end gains scatter, and the estimate of a moment is worth 
 last few steps, and no less than what two longer stretches of iterations say, accelerated ones included.
 """
 
-from dataclasses import dataclass, replace
-
-import numpy as np
+import math
+import sys
+from typing import NamedTuple
 
 from fastgmm._errors import InvalidParameterError
 
@@ -17,13 +17,12 @@ __all__ = ["STOPPING", "Progress", "check_stopping"]
 
 N_RATES = 8
 STRETCH = 8  # iterations
-ROUNDING = 64 * np.finfo(np.float64).eps  # of a log-likelihood
+ROUNDING = 64 * sys.float_info.epsilon  # of a log-likelihood
 STOPPING = ("gain", "aitken")
 """Rules of stopping: what has to be below `tol`."""
 
 
-@dataclass(frozen=True)
-class Progress:
+class Progress(NamedTuple):
     """What the last iterations tell.
 
     Attributes
@@ -37,13 +36,13 @@ class Progress:
     """
 
     bounds: tuple = ()
-    gain: float = np.inf
+    gain: float = math.inf
     rates: tuple = ()
 
     @property
     def bound(self):
         """Mean log-likelihood before the last M-step; minus infinity before there was one."""
-        return self.bounds[-1] if self.bounds else -np.inf
+        return self.bounds[-1] if self.bounds else -math.inf
 
     def after(self, bound, rate=None):
         """Return the progress after one more step of EM.
@@ -56,25 +55,25 @@ class Progress:
             Rate of gains, where more is known than the ratio of the last two.
         """
         gain = bound - self.bound
-        if rate is None and np.isfinite(self.gain):
+        if rate is None and math.isfinite(self.gain):
             rate = _share(gain, self.gain, bound)
-        rates = self.rates if rate is None else (*self.rates, rate)[-STRETCH:]
-        return replace(self.at(bound), gain=gain, rates=rates)
+        rates = self.rates if rate is None else (*self.rates[1 - STRETCH :], rate)
+        return Progress((*self.bounds[-2 * STRETCH :], bound), gain, rates)
 
     def at(self, bound):
         """Return the progress after an iteration that was no step of EM: gains of such ones follow no rate."""
-        return replace(self, bounds=(*self.bounds, bound)[-2 * STRETCH - 1 :])
+        return Progress((*self.bounds[-2 * STRETCH :], bound), self.gain, self.rates)
 
     @property
     def rate(self):
         """The largest of the last few rates; nan before there are as many."""
-        return max(self.rates) if len(self.rates) == STRETCH else np.nan
+        return max(self.rates) if len(self.rates) == STRETCH else math.nan
 
     @property
     def remaining(self):
         """Estimate of the mean log-likelihood still to gain; infinite if gains grow or too little is known."""
-        if len(self.bounds) <= 2 * STRETCH or np.isnan(self.rate):
-            return np.inf
+        if len(self.bounds) <= 2 * STRETCH or math.isnan(self.rate):
+            return math.inf
         first, middle, last = self.bounds[::STRETCH]
         by_step = _sum_of_gains(self.gain, self.rate, last)
         return max(by_step, _sum_of_gains(last - middle, _share(last - middle, middle - first, last), last))
@@ -91,14 +90,14 @@ def _share(gain, before, bound):
     noise = ROUNDING * abs(bound)
     if abs(gain) <= noise:
         return 0.0
-    return abs(gain / before) if abs(before) > noise else np.inf
+    return abs(gain / before) if abs(before) > noise else math.inf
 
 
 def _sum_of_gains(gain, rate, bound):
     """Return gain * rate + gain * rate**2 + ..., in size: the geometric series after a gain."""
     if abs(gain) <= ROUNDING * abs(bound):
         return 0.0
-    return abs(gain) * rate / (1 - rate) if rate < 1 else np.inf
+    return abs(gain) * rate / (1 - rate) if rate < 1 else math.inf
 
 
 def check_stopping(stopping):

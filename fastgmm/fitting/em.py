@@ -153,8 +153,9 @@ def expectation_maximisation(
         bounds.append(bound)
 
         reason = progress.reason(stopping, tol) or ("max_time" if time.monotonic() >= deadline else None)
-        state = FitState(init, iteration, bound, bound - previous, path.parameters, reason)
-        stop = callback is not None and callback(state)
+        stop = callback is not None and callback(
+            FitState(init, iteration, bound, bound - previous, path.parameters, reason)
+        )
         if reason or stop:
             stopped_by = reason or "callback"
             break
