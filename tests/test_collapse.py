@@ -329,3 +329,17 @@ def test_policies_are_n_threads_agnostic(family, policy):
     one, other = (run(X, 6, on_collapse=policy, n_threads=n_threads, **options) for n_threads in (1, 3))
     assert any(event.action != "kept" for event in one.collapses)
     assert one == other
+
+
+@by_family
+@pytest.mark.parametrize("policy", ["reseed", "drop"])
+def test_component_that_holds_all_rows_can_be_moved(X, family, policy):
+    """A share of one: every component meets the floor; here another one is held, without rows."""
+    start = problems.start_from_rows(family, X, 2)
+    start.means[1] = 1e4
+    result = problems.em(family, X, start, 9, on_collapse=policy, covariance_floor=1.0, fixed={"means": [False, True]})
+    assert {"reseed": "reseeded", "drop": "dropped"}[policy] in [event.action for event in result.collapses]
+    assert np.isfinite(result.lower_bounds).all()
+    alone = run(X, 1, covariance_type=family, on_collapse=policy, covariance_floor=1.0, reg_covar=0.0)
+    assert np.isfinite(alone.lower_bounds).all()
+    np.testing.assert_array_equal(alone.mixture.weights, 1.0)

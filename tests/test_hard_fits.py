@@ -44,7 +44,7 @@ def hard_rows(rng):
 
 
 def hard_fit(seed):
-    """One random fit: rows, result, and what the log-likelihood may fall by, relative; None if it may fall at all."""
+    """One random fit: rows and result; where it must not fall, what rounding takes off the log-likelihood; the path."""
     rng = np.random.default_rng(seed)
     X, K = hard_rows(rng)
     if rng.random() < 0.2 and 1e-12 < np.abs(X).max() < 1e12:
@@ -63,37 +63,54 @@ def hard_fit(seed):
         "acceleration": rng.choice([None, "squarem"]),
         "stopping": str(rng.choice(["gain", "aitken"])),
     }
+    paths = [[], []]  # of each start, what every iteration led to
     result = run(
-        X, K, on_collapse=policy, reg_covar=0.0, max_iter=30, random_state=seed, sample_weight=weight, **options
+        *(X, K),
+        on_collapse=policy,
+        reg_covar=0.0,
+        max_iter=30,
+        random_state=seed,
+        sample_weight=weight,
+        callback=lambda state: paths[state.init].append(state.parameters),
+        **options,
     )
     if policy != "floor" or X.dtype == np.float32:
-        return X, result, None
-    return X, result, SLACK if options["acceleration"] else 64 * np.finfo(np.float64).eps
+        return X, result, None, None
+    fall = SLACK if options["acceleration"] else 64 * np.finfo(np.float64).eps
+    return X, result, fall, paths[result.best_init]
 
 
-def assert_ends_well(X, result, fall):
+def condition(family, parameters):
+    """The largest condition of the correlations of a component; no covariance may be indefinite."""
+    worst = 1.0
+    for covariance in reference.dense_covariances(family, parameters.covariances, *parameters.means.shape):
+        deviations = np.sqrt(np.diagonal(covariance))
+        values = np.linalg.eigvalsh(covariance / deviations / deviations[:, None])
+        assert values[0] > 0
+        worst = max(worst, values[-1] / values[0])
+    return worst
+
+
+def assert_ends_well(X, result, fall, path):
     mixture = result.mixture
     K, D = mixture.means.shape
     assert result.n_failed_inits == 0
     assert result.n_iter <= 30
     for name in ("weights", "means", "covariances", "precisions_cholesky"):
         assert np.isfinite(getattr(mixture, name)).all(), name
+    assert condition(mixture.covariance_type, mixture) < np.inf
     assert (mixture.weights >= 0).all()
     assert abs(mixture.weights.sum(dtype=np.float64) - 1) <= 8 * K * np.finfo(mixture.weights.dtype).eps
     assert np.isfinite(result.lower_bounds).all()
     assert np.isfinite(mixture.predict_proba(X)).all()
-    condition = 1.0
-    dense = reference.dense_covariances(mixture.covariance_type, mixture.covariances, K, D)
-    for covariance in dense:
-        deviations = np.sqrt(np.diagonal(covariance))
-        values = np.linalg.eigvalsh(covariance / deviations / deviations[:, None])
-        assert values[0] > 0
-        condition = max(condition, values[-1] / values[0])
-    if fall is not None:
+    if fall is None:
+        return
+    bounds = np.array(result.lower_bounds)
+    allowed = fall * np.abs(bounds).max(initial=0.0)
+    for i in np.flatnonzero(np.diff(bounds) < -allowed):
         # A covariance is factorised to eps relative to its largest correlations; the smallest have that much more.
-        bounds = np.array(result.lower_bounds)
-        rounding = fall * np.abs(bounds).max() + 64 * np.finfo(np.float64).eps * D * condition
-        assert np.diff(bounds).min(initial=0.0) >= -rounding
+        rounding = max(condition(mixture.covariance_type, parameters) for parameters in path[i : i + 2])
+        assert bounds[i + 1] >= bounds[i] - allowed - 64 * np.finfo(np.float64).eps * D * rounding
 
 
 @pytest.mark.parametrize("first", range(0, 400, 50))

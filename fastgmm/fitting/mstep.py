@@ -241,7 +241,7 @@ class MStep:
         self._held = self._held.without(component, self._family)
         self._numbers = np.delete(self._numbers, component)
         left = self._family.without(parameters, component)
-        return Parameters(self._held.maximise_weights(left.weights / left.weights.sum()), *left.arrays()[1:])
+        return Parameters(self._held.maximise_weights(_normalised(left.weights)), *left.arrays()[1:])
 
     def _reseed(self, parameters, component):
         """Return the parameters with a component put anew at a row that they explain badly.
@@ -262,9 +262,13 @@ class MStep:
             covariances[component] = self._family.floored(
                 np.zeros(self._family.covariance_shape(1, D)), self._floor.of_share(K ** (-2 / D))
             )[0][0]
-        shares = parameters.weights.copy()
-        shares[component] = 0.0
-        shares *= (1 - 1 / K) / shares.sum()
-        shares[component] = 1 / K
+        others = _normalised(np.delete(parameters.weights, component))
+        shares = np.insert(others * (1 - 1 / K), component, 1 / K)
         weights = self._held.maximise_weights(shares)
         return self._family.complete(weights, means, covariances, mend=True)
+
+
+def _normalised(weights):
+    """Return weights with sum one, equal ones if they are all zero."""
+    total = weights.sum()
+    return weights / total if total > 0 else np.full(len(weights), 1 / max(len(weights), 1))
