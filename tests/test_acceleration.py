@@ -253,9 +253,10 @@ def test_component_that_is_moved_begins_a_path_anew(policy):
 
 
 @by_family
-def test_warm_starts_compose_bit_for_bit(X, family):
+@pytest.mark.parametrize("constraint", [{}, {"equal_weights": True}, {"covariance_floor": 0.3, "reg_covar": 0.0}])
+def test_warm_starts_compose_bit_for_bit(X, family, constraint):
     """Promise 48, wherever in a cycle the fit stops, and over a pickle."""
-    options = {"covariance_type": family, "random_state": 0, "tol": 0.0, "acceleration": "squarem"}
+    options = {"covariance_type": family, "random_state": 0, "tol": 0.0, "acceleration": "squarem", **constraint}
     with problems.no_convergence_warning():
         whole = GaussianMixture(K, max_iter=20, **options).fit(X)
         model = GaussianMixture(K, warm_start=True, **options)
