@@ -19,6 +19,7 @@
 `environment.py`    variables that must not be set while a library is timed
 `report.py`         results <-> files and the README's table
 `run.py`            the command line
+`peers.py`          adapters of further libraries, for the grid: peer_mclust.R, peer_armadillo.cpp
 `cells.py`          the kernel grid: shapes, and how single iterations are watched
 `grid_results.py`   what the grid has measured, and figures made of it
 `targets.py`        what the grid's figures are meant to reach

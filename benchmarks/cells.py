@@ -10,6 +10,7 @@ part       what runs                                                          co
 levels     fastgmm: every SIMD level, both dtypes, one and two threads        log-likelihoods with the first variant
 ratio      scikit-learn, fastgmm at its best level and at x86-64's baseline   log-likelihoods with scikit-learn
 skipping   separated data, rows in the order of fits and as they come         log-likelihoods of the two
+peers      every library that is installed, on named problems, two threads    log-likelihoods with scikit-learn
 =========  =================================================================  =====================================
 
 The levels part also times matrix products of both dtypes on one and two threads, time and again in the same run.
@@ -17,6 +18,7 @@ The levels part also times matrix products of both dtypes on one and two threads
 
 from __future__ import annotations
 
+import functools
 import gc
 import itertools
 import math
@@ -28,8 +30,9 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import libraries, measure
-from benchmarks.problems import Start
+from benchmarks import libraries, measure, peers
+from benchmarks.problems import PROBLEMS, Start
+from benchmarks.tasks import EqualModels
 
 N_FEATURES = (1, 2, 3, 5, 8, 10, 16, 17, 32, 33, 64, 128, 256)
 N_COMPONENTS = (1, 3, 10, 32, 128)
@@ -47,6 +50,8 @@ ROUNDS = 3
 ITERATIONS = 3  # of a run of fastgmm; the first is not timed
 TOO_LONG = 3.0  # seconds of an iteration of scikit-learn from which it is left out: D = 256 with K = 128, full
 LARGE = 10e9  # multiply-adds of an iteration above which levels below the best are left out
+FEW_ITERATIONS = (1, 5)  # two lengths of runs that peers need, from SMALL_ROWS rows on
+SMALL_ROWS = 10_000
 GEMM_SIZE = 1024
 GEMM_K = 10  # the cells that time a matrix product: often enough to see a processor that changes its clock
 TOLERANCE = {"float64": 1e-8, "float32": 1e-5}  # of mean log-likelihoods, relative to one nat per feature at the least
@@ -67,6 +72,20 @@ class Cell:
 
 
 @dataclass(frozen=True)
+class PeerCell:
+    """A named problem that every installed library runs."""
+
+    problem: str
+    family: str
+    D: int
+    part: str = "peers"
+
+    @property
+    def id(self) -> str:
+        return f"{self.part}/{self.problem}/{self.family}"
+
+
+@dataclass(frozen=True)
 class Outcome:
     """Seconds of every timed iteration by variant, rate of matrix products (multiply-adds per second), agreement."""
 
@@ -74,6 +93,8 @@ class Outcome:
     seconds: dict[str, list[float]]
     agreement: float
     gemm: dict[str, float] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)  # of peers
+    left_out: dict[str, str] = field(default_factory=dict)  # peer -> why
 
 
 def variant(level: str, dtype: str, n_threads: int) -> str:
@@ -288,6 +309,40 @@ def measure_ratio(cell: Cell, quick: bool) -> Outcome:
     return Outcome(len(X), seconds, agreement)
 
 
+@functools.cache
+def everyone(n_threads: int) -> list[libraries.Library]:
+    """Return an adapter of every library that is installed, made once: some compile a program."""
+    return [*libraries.installed(n_threads), *peers.installed(n_threads)]
+
+
+def measure_peers(cell: PeerCell, quick: bool) -> Outcome:
+    """Time iterations of every library that is installed, from runs of two lengths."""
+    problem, n_threads = PROBLEMS[cell.problem], max(THREADS)
+    X = problem.data(quick)
+    libs = [lib for lib in everyone(n_threads) if lib.supports("iteration", cell.family)]
+    few, many = problem.iterations if len(X) < SMALL_ROWS else FEW_ITERATIONS
+    equal = [EqualModels.after(n, problem, X, cell.family, libs) for n in (few, many)]  # compiles what is compiled
+    left_out = equal[0].left_out | equal[1].left_out
+    libs = [lib for lib in libs if lib.name not in left_out]
+    start = problem.start(X, cell.family)
+
+    def run(lib: libraries.Library, n_iter: int) -> Callable[[int], Any]:
+        return lambda _: lib.iterate(X, start, cell.family, n_iter)
+
+    timed = measure.interleave({(lib.name, n): run(lib, n) for lib in libs for n in (few, many)}, ROUNDS)
+    seconds = {}
+    for lib in libs:
+        try:
+            seconds[lib.name] = measure.per_iteration(
+                timed.seconds[lib.name, few], timed.seconds[lib.name, many], (few, many)
+            )
+        except measure.NotMeasurable as error:
+            left_out[lib.name] = str(error)
+    versions = {lib.name: lib.version for lib in libs}
+    agreement = max(each.agreement for each in equal)
+    return Outcome(len(X), seconds, agreement, versions=versions, left_out=left_out)
+
+
 def measure_skipping(cell: Cell, quick: bool) -> Outcome:
     """Time full iterations on separated data: rows in the order that fits visit them in, and as they come."""
     from fastgmm import covariance
@@ -315,14 +370,24 @@ def measure_skipping(cell: Cell, quick: bool) -> Outcome:
     return Outcome(N, {name: each.seconds for name, each in found.items()}, agreement)
 
 
-PARTS: dict[str, Callable[[Cell, bool], Outcome]] = {
+PARTS: dict[str, Callable[[Any, bool], Outcome]] = {
+    "peers": measure_peers,
     "levels": measure_levels,
     "ratio": measure_ratio,
     "skipping": measure_skipping,
 }
-GRID: tuple[Cell, ...] = (
+PEER_CELLS: tuple[PeerCell, ...] = (
+    *(PeerCell("200k-10-10", family, 10) for family in FAMILIES),
+    *(PeerCell("50k-64-16", family, 64) for family in ("full", "diag")),
+    *(PeerCell("china", family, 3) for family in ("full", "diag")),
+    *(PeerCell("iris", family, 4) for family in ("full", "diag")),
+    PeerCell("50k-32-16", "full", 32),
+    PeerCell("digits", "full", 16),
+)
+GRID: tuple[Cell | PeerCell, ...] = (
     *(Cell("levels", *shape) for shape in itertools.product(FAMILIES, N_FEATURES, N_COMPONENTS)),
     Cell("skipping", "full", 16, 128),
+    *PEER_CELLS,
     *(
         Cell("ratio", *shape)
         for shape in itertools.product(FAMILIES, N_FEATURES, N_COMPONENTS)
@@ -331,7 +396,7 @@ GRID: tuple[Cell, ...] = (
 )
 
 
-def run(cell: Cell, quick: bool) -> Outcome:
+def run(cell: Cell | PeerCell, quick: bool) -> Outcome:
     """Measure one cell; raises UnequalAnswers before anything of it counts."""
     with warnings.catch_warnings(), libraries.thread_limit(max(THREADS)):
         warnings.simplefilter("ignore")  # fits of a fixed length do not converge, and are not meant to

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from benchmarks.cells import BASELINE, FAMILIES, N_COMPONENTS, N_FEATURES, SCIKIT_LEARN_SECONDS
+from benchmarks.cells import BASELINE, FAMILIES, N_COMPONENTS, N_FEATURES, PEER_CELLS, SCIKIT_LEARN_SECONDS
 from benchmarks.grid_results import Grid, geometric_mean
-from benchmarks.report import significant
+from benchmarks.libraries import SUBJECT
+from benchmarks.peers import NOT_MEASURED
+from benchmarks.problems import PROBLEMS
+from benchmarks.report import quantity, significant
 from benchmarks.targets import TARGETS, Target
 
 ABSENT = "–"
@@ -114,6 +117,7 @@ def page(grid: Grid) -> str:
             f"\n## scikit-learn ÷ fastgmm: {family}, float64, two threads, {best}\n",
             _by_shape(lambda D, K, family=family: grid.speedup(family, D, K), _ratio, mean=True),
         ]
+    sections += _peers(grid)
     lower = {name: (name, "float64", 1) for name in ("avx2", BASELINE) if name != best}
     sections += [
         "\n## float64 ÷ float32: one thread, geometric mean over K\n",
@@ -124,6 +128,37 @@ def page(grid: Grid) -> str:
         _by_family({"": lambda family, D: over(family, D, one, (best, "float64", 2))}),
     ]
     return "\n".join(sections) + "\n"
+
+
+def _peers(grid: Grid) -> list[str]:
+    """Return the section of the other libraries."""
+    outcomes = {cell: grid.outcomes[cell.id] for cell in PEER_CELLS if cell.id in grid.outcomes}
+    names = list(dict.fromkeys(name for each in outcomes.values() for name in each.seconds if name != SUBJECT))
+    versions = {name: version for each in outcomes.values() for name, version in each.versions.items()}
+    lines = [
+        [
+            f"{PROBLEMS[cell.problem].source}, {outcome.n_rows:,} × {cell.D}, "
+            f"K = {PROBLEMS[cell.problem].n_components}, {cell.family}",
+            quantity(grid.seconds(cell, SUBJECT), "s"),
+            *(_ratio(grid.quotient(cell, name, SUBJECT)) for name in names),
+        ]
+        for cell, outcome in outcomes.items()
+    ]
+    reasons = dict.fromkeys(
+        f"- {name}, {cell.problem} {cell.family}: {why}"
+        for cell, outcome in outcomes.items()
+        for name, why in outcome.left_out.items()
+    )
+    return [
+        "\n## Other libraries ÷ fastgmm: one iteration, float64, two threads\n",
+        "Equal work from an equal start: log-likelihoods after two numbers of iterations are equal to 1e-6, or the "
+        "library is left out. Those that know no threads run on one.\n",
+        _table(["problem", SUBJECT, *names], lines),
+        "\nVersions: " + ", ".join(f"{name} {version}" for name, version in versions.items()) + ".\n",
+        "Not measured:\n",
+        *(f"- {name}: {why}" for name, why in NOT_MEASURED.items()),
+        *reasons,
+    ]
 
 
 def _by_family_share(grid: Grid) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import cells, machine, measure
-from benchmarks.cells import Cell, Outcome, variant
+from benchmarks.cells import Cell, Outcome, PeerCell, variant
 from benchmarks.libraries import REFERENCE, Library
 
 DIGITS = 6  # of stored seconds: more than any clock here resolves
@@ -42,7 +42,7 @@ class Grid:
         """Write everything, one cell a line, in the order of the grid."""
         known = [cell.id for cell in cells.GRID]
         order = [name for name in known if name in self.outcomes]
-        lines = [f"  {json.dumps(name)}: {json.dumps(_rounded(asdict(self.outcomes[name])))}" for name in order]
+        lines = [f"  {json.dumps(name)}: {json.dumps(_stored(self.outcomes[name]))}" for name in order]
         body = ",\n".join(lines)
         path.parent.mkdir(parents=True, exist_ok=True)
         head = json.dumps(self.machine, indent=1, ensure_ascii=False)
@@ -63,7 +63,7 @@ class Grid:
             outcome.gemm[f"{dtype}/{n_threads}"] for outcome in self.outcomes.values() if outcome.gemm
         )
 
-    def seconds(self, cell: Cell, name: str) -> float | None:
+    def seconds(self, cell: Cell | PeerCell, name: str) -> float | None:
         """Return the median seconds of an iteration, None if it was not measured."""
         outcome = self.outcomes.get(cell.id)
         return measure.Spread.of(outcome.seconds[name]).median if outcome and name in outcome.seconds else None
@@ -78,13 +78,13 @@ class Grid:
         rate = self.rate(Cell("levels", family, D, K), variant(self.best, dtype, n_threads))
         return rate and rate / self.gemm(dtype, n_threads)
 
-    def quotient(self, cell: Cell, slower: str, faster: str) -> float | None:
+    def quotient(self, cell: Cell | PeerCell, slower: str, faster: str) -> float | None:
         """Return how many times as long one variant takes as another: the median over pairs where rounds are pairs."""
         outcome = self.outcomes.get(cell.id)
         if outcome is None or slower not in outcome.seconds or faster not in outcome.seconds:
             return None
         a, b = outcome.seconds[slower], outcome.seconds[faster]
-        if cell.part == "ratio":
+        if cell.part in ("ratio", "peers"):  # they took turns
             return measure.Spread.of(measure.ratios(a, b)).median
         return measure.Spread.of(a).median / measure.Spread.of(b).median
 
@@ -105,6 +105,11 @@ def geometric_mean(values: Iterable[float | None]) -> float | None:
     """Return the geometric mean of those that are there, None of none."""
     there = [value for value in values if value is not None]
     return statistics.geometric_mean(there) if there else None
+
+
+def _stored(outcome: Outcome) -> dict[str, Any]:
+    """Return an outcome as it is stored: rounded, and without what is empty."""
+    return {name: value for name, value in _rounded(asdict(outcome)).items() if value != {}}
 
 
 def _rounded(value: Any) -> Any:

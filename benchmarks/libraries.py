@@ -19,6 +19,7 @@ from benchmarks.problems import Start
 
 REFERENCE = "scikit-learn"
 SUBJECT = "fastgmm"
+ONE_DAL = "oneDAL"
 
 
 class Library(Protocol):
@@ -144,7 +145,7 @@ def _one_dal(n_threads: int) -> Library:
 AVAILABLE: dict[str, tuple[str, Callable[[int], Library]]] = {
     REFERENCE: ("sklearn", ScikitLearn),
     SUBJECT: ("fastgmm.engine", FastGMM),
-    "oneDAL": ("daal4py", _one_dal),
+    ONE_DAL: ("daal4py", _one_dal),
 }
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.libraries import ONE_DAL
 from benchmarks.problems import Start
 
 _STORAGE = {"full": "full", "diag": "diagonal"}
@@ -19,7 +20,7 @@ _WORK = ("iteration", "fit", "memory")
 class OneDAL:
     """oneDAL's EM; a model is the pair of its result and the covariance type."""
 
-    name = "oneDAL"
+    name = ONE_DAL
 
     def __init__(self, n_threads: int) -> None:
         import daal4py

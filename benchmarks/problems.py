@@ -130,6 +130,7 @@ _ALL = (
     Problem("200k-10-10", "synthetic", 10, _mixture_draws(200_000, 10, 10), (2, 12)),
     Problem("1M-2-3", "synthetic", 3, _mixture_draws(1_000_000, 2, 3), (2, 12)),
     Problem("50k-32-16", "synthetic", 16, _mixture_draws(50_000, 32, 16), (2, 12)),
+    Problem("50k-64-16", "synthetic", 16, _mixture_draws(50_000, 64, 16), (2, 12)),
     Problem("2M-8-16", "synthetic", 16, _mixture_draws(2_000_000, 8, 16), (1, 2)),
     Problem("iris", "iris", 3, _table("iris"), (20, 420)),
     Problem("wine", "wine", 3, _table("wine"), (20, 420)),

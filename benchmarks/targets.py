@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from benchmarks.cells import BASELINE, FAMILIES, N_COMPONENTS, N_FEATURES, Cell
+from benchmarks.cells import BASELINE, FAMILIES, N_COMPONENTS, N_FEATURES, PEER_CELLS, Cell
 from benchmarks.grid_results import Grid, geometric_mean
+from benchmarks.libraries import ONE_DAL, REFERENCE, SUBJECT
 
 Figures = Iterator[tuple[str, float | None]]  # where, and how much
 
@@ -81,6 +82,21 @@ def _skipping(grid: Grid) -> Figures:
     yield "D = 16, K = 128", grid.quotient(Cell("skipping", "full", 16, 128), "without", "with")
 
 
+def _peers(low: int, high: int, *, one_dal: bool) -> Callable[[Grid], Figures]:
+    """Return how many times as long as fastgmm oneDAL takes, or every other peer."""
+
+    def figures(grid: Grid) -> Figures:
+        for cell in PEER_CELLS:
+            outcome = grid.outcomes.get(cell.id)
+            if outcome is None or not low <= cell.D <= high:
+                continue
+            for name in outcome.seconds:
+                if name not in (REFERENCE, SUBJECT) and (name == ONE_DAL) == one_dal:
+                    yield f"{name}, {cell.problem} {cell.family}", grid.quotient(cell, name, SUBJECT)
+
+    return figures
+
+
 _ONE, _TWO = ("best", "float64", 1), ("best", "float64", 2)
 _SHARE = "full, float64, one thread: share of the DGEMM rate"
 _RATIO = "scikit-learn ÷ fastgmm, geometric mean over K"
@@ -108,5 +124,8 @@ TARGETS: tuple[Target, ...] = (
     Target("float64 ÷ float32, full, D ≥ 16, one thread", 1.6, _over(("full",), 16, _ONE, ("best", "float32", 1))),
     Target("one thread ÷ two, full, D ≥ 16, geometric mean over K", 1.9, _over(("full",), 16, _ONE, _TWO)),
     Target("one thread ÷ two, every cell", 1.0, _every_scaling),
+    Target("oneDAL ÷ fastgmm, D < 64", 3, _peers(1, 63, one_dal=True)),
+    Target("oneDAL ÷ fastgmm, D ≥ 64", 2, _peers(64, 256, one_dal=True)),
+    Target("every other peer ÷ fastgmm", 5, _peers(1, 256, one_dal=False)),
     Target("separated data, 1M rows: without skipping ÷ with it", 4, _skipping),
 )

@@ -9,8 +9,8 @@ from harness import ROOT, load
 
 from fastgmm.engine import simd
 
-cells, grid, grid_page, grid_results, measure, targets = map(
-    load, ("cells", "grid", "grid_page", "grid_results", "measure", "targets")
+cells, grid, grid_page, grid_results, libraries, measure = map(
+    load, ("cells", "grid", "grid_page", "grid_results", "libraries", "measure")
 )
 
 LEVELS = cells.Cell("levels", "diag", 2, 3)
@@ -31,7 +31,9 @@ def made_up(share=0.8, speedup=40.0):
     outcomes = {}
     for cell in cells.GRID:
         rows, peak = 10_000, 50e9
-        seconds = cells.multiply_adds(cell.family, cell.D, cell.K) * rows / (share * peak)
+        seconds = (
+            0.0 if cell.part == "peers" else cells.multiply_adds(cell.family, cell.D, cell.K) * rows / (share * peak)
+        )
         if cell.part == "levels":
             names = {"avx2/float64/1": 1, "avx2/float64/2": 0.5, "avx2/float32/1": 0.5, "avx2/float32/2": 0.25}
             taken = {name: [seconds * part] * 3 for name, part in (names | {"x86-64/float64/1": 3}).items()}
@@ -41,6 +43,8 @@ def made_up(share=0.8, speedup=40.0):
                 "avx2/float64/2": [seconds / speedup],
                 "x86-64/float64/2": [seconds / 4],
             }
+        elif cell.part == "peers":
+            taken = {"fastgmm": [1.0], "scikit-learn": [50.0], "oneDAL": [4.0], "mclust": [12.0]}
         else:
             taken = {"with": [1.0], "without": [5.0]}
         rates = {f"{dtype}/{n}": peak for dtype in cells.DTYPES for n in cells.THREADS}
@@ -50,7 +54,7 @@ def made_up(share=0.8, speedup=40.0):
 
 def test_grid_has_every_shape_once():
     assert len({cell.id for cell in cells.GRID}) == len(cells.GRID)
-    assert Counter(cell.part for cell in cells.GRID) == {"levels": 260, "ratio": 259, "skipping": 1}
+    assert Counter(cell.part for cell in cells.GRID) == {"levels": 260, "ratio": 259, "skipping": 1, "peers": 12}
     assert [cell.K for cell in grid.select(["levels/full/D16/K1"])] == [1, 10, 128]
     with pytest.raises(ValueError, match="no cell matches 'nonsense'"):
         grid.select(["nonsense"])
@@ -79,6 +83,21 @@ def test_quick_cell_is_measured_at_every_level(cell):
         assert set(outcome.gemm) == {"float64/1", "float64/2", "float32/1", "float32/2"}
     else:
         assert "scikit-learn" in outcome.seconds
+
+
+def test_peers_that_differ_are_left_out(monkeypatch):
+    class Wrong(libraries.ScikitLearn):
+        name = "wrong"
+
+        def log_likelihood(self, model, X):
+            return super().log_likelihood(model, X) + 1.0
+
+    pair = [libraries.make(name, 2) for name in (libraries.REFERENCE, libraries.SUBJECT)]
+    monkeypatch.setattr(cells, "everyone", lambda n_threads: [*pair, Wrong(2)])
+    monkeypatch.setattr(measure, "per_iteration", lambda low, high, iterations: high)  # a busy computer, see there
+    outcome = cells.run(cells.PeerCell("iris", "diag", 4), quick=True)
+    assert set(outcome.seconds) == {libraries.REFERENCE, libraries.SUBJECT}
+    assert "wrong" in outcome.left_out
 
 
 def test_quick_skipping_compares_the_same_fit():
@@ -142,6 +161,8 @@ def test_page_says_what_was_reached():
         in reached
     )
     assert "not measured" not in reached
+    assert "| oneDAL ÷ fastgmm, D < 64 | ≥ 3.0× | 4.0× (oneDAL, 200k-10-10 full) | 4.0× | yes |" in reached
+    assert "| iris, 10,000 × 4, K = 3, full | 1.00 s | 50 | 4.0 | 12 |" in reached
     missed = made_up(share=0.3, speedup=20)
     slow = missed.outcomes["ratio/full/D1/K1"].seconds
     slow["scikit-learn"] = [value / 20 for value in slow["scikit-learn"]]
