@@ -50,7 +50,7 @@ ROUNDS = 3
 ITERATIONS = 3  # of a run of fastgmm; the first is not timed
 TOO_LONG = 3.0  # seconds of an iteration of scikit-learn from which it is left out: D = 256 with K = 128, full
 LARGE = 10e9  # multiply-adds of an iteration above which levels below the best are left out
-FEW_ITERATIONS = (1, 5)  # two lengths of runs that peers need, from SMALL_ROWS rows on
+FEW_ITERATIONS, MANY_ITERATIONS = (1, 3), (10, 60)  # two lengths of runs of peers: from SMALL_ROWS rows on, and below
 SMALL_ROWS = 10_000
 GEMM_SIZE = 1024
 GEMM_K = 10  # the cells that time a matrix product: often enough to see a processor that changes its clock
@@ -320,7 +320,7 @@ def measure_peers(cell: PeerCell, quick: bool) -> Outcome:
     problem, n_threads = PROBLEMS[cell.problem], max(THREADS)
     X = problem.data(quick)
     libs = [lib for lib in everyone(n_threads) if lib.supports("iteration", cell.family)]
-    few, many = problem.iterations if len(X) < SMALL_ROWS else FEW_ITERATIONS
+    few, many = MANY_ITERATIONS if len(X) < SMALL_ROWS else FEW_ITERATIONS
     equal = [EqualModels.after(n, problem, X, cell.family, libs) for n in (few, many)]  # compiles what is compiled
     left_out = equal[0].left_out | equal[1].left_out
     libs = [lib for lib in libs if lib.name not in left_out]
@@ -387,12 +387,12 @@ PEER_CELLS: tuple[PeerCell, ...] = (
 GRID: tuple[Cell | PeerCell, ...] = (
     *(Cell("levels", *shape) for shape in itertools.product(FAMILIES, N_FEATURES, N_COMPONENTS)),
     Cell("skipping", "full", 16, 128),
-    *PEER_CELLS,
     *(
         Cell("ratio", *shape)
         for shape in itertools.product(FAMILIES, N_FEATURES, N_COMPONENTS)
         if LEAST_ROWS * scikit_learn_seconds(*shape) < TOO_LONG
     ),
+    *PEER_CELLS,  # last: some leave threads behind
 )
 
 

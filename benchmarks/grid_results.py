@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import statistics
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
@@ -58,10 +59,9 @@ class Grid:
         return self.machine["simd"]["available"][-1]
 
     def gemm(self, dtype: str, n_threads: int) -> float:
-        """Return the multiply-adds per second of a matrix product: the median over the run."""
-        return statistics.median(
-            outcome.gemm[f"{dtype}/{n_threads}"] for outcome in self.outcomes.values() if outcome.gemm
-        )
+        """Return the multiply-adds per second of a matrix product: the median over the run, NaN if there is none."""
+        rates = [outcome.gemm[f"{dtype}/{n_threads}"] for outcome in self.outcomes.values() if outcome.gemm]
+        return statistics.median(rates or [math.nan])
 
     def seconds(self, cell: Cell | PeerCell, name: str) -> float | None:
         """Return the median seconds of an iteration, None if it was not measured."""
@@ -76,7 +76,8 @@ class Grid:
     def share(self, family: str, D: int, K: int, dtype: str = "float64", n_threads: int = 1) -> float | None:
         """Return the share of the matrix product's rate that the best level reaches."""
         rate = self.rate(Cell("levels", family, D, K), variant(self.best, dtype, n_threads))
-        return rate and rate / self.gemm(dtype, n_threads)
+        peak = self.gemm(dtype, n_threads)
+        return None if rate is None or math.isnan(peak) else rate / peak
 
     def quotient(self, cell: Cell | PeerCell, slower: str, faster: str) -> float | None:
         """Return how many times as long one variant takes as another: the median over pairs where rounds are pairs."""

@@ -53,12 +53,12 @@ def compiler_flags() -> str:
 
 
 def _blas() -> list[dict[str, Any]]:
-    """Return the BLAS and OpenMP libraries that are loaded, without their paths."""
+    """Return the BLAS and OpenMP libraries that are loaded, without their paths, in an order that no run changes."""
     from threadpoolctl import threadpool_info
 
     kept = ("user_api", "internal_api", "version", "architecture", "threading_layer", "num_threads")
     pools = [{name: pool[name] for name in kept if name in pool} for pool in threadpool_info()]
-    return [pool for number, pool in enumerate(pools) if pool not in pools[:number]]
+    return sorted((pool for number, pool in enumerate(pools) if pool not in pools[:number]), key=repr)
 
 
 def describe(libs: list[Library], n_threads: int) -> dict[str, Any]:

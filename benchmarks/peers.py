@@ -2,7 +2,7 @@
 
 An adapter is left out where its library is not installed. `NOT_MEASURED` says which libraries have none, and why.
 
-    pip install scikit-learn-intelex 'opencv-python-headless<5' gmmx pomegranate torchgmm
+    pip install scikit-learn-intelex 'opencv-python-headless<5' gmmx pomegranate
     apt-get install r-cran-mclust libarmadillo-dev g++
 """
 
@@ -31,7 +31,7 @@ NOT_MEASURED = {
     "OpenCV 5": "has no `ml` module any more; 4.x is measured",
     "VLFeat": "drops responsibilities below 0.01 / K, so that it ends in another optimum",
     "Spark MLlib": "adds epsilon to every density, and works in linear space",
-    "pomegranate, tied": "has no tied covariances; its spherical ones do not fit its own sums",
+    "torchgmm": "takes no start but means, which it turns into hard labels",
     "scikit-learn-intelex": "does not replace GaussianMixture; oneDAL's em_gmm, which it brings, is measured",
 }
 
@@ -123,7 +123,7 @@ class Pomegranate(_Peer):
     """pomegranate (PyTorch), one summary and one update an iteration."""
 
     name = "pomegranate"
-    families = ("full", "diag")
+    families = ("full", "diag", "spherical")
 
     def __init__(self, n_threads: int) -> None:
         import torch
@@ -135,14 +135,14 @@ class Pomegranate(_Peer):
         self.version = f"{version('pomegranate')} on PyTorch {torch.__version__}"
 
     def iterate(self, X: np.ndarray, start: Start, covariance_type: str, n_iter: int) -> Any:
-        tensor = self._torch.from_numpy
-        pairs = zip(start.means, covariances(start, covariance_type), strict=True)
-        components = [
-            self._normal(tensor(mean), tensor(covariance), covariance_type, check_data=False)
-            for mean, covariance in pairs
-        ]
+        tensor = self._torch.tensor  # a copy: parameters are updated where they are
+        values, kind = covariances(start, covariance_type), covariance_type
+        if covariance_type == "spherical":  # D equal variances
+            values, kind = np.repeat(values[:, None], X.shape[1], axis=1), "sphere"
+        pairs = zip(start.means, values, strict=True)
+        components = [self._normal(tensor(mean), tensor(value), kind, check_data=False) for mean, value in pairs]
         model = self._mixture(components, priors=tensor(start.weights), check_data=False)
-        rows = tensor(X)
+        rows = self._torch.from_numpy(X)
         for _ in range(n_iter):
             model.summarize(rows)
             model.from_summaries()

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from harness import load
 
-environment, libraries, measure, memory, problems, report, run, tasks = map(
-    load, ("environment", "libraries", "measure", "memory", "problems", "report", "run", "tasks")
+environment, libraries, machine, measure, memory, problems, report, run, tasks = map(
+    load, ("environment", "libraries", "machine", "measure", "memory", "problems", "report", "run", "tasks")
 )
 
 ITERATION = tasks.Task("iteration", "iris", "diag")
@@ -232,6 +232,16 @@ def test_results_survive_a_round_trip_and_check_tells_an_old_table(tmp_path):
 
 def test_readme_shows_the_stored_results():
     assert run.check() is None
+
+
+def test_description_does_not_depend_on_what_was_loaded_first(monkeypatch):
+    pools = [{"user_api": "openmp", "num_threads": 2}, {"user_api": "blas", "version": "1", "filepath": "/somewhere"}]
+    described = []
+    for order in (pools, pools[::-1]):
+        monkeypatch.setattr("threadpoolctl.threadpool_info", lambda order=order: order)
+        described.append(machine.describe([], 1)["thread_pools"])
+    assert described[0] == described[1]
+    assert "filepath" not in str(described)
 
 
 def test_environment_is_left_alone_without_misleading_variables(monkeypatch):

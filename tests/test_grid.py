@@ -172,6 +172,7 @@ def test_page_says_what_was_reached():
         "scikit-learn ÷ fastgmm, every cell | ≥ 2.0× | 1.0× (full, D = 1, K = 1) | 20× | in 258 of 259 measured |"
         in page
     )
+    assert "not measured" in grid_page.page(grid_results.Grid({}, MACHINE))
     del missed.outcomes["levels/full/D8/K1"]
     assert "D = 8 and 10 | ≥ 35 % | 30 % (D = 8, K = 3) | 30 % | in 0 of 9 measured |" in grid_page.page(missed)
 
