@@ -44,7 +44,7 @@ BASELINE = "x86-64"  # what every processor of the architecture has; the level b
 SCIKIT_LEARN_SECONDS = 0.12  # about what an iteration of scikit-learn takes in a cell
 LEAST_ROWS, MOST_ROWS = 6144, 1_000_000  # eight groups of rows where K D^2 is large, so that two threads share evenly
 QUICK_ROWS = 1500
-SAMPLE_SECONDS = 0.08  # a variant's iterations are repeated until they have taken this long
+SAMPLE_SECONDS = 0.03  # a variant's iterations are repeated until they have taken this long
 SLOW = 0.3  # seconds of an iteration from which one is enough
 ROUNDS = 3
 ITERATIONS = 3  # of a run of fastgmm; the first is not timed
@@ -168,7 +168,6 @@ def _watched(run: Callable[[Callable[[float], None]], None]) -> Watched:
         ends.append(time.perf_counter())
         bounds.append(float(bound))
 
-    gc.collect()
     run(note)
     return Watched([later - earlier for earlier, later in itertools.pairwise(ends)], bounds)
 
@@ -400,4 +399,5 @@ def run(cell: Cell | PeerCell, quick: bool) -> Outcome:
     """Measure one cell; raises UnequalAnswers before anything of it counts."""
     with warnings.catch_warnings(), libraries.thread_limit(max(THREADS)):
         warnings.simplefilter("ignore")  # fits of a fixed length do not converge, and are not meant to
+        gc.collect()
         return PARTS[cell.part](cell, quick)
