@@ -47,3 +47,13 @@ def test_rows_of_weight_zero_are_never_drawn_and_change_nothing(X):
     alone, same = drawn(ArraySource(X[keep], np.ones(keep.sum())).sample(700, np.random.default_rng(1)))
     np.testing.assert_array_equal(rows, alone)
     np.testing.assert_array_equal(weights, same)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_gathered_rows_are_the_same_rows(X, dtype):
+    source = ArraySource(X.astype(dtype), (np.arange(N) % 3) * 1.0).sample(300, np.random.default_rng(2))
+    copied = source.gathered()
+    assert copied.dtype == dtype
+    assert copied.n_all_rows == source.n_rows
+    for ours, theirs in zip(drawn(copied), drawn(source), strict=True):
+        np.testing.assert_array_equal(ours, theirs)

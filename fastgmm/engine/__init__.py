@@ -1,5 +1,6 @@
 """The engine: passes over rows that know kernel kinds, threads and blocks, but no covariance family."""
 
+from fastgmm.engine._core import NEGLIGIBLE
 from fastgmm.engine._scorer import Scorer
 from fastgmm.engine.constants import KernelConstants
 from fastgmm.engine.passes import (
@@ -16,6 +17,7 @@ from fastgmm.engine.rows import Rows, Weights, check_sample_weight
 from fastgmm.engine.statistics import Statistics
 
 __all__ = [
+    "NEGLIGIBLE",
     "KernelConstants",
     "Nearest",
     "Rows",

@@ -10,6 +10,7 @@ cdef extern from "fg_leaves.h" nogil:
     const Py_ssize_t FG_MAX_PANELS
     const Py_ssize_t FG_ALIGN
     const Py_ssize_t FG_OUTER_FROM
+    const int FG_NEGLIGIBLE
     const int FG_FULL, FG_DIAGONAL, FG_SPHERICAL, FG_ROTATED
 
     ctypedef struct fg_rows:

@@ -4,6 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 KINDS: dict[str, int]
+NEGLIGIBLE: float
 fastest: str
 
 def has_openmp() -> bool: ...

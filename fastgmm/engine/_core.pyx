@@ -12,6 +12,8 @@ cnp.import_array()
 
 KINDS = {"full": FG_FULL, "diagonal": FG_DIAGONAL, "spherical": FG_SPHERICAL, "rotated": FG_ROTATED}
 
+NEGLIGIBLE = 2.0 ** -FG_NEGLIGIBLE  # sums over rows leave out responsibilities below it
+
 cdef double LOG2E = 1.4426950408889634074
 cdef double SQRT_HALF_LOG2E = 0.84932180028801904272
 

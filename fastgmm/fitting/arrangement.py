@@ -9,8 +9,8 @@ import numpy as np
 
 from fastgmm._errors import IllDefinedCovarianceError
 from fastgmm.covariance import get
+from fastgmm.engine import NEGLIGIBLE
 from fastgmm.fitting import kmeans
-from fastgmm.sources import ArraySource
 
 __all__ = ["arranged"]
 
@@ -20,7 +20,6 @@ MIN_ROWS_PER_COMPONENT = 1000  # of fewer, finding out whether it pays costs too
 SAMPLE_ROWS_PER_COMPONENT = 16
 SAMPLE_ITERATIONS = 5
 MAX_SHARE = 0.1
-NEGLIGIBLE = 2.0**-100  # as in the kernels
 
 
 def arranged(source, kind, n_components):
@@ -36,6 +35,7 @@ def arranged(source, kind, n_components):
     Returns
     -------
     ArraySource
+        It holds 8 bytes for each row, with weights 16.
     """
     if (
         kind != "full"
@@ -45,8 +45,7 @@ def arranged(source, kind, n_components):
     ):
         return source
     rng = np.random.default_rng(0)
-    drawn = source.sample(SAMPLE_ROWS_PER_COMPONENT * n_components, rng)
-    few = ArraySource(drawn.rows_at(np.arange(drawn.n_rows)), drawn.weights())
+    few = source.sample(SAMPLE_ROWS_PER_COMPONENT * n_components, rng).gathered()
     centres, labels, _ = kmeans.lloyd(few, kmeans.seed(few, n_components, rng), max_iter=SAMPLE_ITERATIONS)
     if _share_that_counts(few, centres, labels) > MAX_SHARE:
         return source

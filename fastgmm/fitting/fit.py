@@ -263,7 +263,7 @@ def run(
         "max_iter": max_iter,
         "continued": start is not None,
     }
-    ordered = arranged(source, family.kind, n_components)
+    ordered = arranged(source, family.kind, n_components) if max_iter else source
     best, histories, errors = None, [], []
     for init, seed in enumerate(seeds):
         if not _begins(init, deadline, before_start):

@@ -147,6 +147,12 @@ class ArraySource:
         drawn = Weights(counts, places if kept is None else kept[places], 1.0)
         return ArraySource(self._rows, drawn, n_threads=self._n_threads)
 
+    def gathered(self):
+        """Return a source of the same rows, copied together: for few of many rows, to be visited often."""
+        return ArraySource(
+            self.rows_at(np.arange(self.n_rows)).astype(self.dtype), self.weights(), n_threads=self._n_threads
+        )
+
     def sorted_by(self, labels):
         """Return a source of the same rows in the order of their labels (N,), to be visited as sparse."""
         weights, kept, unit = self._weights
