@@ -234,6 +234,7 @@ def test_readme_shows_the_stored_results():
     assert run.check() is None
 
 
+@pytest.mark.checkout  # compiler flags are read in setup.py
 def test_description_does_not_depend_on_what_was_loaded_first(monkeypatch):
     pools = [{"user_api": "openmp", "num_threads": 2}, {"user_api": "blas", "version": "1", "filepath": "/somewhere"}]
     described = []
