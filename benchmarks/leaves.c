@@ -67,12 +67,12 @@ void measured(block *b) {
     const ptrdiff_t K = b->K, D = b->D, stride = FG_ROW_STRIDE(D, b->item);
     const int across = b->kind == FG_FULL && D >= FG_OUTER_FROM;
     if (!leaf->pack(&b->rows, 0, ROWS, D, b->shift, b->z)) exit(4);
-    if (b->kind == FG_FULL) leaf->logits_full(b->z, PANELS, K, D, b->mu, b->W, b->c, b->work, b->logit);
-    if (b->kind == FG_DIAGONAL) leaf->logits_diagonal(b->z, PANELS, K, D, b->mu, b->W, b->c, b->logit);
-    if (b->kind == FG_SPHERICAL) leaf->logits_spherical(b->z, PANELS, K, D, b->mu, b->W, b->c, b->logit);
+    if (b->kind == FG_FULL) leaf->logits_full(b->z, PANELS, K, D, b->mu, b->W, b->c, b->work, b->logit, NULL, 0);
+    if (b->kind == FG_DIAGONAL) leaf->logits_diagonal(b->z, PANELS, K, D, b->mu, b->W, b->c, b->logit, NULL, 0);
+    if (b->kind == FG_SPHERICAL) leaf->logits_spherical(b->z, PANELS, K, D, b->mu, b->W, b->c, b->logit, NULL, 0);
     if (b->kind == FG_ROTATED) {
         leaf->rotate(b->z, PANELS, D, b->W, b->y);
-        leaf->logits_spherical(b->y, PANELS, K, D, b->mu, b->ones, b->c, b->logit);
+        leaf->logits_spherical(b->y, PANELS, K, D, b->mu, b->ones, b->c, b->logit, NULL, 0);
     }
     for (ptrdiff_t p = 0; p < PANELS; p++)
         if (!leaf->softmax(b->logit + p * K * FG_PANEL * b->item, K, b->weights, b->lse + p * FG_PANEL)) exit(5);

@@ -74,13 +74,14 @@ typedef struct {
     void (*prepare_triangle)(ptrdiff_t D, const double *factor, void *W);
     void (*prepare_scaled)(ptrdiff_t n, const double *factor, int squared, void *W);
 
-    /* logits_*: logit[p, k, :] for all panels and components. work: 2 * D * FG_ALIGN bytes. */
+    /* logits_*: logit[p, k, :] for all panels and components. work: 2 * D * FG_ALIGN bytes. By the way they ask for the
+     * `size` bytes from `ahead` on, where the next rows lie: packing them would else wait for memory. */
     void (*logits_full)(const void *z, ptrdiff_t P, ptrdiff_t K, ptrdiff_t D, const void *mu, const void *W, const void *c,
-                        void *work, void *logit);
+                        void *work, void *logit, const char *ahead, ptrdiff_t size);
     void (*logits_diagonal)(const void *z, ptrdiff_t P, ptrdiff_t K, ptrdiff_t D, const void *mu, const void *W,
-                            const void *c, void *logit);
+                            const void *c, void *logit, const char *ahead, ptrdiff_t size);
     void (*logits_spherical)(const void *z, ptrdiff_t P, ptrdiff_t K, ptrdiff_t D, const void *mu, const void *W,
-                             const void *c, void *logit);
+                             const void *c, void *logit, const char *ahead, ptrdiff_t size);
 
     /* rotate: y (P, D, FG_PANEL) = W z with one packed triangle W. */
     void (*rotate)(const void *z, ptrdiff_t P, ptrdiff_t D, const void *W, void *y);

@@ -69,6 +69,39 @@ static inline vreal FG_FN(v_max)(vreal a, vreal b) {
 #endif
 }
 
+#if FG_VBYTES > 16 && defined(FG_SHUFFLES) /* two lanes are as well exchanged one by one */
+#define FG_TRANSPOSES
+/* t[i][j] <-> t[j][i], by exchanging blocks off the diagonal, of one lane, two, four ... (Eklundh 1972, IEEE Trans. Comput.
+ * C-21:801). */
+static inline __attribute__((always_inline)) void FG_FN(v_transpose)(vreal t[LANES]) {
+#if FG_VBYTES == 64 && defined(FG_IS_F32)
+#define SHUFFLE(row, a, b, size) __builtin_shufflevector(a, b, FG_LANES16(row, 16, size, 0))
+#elif FG_VBYTES == 64 || (FG_VBYTES == 32 && defined(FG_IS_F32))
+#define SHUFFLE(row, a, b, size) __builtin_shufflevector(a, b, FG_LANES8(row, 8, size, 0))
+#else
+#define SHUFFLE(row, a, b, size) __builtin_shufflevector(a, b, FG_LANES4(row, 4, size, 0))
+#endif
+#define EXCHANGE(size)                                      \
+    _Pragma("GCC unroll 16")                                \
+    for (ptrdiff_t i = 0; i < LANES; i++)                   \
+        if (!(i & (size))) {                                \
+            const vreal a = t[i], b = t[i + (size)];        \
+            t[i] = SHUFFLE(FG_FIRST, a, b, size);           \
+            t[i + (size)] = SHUFFLE(FG_SECOND, a, b, size); \
+        }
+    EXCHANGE(1)
+    EXCHANGE(2)
+#if FG_VBYTES == 64 || (FG_VBYTES == 32 && defined(FG_IS_F32))
+    EXCHANGE(4)
+#endif
+#if FG_VBYTES == 64 && defined(FG_IS_F32)
+    EXCHANGE(8)
+#endif
+#undef EXCHANGE
+#undef SHUFFLE
+}
+#endif
+
 static inline double FG_FN(v_sum)(vreal a) {
 #if FG_VBYTES == 0
     return a;

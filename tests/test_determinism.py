@@ -52,6 +52,15 @@ def test_n_threads_agnosticism_of_every_pass(kind, dtype):
         assert other == one, f"{n_threads} threads"
 
 
+def test_n_threads_agnosticism_of_sums_that_several_threads_add_up():
+    """Slots of 2 ** 17 numbers and more, here 2 * 12 * 151 * 152 / 2, are added by all threads, each some entries."""
+    constants = random_constants("full", 1, 12, 150)
+    theirs = kernel_constants(constants, "float64")
+    X = rows_near(constants, 2, 2 * theirs.group_rows, "float64")
+    one, *others = (accumulate(X, theirs, n_threads=n_threads).to_bytes() for n_threads in THREADS)
+    assert others == [one] * len(others)
+
+
 @by_family
 def test_n_threads_agnosticism_of_fit(family):
     X = problems.rows(4, 40_000, 8, 8)

@@ -40,11 +40,11 @@ cdef extern from "fg_leaves.h" nogil:
         void (*prepare_triangle)(Py_ssize_t, const double *, void *) noexcept nogil
         void (*prepare_scaled)(Py_ssize_t, const double *, int, void *) noexcept nogil
         void (*logits_full)(const void *, Py_ssize_t, Py_ssize_t, Py_ssize_t, const void *, const void *, const void *,
-                            void *, void *) noexcept nogil
+                            void *, void *, const char *, Py_ssize_t) noexcept nogil
         void (*logits_diagonal)(const void *, Py_ssize_t, Py_ssize_t, Py_ssize_t, const void *, const void *,
-                                const void *, void *) noexcept nogil
+                                const void *, void *, const char *, Py_ssize_t) noexcept nogil
         void (*logits_spherical)(const void *, Py_ssize_t, Py_ssize_t, Py_ssize_t, const void *, const void *,
-                                 const void *, void *) noexcept nogil
+                                 const void *, void *, const char *, Py_ssize_t) noexcept nogil
         void (*rotate)(const void *, Py_ssize_t, Py_ssize_t, const void *, void *) noexcept nogil
         int (*softmax)(void *, Py_ssize_t, const void *, double *) noexcept nogil
         void (*prepare_bounds)(Py_ssize_t, Py_ssize_t, const void *, const void *, const double *,

@@ -27,6 +27,7 @@ cnp.import_array()
 
 cdef double LN2 = 0.69314718055994530942
 cdef double LOG2E = 1.4426950408889634074
+cdef Py_ssize_t SHARED_SUM = 1 << 17  # numbers that are added up by one thread as fast as by several
 cdef double WATCH_WORK = 8e8  # some fifty milliseconds (see `row_work`); waiting for the GIL may take five
 
 cdef extern from "Python.h":
@@ -156,17 +157,23 @@ cdef void load_weights(const Job *job, Py_ssize_t first, Py_ssize_t n, Scratch *
         put(s.w, i, job.model.single, 0.0)
 
 
-cdef void logits(const Job *job, Py_ssize_t P, Scratch *s) noexcept nogil:
+cdef void logits(const Job *job, Py_ssize_t next, Py_ssize_t P, Scratch *s) noexcept nogil:
+    """Log-densities of a block; the rows from `next` on, if they lie one behind the other, are fetched meanwhile."""
     cdef const Model *m = &job.model
+    cdef const char *ahead = NULL
+    cdef Py_ssize_t size = 0
+    if job.rows.rows == NULL and job.rows.col_stride > 0 and job.rows.row_stride == m.D * job.rows.col_stride:
+        ahead = job.rows.data + next * job.rows.row_stride
+        size = min(job.n_rows - next, m.panels * FG_PANEL) * job.rows.row_stride
     if m.kind == FG_FULL:
-        m.leaf.logits_full(s.z, P, m.K, m.D, m.mu, m.W, m.c, s.work, s.logit)
+        m.leaf.logits_full(s.z, P, m.K, m.D, m.mu, m.W, m.c, s.work, s.logit, ahead, size)
     elif m.kind == FG_DIAGONAL:
-        m.leaf.logits_diagonal(s.z, P, m.K, m.D, m.mu, m.W, m.c, s.logit)
+        m.leaf.logits_diagonal(s.z, P, m.K, m.D, m.mu, m.W, m.c, s.logit, ahead, size)
     elif m.kind == FG_SPHERICAL:
-        m.leaf.logits_spherical(s.z, P, m.K, m.D, m.mu, m.W, m.c, s.logit)
+        m.leaf.logits_spherical(s.z, P, m.K, m.D, m.mu, m.W, m.c, s.logit, ahead, size)
     else:
         m.leaf.rotate(s.z, P, m.D, m.W, s.y)
-        m.leaf.logits_spherical(s.y, P, m.K, m.D, m.rotated_mu, m.ones, m.c, s.logit)
+        m.leaf.logits_spherical(s.y, P, m.K, m.D, m.rotated_mu, m.ones, m.c, s.logit, ahead, size)
 
 
 cdef void write_joint(const Job *job, Py_ssize_t first, Py_ssize_t n, Scratch *s) noexcept nogil:
@@ -337,7 +344,7 @@ cdef int run_block(const Job *job, Py_ssize_t first, Py_ssize_t n, Scratch *s, d
         add_likelihood(job, first, n, s, sums)
         return FINE
     if not job.sparse:
-        logits(job, P, s)
+        logits(job, first + n, P, s)
     if job.task == NEAREST:
         nearest_block(job, first, n, P, s, sums)
     elif job.task == POTENTIAL:
@@ -385,9 +392,18 @@ cdef int run_group(Job *job, Py_ssize_t group, bint calling, char *scratch, doub
     return FINE
 
 
+cdef void add_slots(const Job *job, const double *slots, Py_ssize_t count, Py_ssize_t first, Py_ssize_t last,
+                    double *total) noexcept nogil:
+    """Add the entries first .. last of all slots, in the order of their groups."""
+    cdef Py_ssize_t i, j
+    for i in range(count):
+        for j in range(first, last):
+            total[j] += job.unit * slots[i * job.partial_size + j]
+
+
 cdef int run_wave(Job *job, Py_ssize_t group, Py_ssize_t count, int n_threads, char *scratch, double *slots,
                   int *status, double *total) noexcept nogil:
-    cdef Py_ssize_t i, j
+    cdef Py_ssize_t i, pieces
     if n_threads == 1 or count == 1:  # no parallel region: nothing to wait for, and safe in a forked child
         for i in range(count):
             status[i] = run_group(job, group + i, True, scratch, slots + i * job.partial_size)
@@ -398,8 +414,12 @@ cdef int run_wave(Job *job, Py_ssize_t group, Py_ssize_t count, int n_threads, c
     for i in range(count):
         if status[i] != FINE:
             return status[i]
-        for j in range(job.partial_size):
-            total[j] += job.unit * slots[i * job.partial_size + j]
+    if n_threads == 1 or count * job.partial_size < SHARED_SUM:
+        add_slots(job, slots, count, 0, job.partial_size, total)
+    else:
+        pieces = 4 * n_threads
+        for i in prange(pieces, schedule="static", num_threads=n_threads):
+            add_slots(job, slots, count, i * job.partial_size // pieces, (i + 1) * job.partial_size // pieces, total)
     return FINE
 
 
