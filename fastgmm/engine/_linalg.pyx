@@ -142,7 +142,7 @@ def shares(n, double smallest):
     return out, total, any_small
 
 
-def means(n, s, pivot):
+def means(cnp.ndarray n, cnp.ndarray s, cnp.ndarray pivot):
     """Return pivot + s / n, (K, D); the pivot where n is zero."""
     cdef Py_ssize_t K = s.shape[0], D = s.shape[1], k, j
     cdef cnp.ndarray out = new(2, K, D)
@@ -163,7 +163,7 @@ cdef double grown(double factor, double before, double after) noexcept nogil:
     return INFINITY if before > 0 else factor
 
 
-def within_full(n, s, S):
+def within_full(cnp.ndarray n, cnp.ndarray s, cnp.ndarray S):
     """Return S - s s^T / n, symmetric (K, D, D), and the largest factor by which its diagonal cancelled."""
     cdef Py_ssize_t K = s.shape[0], D = s.shape[1], k, i, j
     cdef cnp.ndarray out = new(3, K, D, D)
@@ -184,7 +184,7 @@ def within_full(n, s, S):
     return out, factor
 
 
-def within_diagonal(n, s, S):
+def within_diagonal(cnp.ndarray n, cnp.ndarray s, cnp.ndarray S):
     """Return S - s^2 / n, (K, D), not below zero, and the largest factor by which it cancelled."""
     cdef Py_ssize_t K = s.shape[0], D = s.shape[1], k, j
     cdef cnp.ndarray out = new(2, K, D)
@@ -200,7 +200,7 @@ def within_diagonal(n, s, S):
     return out, factor
 
 
-def within_spherical(n, s, S):
+def within_spherical(cnp.ndarray n, cnp.ndarray s, cnp.ndarray S):
     """Return S - |s|^2 / n, (K,), not below zero, and the largest factor by which it cancelled."""
     cdef Py_ssize_t K = s.shape[0], D = s.shape[1], k, j
     cdef cnp.ndarray out = new(1, K)
@@ -260,10 +260,10 @@ def spread(means, shift, W):
     return sqrt(largest)
 
 
-def per_mass(within, mass, double reg_covar):
+def per_mass(cnp.ndarray within, cnp.ndarray mass, double reg_covar):
     """Return within_k / mass_k with reg_covar added: on the diagonal of matrices (K, D, D), everywhere in (K, D)."""
-    cdef Py_ssize_t K = mass.shape[0], size = within.size // K, k, i
-    cdef Py_ssize_t step = within.shape[1] + 1 if within.ndim == 3 else 1
+    cdef Py_ssize_t K = mass.shape[0], size = cnp.PyArray_SIZE(within) // K, k, i
+    cdef Py_ssize_t step = cnp.PyArray_DIM(within, 1) + 1 if cnp.PyArray_NDIM(within) == 3 else 1
     cdef cnp.ndarray out = like(within)
     cdef double *W = data(within, K * size)
     cdef double *C = data(out, K * size)

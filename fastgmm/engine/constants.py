@@ -5,7 +5,7 @@ from functools import cached_property
 
 import numpy as np
 
-from fastgmm.engine import _core, _scorer
+from fastgmm.engine import _core, _linalg, _scorer
 
 __all__ = ["FACTOR_SHAPES", "KernelConstants"]
 
@@ -108,7 +108,7 @@ class KernelConstants:
     def _contiguous(self):
         """Return the arrays as compiled code reads them."""
         arrays = self.means, self.factors, self.log_norm, self.shift
-        return [np.ascontiguousarray(array, dtype=np.float64) for array in arrays]
+        return [a if _linalg.is_plain(a) else np.ascontiguousarray(a, dtype=np.float64) for a in arrays]
 
     def unpooled(self):
         """Return the same mixture with a factor of its own for every component, so that no scatter is pooled.

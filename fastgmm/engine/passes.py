@@ -135,7 +135,7 @@ def accumulate(X, constants, *, sample_weight=None, into=None, n_threads=None, s
         centers, pivot = constants.shift + local, local
     total = _total_of(into, constants.kind, centers)
     n_rows = 0 if into is None else into.n_rows
-    for piece, part, first, last in rows.slabs(weights.kept, constants.group_rows):
+    for piece, part, first, last in rows.slabs(weights.kept, kernel.group_rows):
         if not _pass.accumulate(kernel, piece, part, weights.part(first, last), pivot, sparse, total, n_threads):
             rows.raise_not_finite()
         n_rows += last - first
@@ -386,4 +386,7 @@ def _statistics(total, constants, centers, n_rows, scatter):
             S = S[:, 0]
         elif constants.kind == "rotated":
             S = scatter
-    return Statistics(constants.kind, n, s, S, centers, constants.shift, float(total[0]), float(total[1]), n_rows)
+    log_likelihood, weight = total[:2].tolist()
+    if constants.kind == "rotated":  # the scatter may be the caller's
+        return Statistics(constants.kind, n, s, S, centers, constants.shift, log_likelihood, weight, n_rows)
+    return Statistics.of_pass(constants.kind, n, s, S, centers, constants.shift, log_likelihood, weight, n_rows)

@@ -2,7 +2,7 @@
 
 import io
 import zlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 
 import numpy as np
@@ -86,6 +86,16 @@ class Statistics:
         if not fits or self.S.shape != FACTOR_SHAPES[self.kind](*shape):
             shapes = ", ".join(f"{name} {getattr(self, name).shape}" for name in _ARRAYS)
             raise ValueError(f"the shapes of {shapes} do not fit together for the kind {self.kind!r}")
+
+    @classmethod
+    def of_pass(cls, *values):
+        """Return the Statistics of what a pass has made, in the order of the parameters, without looking at it again.
+
+        A small problem has hundreds of passes in the time that the checks of a few hundred would take.
+        """
+        made = object.__new__(cls)
+        made.__dict__.update(zip(_FIELDS, values, strict=True))
+        return made
 
     @property
     def n_components(self):
@@ -222,3 +232,6 @@ class Statistics:
                 )
         except Exception as error:
             raise ValueError(f"data does not hold Statistics: {error}") from error
+
+
+_FIELDS = tuple(field.name for field in fields(Statistics))
