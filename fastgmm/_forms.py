@@ -71,7 +71,32 @@ def complete(family: Family, given: dict[str, _Array], means: _Array) -> tuple[_
             if form in wide:
                 _check_agreement(form, wide[form], factors, matrices, eps, family.name)
     check_range(covariances, factors, family)
+    check_structure(family, covariances, factors, max(float(np.finfo(array.dtype).eps) for array in given.values()))
     return covariances, factors
+
+
+def check_structure(family: Family, covariances: _Array, factors: _Array, eps: float, form: str = "covariance") -> None:
+    """Raise a ValueError if covariances do not have what those of the family's components have in common.
+
+    They are compared with the nearest that do, as `_check_agreement` compares.
+
+    Parameters
+    ----------
+    family : Family
+    covariances, factors : ndarray
+        Float64, in the family's shape, positive definite.
+    eps : float
+        Unit of the type that they were given in.
+    form : str
+        What to call them.
+    """
+    if not family.coupled or family.shared:
+        return
+    matrices = _are_matrices(family)
+    covariances = _symmetric(covariances) if matrices else covariances
+    nearest = family.nearest(covariances, np.ones(len(covariances)), previous=covariances)
+    if not _agrees("covariance", nearest, factors, matrices, eps, any_direction=True):
+        raise ValueError(f"'{family.name} {form}' should have the structure {family.name}: {family.summary}")
 
 
 def check_range(covariances: _Array, factors: _Array, family: Family) -> None:
@@ -140,16 +165,29 @@ def _triangular(factors: _Array, family_name: str) -> _Array:
 
 
 def _check_agreement(form: str, array: _Array, factors: _Array, matrices: bool, eps: float, family_name: str) -> None:
-    """Raise a ValueError if a covariance or precision describes another distribution than the factors.
+    """Raise a ValueError if a covariance or precision describes another distribution than the factors."""
+    if matrices and form == "covariance":
+        array = _symmetric(array)
+    if not _agrees(form, array, factors, matrices, eps):
+        raise ValueError(
+            f"The {family_name} parameters disagree: '{form}' does not belong to the same distribution as the other "
+            "forms of the covariance that were given"
+        )
 
-    Rounding a covariance to `eps` changes U^T Sigma U by about eps times the condition number of Sigma (scaled to a
-    unit diagonal), so this much disagreement is no mistake.
+
+def _agrees(
+    form: str, array: _Array, factors: _Array, matrices: bool, eps: float, *, any_direction: bool = False
+) -> bool:
+    """Return whether a covariance or precision describes the distribution of the factors.
+
+    Rounding a covariance to `eps` changes U^T Sigma U by about eps times the condition number of Sigma, so this much
+    disagreement is no mistake: scaled to a unit diagonal, or not, if what was rounded is along `any_direction`.
     """
     if matrices:
-        if form == "covariance":
-            array = _symmetric(array)
         inverse = np.linalg.inv(factors)
         sigma = np.sqrt((inverse**2).sum(axis=-2))
+        if any_direction:
+            sigma = np.broadcast_to(sigma.max(axis=-1, keepdims=True), sigma.shape)
         condition = ((sigma[..., :, None] * factors) ** 2).sum(axis=(-2, -1))
         white = factors if form == "covariance" else np.swapaxes(inverse, -1, -2)
         product = np.swapaxes(white, -1, -2) @ array @ white
@@ -161,8 +199,4 @@ def _check_agreement(form: str, array: _Array, factors: _Array, matrices: bool, 
         residual = np.abs(product - 1.0)
     size = factors.shape[-1] if matrices else 1
     tolerance = np.sqrt(eps) + 16.0 * eps * size * condition
-    if not np.all(residual <= tolerance):
-        raise ValueError(
-            f"The {family_name} parameters disagree: '{form}' does not belong to the same distribution as the other "
-            "forms of the covariance that were given"
-        )
+    return bool(np.all(residual <= tolerance))

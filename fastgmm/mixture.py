@@ -104,6 +104,7 @@ class Mixture(Density):
                 "The parameter 'means' should have the shape of (n_components, n_features), with at least one of each, "
                 f"but got {means.shape}"
             )
+        family.check_features(means.shape[1])
         shape = family.covariance_shape(*means.shape)
         weights = check_weights(weights, len(means))
         forms = {"covariance": covariances, "precision": precisions, "precisions_cholesky": precisions_cholesky}

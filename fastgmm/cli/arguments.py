@@ -89,7 +89,7 @@ def _add_fit(commands: Any) -> None:
         "--covariance",
         type=_names,
         metavar="LIST",
-        help=f"families: any of {','.join(covariance.names())} (default: all of them)",
+        help=f"families: any of {','.join(covariance.known())}, or all (default: the first four)",
     )
     first = next(iter(CRITERIA))
     models.add_argument(

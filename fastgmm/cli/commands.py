@@ -100,11 +100,14 @@ def info(options: Any) -> None:
 
 def _families(names: list[str] | None) -> list[str]:
     """The families asked for, each known and once."""
-    known = list(covariance.names())
+    known = covariance.known()
     for name in names or ():
-        if name not in known:
-            raise ValueError(f"--covariance: {name!r} is not a family; they are {', '.join(known)}")
-    return list(dict.fromkeys(names or known))
+        if name not in known and name != "all":
+            raise ValueError(f"--covariance: {name!r} is not a family; they are {', '.join(known)}, or all")
+    families: list[str] = []
+    for name in names or covariance.SKLEARN:
+        families += covariance.names() if name == "all" else [name]
+    return list(dict.fromkeys(families))
 
 
 def _settings(options: Any) -> dict[str, Any]:

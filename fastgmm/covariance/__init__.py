@@ -1,20 +1,62 @@
-"""Covariance families and their registry: the one place where a family is looked up by name."""
+"""Covariance families and their registry: the one place where a family is looked up by name.
+
+The fourteen structures of Celeux and Govaert have mclust's names. Four of them are scikit-learn's families, and have
+its names beside: full is VVV, tied EEE, diag VVI, spherical VII.
+"""
 
 from fastgmm._errors import InvalidParameterError
 from fastgmm.covariance.base import Family, Parameters
 from fastgmm.covariance.diag import Diag
+from fastgmm.covariance.eei import EEI
+from fastgmm.covariance.eev import EEV
+from fastgmm.covariance.eii import EII
+from fastgmm.covariance.evi import EVI
+from fastgmm.covariance.evv import EVV
 from fastgmm.covariance.floor import Floor
 from fastgmm.covariance.full import Full
 from fastgmm.covariance.spherical import Spherical
 from fastgmm.covariance.tied import Tied
+from fastgmm.covariance.univariate import E, V
 
-__all__ = ["Family", "Floor", "Parameters", "get", "names"]
+__all__ = ["SKLEARN", "Family", "Floor", "Parameters", "get", "known", "names"]
 
-_REGISTRY = {family.name: family for family in (Full(), Tied(), Diag(), Spherical())}
+_STRUCTURES = {
+    "EII": EII(),
+    "VII": Spherical(),
+    "EEI": EEI(),
+    "EVI": EVI(),
+    "VVI": Diag(),
+    "EEE": Tied(),
+    "EEV": EEV(),
+    "EVV": EVV(),
+    "VVV": Full(),
+}
+_UNIVARIATE = {"E": E(), "V": V()}
+
+SKLEARN = ("full", "tied", "diag", "spherical")
+"""The families that scikit-learn has, under its names."""
+
+_BY_NAME = {family.name: family for family in _STRUCTURES.values() if family.name in SKLEARN}
+_REGISTRY = {**{name: _BY_NAME[name] for name in SKLEARN}, **_STRUCTURES, **_UNIVARIATE}
 
 
-def names():
-    """Return the names of all families."""
+def names(n_features=None):
+    """Return mclust's names of all structures; for one feature "E" and "V", which all others then are.
+
+    Parameters
+    ----------
+    n_features : int, optional
+
+    Examples
+    --------
+    >>> names(n_features=1)
+    ('E', 'V')
+    """
+    return tuple(_UNIVARIATE if n_features == 1 else _STRUCTURES)
+
+
+def known():
+    """Return all names that `get` knows: those of scikit-learn, and all of mclust's."""
     return tuple(_REGISTRY)
 
 
@@ -30,6 +72,8 @@ def get(name):
     --------
     >>> get("tied").n_parameters(n_components=5, n_features=3)
     6
+    >>> get("EEE") is get("tied")
+    True
     """
     if isinstance(name, Family):
         return name

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fastgmm._errors import IllDefinedCovarianceError
+from fastgmm._errors import IllDefinedCovarianceError, InvalidParameterError
 from fastgmm.engine import KernelConstants, _linalg
 
 __all__ = ["Family", "Parameters"]
@@ -35,7 +35,7 @@ class Parameters:
     weights : (K,) array
     means : (K, D) array
     covariances : array
-        full (K, D, D), tied (D, D), diag (K, D), spherical (K,).
+        full (K, D, D), tied (D, D), diag (K, D), spherical (K,); other families as their `Family.container`.
     precisions_cholesky : array of the shape of `covariances`
         Upper-triangular U with U U^T the inverse covariance for full and tied, 1 / sigma for diag and spherical.
     """
@@ -87,14 +87,25 @@ class Family(ABC):
         Kernel kind that evaluates it: see `fastgmm.engine.KernelConstants`.
     summary : str
         One line for tables.
+    container : {"full", "tied", "diag", "spherical"}
+        The family of scikit-learn that contains this one. Parameters have its shapes, and describe the same mixture in
+        either.
     shared : bool
-        Whether all components have one covariance.
+        Whether all components have one covariance, and the arrays hold it once.
+    coupled : bool
+        Whether the covariances of the components have something in common, so that none can be estimated, held or set
+        without the others.
+    general : str or None
+        Of a family for one feature: the name of the same for more.
     """
 
     name: str
     kind: str
     summary: str
+    container: str
     shared = False
+    coupled = False
+    general = None
 
     @abstractmethod
     def covariance_shape(self, n_components, n_features):
@@ -103,6 +114,13 @@ class Family(ABC):
     @abstractmethod
     def n_parameters(self, n_components, n_features):
         """Return the number of free covariance parameters."""
+
+    def check_features(self, n_features):
+        """Raise InvalidParameterError if the family is not for this number of features."""
+        if self.general is not None and n_features != 1:
+            raise InvalidParameterError(
+                f"covariance_type={self.name!r} is for one feature, got {n_features}; for more it is {self.general!r}"
+            )
 
     def statistics_kind(self):
         """Return the kernel kind whose statistics a first M-step, from given labels, wants."""
@@ -119,8 +137,8 @@ class Family(ABC):
     def floored(self, covariances, floor):
         """Return the covariances that maximise the likelihood above a `Floor`, and which components met it (K,).
 
-        `covariances` maximise it without the floor. Only what lies below the floor is changed. Where components share
-        a covariance, the second array has one entry.
+        `covariances` maximise it without the floor, or with it already if they come from `estimate`. Only what lies
+        below the floor is changed. Where components share a covariance, the second array has one entry.
         """
 
     @abstractmethod
@@ -183,8 +201,10 @@ class Family(ABC):
         """
         return self.complete(*self.estimate(stats, reg_covar=reg_covar, previous=previous), mend=reg_covar > 0)
 
-    def estimate(self, stats, *, reg_covar=0.0, previous=None):
+    def estimate(self, stats, *, reg_covar=0.0, previous=None, floor=None):
         """Return weights, means and covariances of `maximise`, which need not be positive definite.
+
+        A `floor` is for families whose components have something in common: they know the maximum above it only here.
 
         Raises
         ------
@@ -194,14 +214,20 @@ class Family(ABC):
         weights, total, any_empty = _linalg.shares(stats.n, MIN_MASS)
         empty = stats.n <= MIN_MASS * total if any_empty else None
         mass = np.where(empty, 1.0, stats.n) if any_empty else stats.n
-        covariances, means = self.maximise_covariances(stats, mass, reg_covar), stats.means()
+        means = stats.means()
         if any_empty and previous is not None:
             means = np.where(empty[:, None], previous.means, means)
-            if not self.shared:
-                covariances[empty] = previous.covariances[empty]
+        covariances = self.estimate_covariances(stats, mass, empty, reg_covar=reg_covar, previous=previous, floor=floor)
         if not _linalg.all_finite(means):
             raise IllDefinedCovarianceError
         return weights, means, covariances
+
+    def estimate_covariances(self, stats, mass, empty, *, reg_covar, previous, floor):
+        """Return the covariances of `estimate`: those of components without rows, `empty` (K,) or None, stay."""
+        covariances = self.maximise_covariances(stats, mass, reg_covar)
+        if empty is not None and previous is not None and not self.shared:
+            covariances[empty] = previous.covariances[empty]
+        return covariances
 
     def complete(self, weights, means, covariances, *, mend):
         """Return Parameters with the factors of the covariances; with `mend`, of covariances that `lift` has repaired.

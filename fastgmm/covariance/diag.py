@@ -15,6 +15,7 @@ class Diag(Family):
     name = "diag"
     kind = "diagonal"
     summary = "each component its own variances, no correlations"
+    container = "diag"
 
     def covariance_shape(self, n_components, n_features):
         return n_components, n_features
@@ -26,7 +27,11 @@ class Diag(Family):
         return per_mass(stats.within(), mass, reg_covar)
 
     def floored(self, covariances, floor):
-        return floor.raise_variances(covariances, floor.share * floor.deviations**2, floor.varies)
+        return floor.raise_variances(covariances, self.least(floor), floor.varies)
+
+    def least(self, floor):
+        """Return the least variances (D,) above a floor."""
+        return floor.share * floor.deviations**2
 
     def from_covariances(self, covariances, n_components, n_features):
         return _variances.factor_of_inverse(covariances)

@@ -16,6 +16,7 @@ standard deviation stands for the geometric mean of the others'.
 """
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -102,6 +103,17 @@ class Floor:
     def of_share(self, share):
         """Return the floor that is another share of the same covariance."""
         return replace(self, share=share)
+
+    @cached_property
+    def isotropic(self):
+        """The floor that is the same in all directions: the share of the least eigenvalue of G, along axes of its own.
+
+        It is nowhere above this floor.
+        """
+        axes = np.linalg.qr(self.root[:, self.live], mode="complete")[0]
+        least = np.linalg.svd(self.root, compute_uv=False)[-1]
+        live = np.arange(len(axes)) < self.live.sum()
+        return replace(self, root=axes * least, whiten=axes.T / least, live=live)
 
     def raise_variances(self, variances, least, counts):
         """Return variances (K, D) or (K,), none below `least`, and which components met it (K,), where it `counts`."""

@@ -13,6 +13,7 @@ class Full(Family):
     name = "full"
     kind = "full"
     summary = "each component its own matrix"
+    container = "full"
 
     def covariance_shape(self, n_components, n_features):
         return n_components, n_features, n_features

@@ -15,6 +15,7 @@ class Spherical(Family):
     name = "spherical"
     kind = "spherical"
     summary = "each component its own single variance"
+    container = "spherical"
 
     def covariance_shape(self, n_components, n_features):
         return (n_components,)
@@ -26,7 +27,11 @@ class Spherical(Family):
         return per_mass(stats.within(), mass * stats.n_features, reg_covar)
 
     def floored(self, covariances, floor):
-        return floor.raise_variances(covariances, floor.share * floor.mean_variance, floor.varies.any())
+        return floor.raise_variances(covariances, self.least(floor), floor.varies.any())
+
+    def least(self, floor):
+        """Return the least variance above a floor."""
+        return floor.share * floor.mean_variance
 
     def from_covariances(self, covariances, n_components, n_features):
         return _variances.factor_of_inverse(covariances)

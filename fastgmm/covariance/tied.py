@@ -20,7 +20,8 @@ class Tied(Family):
     name = "tied"
     kind = "rotated"
     summary = "one matrix for all components"
-    shared = True
+    container = "tied"
+    shared = coupled = True
 
     def covariance_shape(self, n_components, n_features):
         return n_features, n_features

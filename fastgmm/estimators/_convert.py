@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from fastgmm import covariance
 from fastgmm.fitting import Progress
 
 from ._attributes import is_fitted
@@ -161,7 +162,10 @@ def _shared_params(estimator: Any, theirs: type) -> dict[str, Any]:
             "Only the parameters of a sklearn.mixture.GaussianMixture can be converted. "
             f"Got {estimator!r}, which has {', '.join(map(repr, others))} beside."
         )
-    return {name: copy.deepcopy(getattr(estimator, name)) for name in shared}
+    params = {name: copy.deepcopy(getattr(estimator, name)) for name in shared}
+    if params["covariance_type"] in covariance.known():  # theirs has four, one of which contains it
+        params["covariance_type"] = covariance.get(params["covariance_type"]).container
+    return params
 
 
 def _copy_attributes(source: Any, target: Any) -> None:

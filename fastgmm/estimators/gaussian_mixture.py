@@ -148,7 +148,7 @@ class GaussianMixture(MixtureEstimator):
 
     _rules: ClassVar = {
         "n_components": _parameters.POSITIVE_INT,
-        "covariance_type": (_parameters.Choice(covariance.names()),),
+        "covariance_type": (_parameters.Choice(covariance.known()),),
         "tol": _parameters.NON_NEGATIVE,
         "reg_covar": _parameters.NON_NEGATIVE,
         "max_iter": _parameters.NON_NEGATIVE_INT,

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from fastgmm import covariance
 from fastgmm._checks import check_means, check_number, check_shape, check_weights, floats
 from fastgmm._errors import ConvergenceWarning, IllDefinedCovarianceError, InvalidParameterError
+from fastgmm._forms import check_structure
 from fastgmm._random import generator
 from fastgmm.covariance import Parameters
 from fastgmm.engine.rows import Rows
@@ -230,6 +231,7 @@ def run(
         raise ValueError(
             f"Expected n_samples >= n_components but got n_components = {n_components}, n_samples = {source.n_rows}"
         )
+    family.check_features(rows.n_features)
     given = _check_given_parameters(family, n_components, rows.n_features, weights_init, means_init, precisions_init)
     starting = {"weights_init": weights_init, "means_init": means_init, "precisions_init": precisions_init}
     if start is not None:
@@ -345,7 +347,9 @@ def _check_given_parameters(family, n_components, n_features, weights, means, pr
     if precisions is not None:
         precisions = floats(precisions, f"{family.name} precision")
         check_shape(precisions, family.covariance_shape(n_components, n_features), f"{family.name} precision")
-        given["precisions"] = family.from_precisions(precisions.astype(np.float64), n_components, n_features)
+        made = family.from_precisions(precisions.astype(np.float64), n_components, n_features)
+        check_structure(family, *made, np.finfo(precisions.dtype).eps, "precision")
+        given["precisions"] = made
     return given
 
 

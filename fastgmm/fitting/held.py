@@ -55,10 +55,11 @@ def check_fixed(fixed, equal_weights, family, n_components, given):
     if equal_weights and masks["weights"].any():
         raise InvalidParameterError("equal_weights=True and fixed['weights'] exclude each other: give one of them")
     shared = masks["covariances"]
-    if family.shared and shared.any() and not shared.all():
+    if family.coupled and shared.any() and not shared.all():
+        common = "share one" if family.shared else "have theirs in common in part"
         raise InvalidParameterError(
             f"fixed['covariances'] must be True or False for covariance_type={family.name!r}, where all components "
-            f"share one, got {fixed['covariances']!r}"
+            f"{common}, got {fixed['covariances']!r}"
         )
     return masks
 
@@ -110,7 +111,7 @@ class Held:
         """Return the covariances with those that are held in their places."""
         if not self.covariances.any():
             return covariances
-        if family.shared:
+        if family.coupled:
             return self.values.covariances
         covariances = covariances.copy()
         covariances[self.covariances] = self.values.covariances[self.covariances]

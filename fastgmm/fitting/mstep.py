@@ -145,7 +145,7 @@ class MStep:
         """
         held, self.disturbed = self._held, False
         shares, means, covariances = self._family.estimate(
-            held.hold_means(stats), reg_covar=self._reg_covar, previous=previous
+            held.hold_means(stats), reg_covar=self._reg_covar, previous=previous, floor=self._floor
         )
         parameters, met = self._complete(held.maximise_weights(shares), means, covariances)
         if self._floor is None:
@@ -264,6 +264,9 @@ class MStep:
             )[0][0]
         others = _normalised(np.delete(parameters.weights, component))
         shares = np.insert(others * (1 - 1 / K), component, 1 / K)
+        if self._family.coupled and not self._family.shared:
+            mass = np.maximum(shares, MIN_MASS)
+            covariances = self._family.nearest(covariances, mass, previous=parameters.covariances, floor=self._floor)
         weights = self._held.maximise_weights(shares)
         return self._family.complete(weights, means, covariances, mend=True)
 

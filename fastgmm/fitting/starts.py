@@ -163,7 +163,7 @@ def first_parameters(source, family, n_components, init_params, rng, *, reg_cova
     stats = source.accumulate_given(kind, pivot, **given)
     if stats.cancellation() > 1e3:  # the pivots were far from the means: once more, about the means
         stats = source.accumulate_given(kind, stats.means(), **given)
-    weights, means, covariances = family.estimate(stats, reg_covar=reg_covar)
+    weights, means, covariances = family.estimate(stats, reg_covar=reg_covar, floor=floor)
     if floor is not None:
         covariances, _ = family.floored(covariances, floor)
     return family.complete(weights, means, covariances, mend=reg_covar > 0 or floor is not None)

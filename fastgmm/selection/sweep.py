@@ -117,7 +117,7 @@ def sweep(
     n_components : iterable of int, default=range(1, 10)
         Numbers of components.
     covariance_types : iterable of str, default=None
-        Covariance families; None for all.
+        Covariance families; None for those of scikit-learn.
     criterion : {"bic", "aic"}, default="bic"
         What ranks the candidates.
     sample_weight : array-like of shape (N,), default=None
@@ -157,7 +157,7 @@ def sweep(
     source = ArraySource(rows, sample_weight, n_threads=options.get("n_threads"))
     source.moments()  # what is wrong with the data is wrong for every candidate
     n_rows = float(rows.n_rows) if sample_weight is None else float(sample_weight.sum())
-    families = covariance.names() if covariance_types is None else tuple(covariance_types)
+    families = covariance.SKLEARN if covariance_types is None else tuple(covariance_types)
     options = {**options, "random_state": _seed(random_state), "sample_weight": sample_weight}
     candidates = []
     for candidate in _fits(rows, tuple(n_components), families, n_rows, options):

@@ -1,0 +1,87 @@
+"""Algebra of volumes and shapes, which structures share: variances v_kj along axes that are known.
+
+With S_kj the sample variances along the axes and n_k the masses, all of them minimise
+
+    sum_k n_k sum_j (log v_kj + S_kj / v_kj)
+
+under what their structure says of v_kj = lambda_k a_kj, and v_kj >= least_j where a floor is given.
+"""
+
+import numpy as np
+
+__all__ = ["equal_volumes", "pooled", "varying"]
+
+NOTHING = 1e-30  # share of a floor: a sample variance of less is none, but has a logarithm
+
+
+def varying(variances, mass, least=None):
+    """Return the v_kj that minimise with nothing in common: v_kj = max(S_kj, least_j)."""
+    return variances if least is None else np.maximum(variances, least)
+
+
+def pooled(variances, mass, least=None):
+    """Return the v_kj that minimise with v_kj = v_j: the average of S_kj, not below least_j."""
+    average = np.broadcast_to(mass @ variances / mass.sum(), variances.shape).copy()
+    return average if least is None else np.maximum(average, least)
+
+
+def equal_volumes(variances, mass, least=None):
+    """Return the v_kj that minimise with equal volumes lambda = prod_j v_kj^(1/D): shapes as of S_kj.
+
+    Celeux and Govaert (1995), lambda_B_k: with g_k the geometric mean of S_kj, v_kj = lambda S_kj / g_k and
+    lambda = sum_k n_k g_k / n.
+    """
+    if least is not None:
+        return _equal_volumes_above(variances, mass, least)
+    volumes = np.exp(np.log(variances).mean(axis=1))
+    return variances * ((mass @ volumes / mass.sum()) / volumes)[:, None]
+
+
+def _equal_volumes_above(variances, mass, least):
+    """Return `equal_volumes` above a floor.
+
+    Let t_kj = log v_kj and s = sum_j t_kj. For a given s, v_kj = max(least_j, n_k S_kj / m_k), where the multiplier m_k
+    is such that the sum is s. In s the objective is convex, with the slope n - sum_k m_k: s is where that is zero, or
+    where everything lies at the floor.
+    """
+    floor = np.broadcast_to(np.log(least), variances.shape)
+    own = np.log(mass[:, None] * np.maximum(variances, NOTHING * least))
+    logs = own
+    breaks = logs - floor  # from log m_k on, t_kj is at the floor
+    order = np.argsort(-breaks, axis=1)
+    logs, floor, breaks = (np.take_along_axis(array, order, axis=1) for array in (logs, floor, breaks))
+    # With the first i axes above the floor: s = sum of i logs - i log m_k + sum of the other floors.
+    above = np.cumsum(logs, axis=1)
+    total = floor.sum(axis=1, keepdims=True)
+    rest = total - np.cumsum(floor, axis=1)
+    count = np.arange(1, variances.shape[1] + 1)
+    reached = above - count * breaks + rest  # s at which axis i leaves the floor
+
+    def multipliers(s):
+        n_above = np.maximum((reached < s).sum(axis=1), 1)
+        rows = np.arange(len(logs)), n_above - 1
+        return (above[rows] + rest[rows] - s) / n_above
+
+    def excess(s):
+        return np.exp(multipliers(s) - np.log(mass.sum())).sum() - 1
+
+    low = total[0, 0]
+    if excess(low) <= 0:
+        return np.broadcast_to(least, variances.shape).copy()
+    high = low + 1
+    while excess(high) > 0:
+        high = low + 2 * (high - low)
+    s = _root(excess, low, high)
+    return np.maximum(np.exp(own - multipliers(s)[:, None]), least)
+
+
+def _root(function, low, high):
+    """Return where a falling function is zero between two points, by bisection until they are neighbours."""
+    while True:
+        middle = (low + high) / 2
+        if not low < middle < high:
+            return middle
+        if function(middle) > 0:
+            low = middle
+        else:
+            high = middle

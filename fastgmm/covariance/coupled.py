@@ -1,0 +1,172 @@
+"""What structures share whose components have something in common: a volume, a shape, an orientation.
+
+Banfield and Raftery (1993, Biometrics 49:803) write Sigma_k = lambda_k D_k A_k D_k^T with volumes lambda_k, orthogonal
+orientations D_k and diagonal shapes A_k of determinant one. The letters of a structure say of each, in this order,
+whether it is equal, varies, or is the identity.
+
+The M-step looks for the covariances of the structure that minimise
+
+    sum_k n_k (log|Sigma_k| + tr(Sigma_k^-1 S_k)),    S_k = W_k / n_k,
+
+which are the nearest to the sample covariances S_k in Kullback-Leibler divergence. So one function, `nearest`, is the
+M-step, brings covariances into the structure, and says whether they are in it already. The formulas are those of Celeux
+and Govaert (1995, Pattern Recognition 28:781).
+
+`reg_covar` is added to the diagonals of the S_k: to those of the covariances it would be no member of most structures.
+For full, tied, diag and spherical both are the same, and in all structures each iteration maximises what the one before
+did. A component without rows takes part with what it had, and no weight.
+
+A structure whose minimisation is affine equivariant has the floor that the full family has. Where axes are orthogonal
+in the units of the features (EVE, VVE, EEV, VEV), rescaling a feature leads out of the structure: there the floor is
+the same in all directions, `Floor.isotropic`.
+"""
+
+from abc import abstractmethod
+
+import numpy as np
+
+from fastgmm._errors import IllDefinedCovarianceError
+from fastgmm.covariance.base import MIN_MASS, Family
+from fastgmm.covariance.full import Full
+from fastgmm.engine._linalg import inverse_cholesky
+
+__all__ = ["Coupled", "CoupledMatrices", "CoupledVariances", "Oriented"]
+
+
+class Coupled(Family):
+    """A family whose components have something in common."""
+
+    coupled = True
+
+    @abstractmethod
+    def nearest_free(self, covariances, mass, previous):
+        """Return `nearest` without a floor. What does not exist may be NaN."""
+
+    @abstractmethod
+    def nearest_above(self, covariances, mass, previous, floor):
+        """Return `nearest` where some of what `nearest_free` returns lies below the floor."""
+
+    @abstractmethod
+    def holds(self, covariances, floor):
+        """Return whether finite covariances are above a `Floor`, or meet it."""
+
+    def nearest(self, covariances, mass, *, previous=None, floor=None):
+        """Return the covariances of the structure that minimise sum_k n_k (log|Sigma_k| + tr(Sigma_k^-1 S_k)).
+
+        Parameters
+        ----------
+        covariances : array
+            The S_k, in the shape of the family.
+        mass : (K,) array
+            The n_k, positive.
+        previous : array, optional
+            Covariances of the structure, near to what is looked for, where iterations begin.
+        floor : Floor, optional
+            The least covariances.
+
+        Raises
+        ------
+        IllDefinedCovarianceError
+            If they do not exist. They may also be not positive definite, or NaN.
+        """
+        with np.errstate(all="ignore"):
+            if floor is None:
+                return self.nearest_free(covariances, mass, previous)
+            try:
+                best = self.nearest_free(covariances, mass, previous)
+                if self.holds(best, floor):
+                    return best
+            except IllDefinedCovarianceError:
+                pass
+            if not np.isfinite(covariances).all():
+                raise IllDefinedCovarianceError
+            return self.nearest_above(covariances, mass, previous, floor)
+
+    def estimate_covariances(self, stats, mass, empty, *, reg_covar, previous, floor):
+        """Return the covariances of `estimate`."""
+        options = {"reg_covar": reg_covar, "previous": previous, "floor": floor}
+        free = super().estimate_covariances(stats, mass, empty, **options)
+        if empty is not None:
+            if previous is None:
+                free[empty] = np.average(free[~empty], axis=0, weights=mass[~empty])
+            mass = np.where(empty, MIN_MASS * mass[~empty].sum(), mass)
+        before = None if previous is None else previous.covariances
+        try:
+            return self.nearest(free, mass, previous=before, floor=floor)
+        except IllDefinedCovarianceError:
+            if not reg_covar > 0:
+                raise
+            lifted, _ = self.lift(free, *stats.s.shape)
+            return self.nearest(lifted, mass, previous=before, floor=floor)
+
+    def floored(self, covariances, floor):
+        """Return covariances above a floor, and which met it: see `Family.floored`."""
+        if not self.holds(covariances, floor):
+            covariances = self.nearest(covariances, np.ones(len(covariances)), floor=floor)
+        return covariances, super().floored(covariances, floor)[1]
+
+
+class CoupledVariances(Coupled):
+    """A coupled family of variances: (K, D) in coordinates along the features, or (K,)."""
+
+    def holds(self, covariances, floor):
+        """Return whether variances are above a `Floor`, or meet it."""
+        return bool((covariances >= self.least(floor)).all())
+
+    def nearest_above(self, covariances, mass, previous, floor):
+        """Return `nearest` above a floor."""
+        return self.nearest_free(covariances, mass, previous, self.least(floor))
+
+
+class CoupledMatrices(Coupled, Full):
+    """A coupled family of matrices (K, D, D)."""
+
+    def metric(self, floor):
+        """Return a floor as the structure can keep to it: in coordinates that lead to no other structure."""
+        return floor
+
+    @abstractmethod
+    def nearest_with_eigenvalues(self, covariances, mass, previous, least):
+        """Return `nearest` where no covariance may have an eigenvalue below `least`."""
+
+    def holds(self, covariances, floor):
+        """Return whether covariances are above a `Floor`, or meet it but for rounding."""
+        floor = self.metric(floor)
+        try:
+            inverse_cholesky(covariances - (1 - 1e-9) * floor.share * (floor.root @ floor.root.T))
+        except IllDefinedCovarianceError:
+            return False
+        return True
+
+    def nearest_above(self, covariances, mass, previous, floor):
+        """Return `nearest` above a floor, found where the floor is a multiple of the identity."""
+        floor = self.metric(floor)
+        white = _moved(covariances, floor.whiten)
+        before = None if previous is None else _moved(previous, floor.whiten)
+        return _moved(self.nearest_with_eigenvalues(white, mass, before, floor.share), floor.root)
+
+    def floored(self, covariances, floor):
+        """Return covariances above a floor, and which met it: see `Family.floored`."""
+        return super().floored(covariances, self.metric(floor))
+
+
+class Oriented(CoupledMatrices):
+    """A coupled family of matrices whose axes are orthogonal in the units of the features."""
+
+    def metric(self, floor):
+        """Return a floor that is the same in all directions."""
+        return floor.isotropic
+
+    def from_coordinates(self, coordinates, scale):
+        """Return (covariances, precisions_cholesky) of the structure nearest to those at some coordinates."""
+        covariances, factors = super().from_coordinates(coordinates, scale)
+        if not np.isfinite(covariances).all():
+            return covariances, factors
+        covariances = self.nearest(covariances, np.ones(len(covariances)))
+        return covariances, self.from_covariances(covariances, *covariances.shape[:2])
+
+
+def _moved(covariances, root):
+    """Return root Sigma_k root^T, symmetric."""
+    moved = root @ covariances @ root.T
+    return (moved + moved.transpose(0, 2, 1)) / 2

@@ -1,0 +1,31 @@
+"""EVV: matrices of equal volume, Sigma_k = lambda W_k / |W_k|^(1/D) with lambda = sum_k |W_k|^(1/D) / n.
+
+(Celeux and Govaert 1995, lambda C_k.)
+"""
+
+import numpy as np
+
+from fastgmm.covariance import _axes, _shapes
+from fastgmm.covariance.coupled import CoupledMatrices
+from fastgmm.engine._linalg import inverse_cholesky, log_diagonals
+
+__all__ = ["EVV"]
+
+
+class EVV(CoupledMatrices):
+    """Each component has its own covariance matrix, all of them with the same determinant."""
+
+    name = "EVV"
+    summary = "each component its own matrix, of equal volume"
+
+    def n_parameters(self, n_components, n_features):
+        return 1 + n_components * (n_features * (n_features + 1) // 2 - 1)
+
+    def nearest_free(self, covariances, mass, previous):
+        log_det = log_diagonals(inverse_cholesky(covariances).transpose(0, 2, 1))  # of the inverse, and of its root
+        volumes = np.exp(log_det * (-2 / covariances.shape[1]))
+        return covariances * ((mass @ volumes / mass.sum()) / volumes)[:, None, None]
+
+    def nearest_with_eigenvalues(self, covariances, mass, previous, least):
+        variances, axes = _axes.principal(covariances)
+        return _axes.along(axes, _shapes.equal_volumes(variances, mass, np.full(covariances.shape[1], least)))
