@@ -4,6 +4,7 @@ import inspect
 import io
 import itertools
 import json
+import re
 import sys
 
 import numpy as np
@@ -12,8 +13,8 @@ from problems import FAITHFUL
 
 import fastgmm
 from fastgmm import fitting
-from fastgmm.cli import commands
-from fastgmm.cli.arguments import parser
+from fastgmm.cli import commands, main
+from fastgmm.cli.arguments import SETTINGS, parser
 from fastgmm.io import tables
 from fastgmm.selection.sweep import sweep
 
@@ -51,7 +52,7 @@ class TestFit:
         options = parser().parse_args(["fit", "data.csv"])
         for function in (fastgmm.GaussianMixture, fitting.run):
             library = inspect.signature(function).parameters
-            for name in ("n_init", "tol", "max_iter", "reg_covar"):
+            for name in SETTINGS:
                 assert getattr(options, name) == library[name].default
         swept = inspect.signature(sweep).parameters
         assert options.components == list(swept["n_components"].default)
@@ -106,18 +107,51 @@ class TestFit:
             (("--max-iter", "2"), {"max_iter": 2}),
             (("--reg-covar", "0.5"), {"reg_covar": 0.5}),
             (("--seed", "5"), {"random_state": 5}),
+            (("--init", "random"), {"init_params": "random"}),
+            (("--stopping", "aitken"), {"stopping": "aitken"}),
+            (("--max-time", "0"), {"max_time": 0}),
+            (("--acceleration", "squarem"), {"acceleration": "squarem"}),
+            (("--on-collapse", "floor"), {"on_collapse": "floor"}),
+            (("--covariance-floor", "0.3"), {"covariance_floor": 0.3}),
+            (("--equal-weights",), {"equal_weights": True}),
         ],
     )
     def test_options_of_the_estimation(self, fit, option, keyword):
         common = ("--components", "6", "--covariance", "full")
         changed = fit(*common, *option)["chosen"]["log_likelihood_per_row"]
         assert changed == fitting.run(X, 6, **{"random_state": 0, **keyword}).lower_bound
-        assert changed != fit(*common)["chosen"]["log_likelihood_per_row"]
+        if option != ("--on-collapse", "floor"):  # which has no part in sound fits
+            assert changed != fit(*common)["chosen"]["log_likelihood_per_row"]
+
+    def test_on_collapse(self, fit, tmp_path):
+        np.savetxt(tmp_path / "same.csv", np.repeat(X[:2], 10, axis=0), delimiter=",")
+        options = ("--components", "3", "--covariance", "full", "--reg-covar", "0", "--on-collapse", "drop")
+        found = fit(*options, file=tmp_path / "same.csv")
+        assert found["model"]["n_components"] < 3
+        assert {each["action"] for each in found["chosen"]["collapses"]} == {"kept", "dropped"}
 
     def test_options_are_reported(self, fit):
         options = ("--n-init", "2", "--tol", "0.01", "--max-iter", "30", "--reg-covar", "0", "--seed", "3")
         found = fit(*options, "--components", "1")
-        assert found["options"] == {"n_init": 2, "tol": 0.01, "max_iter": 30, "reg_covar": 0, "seed": 3}
+        given = {"n_init": 2, "tol": 0.01, "max_iter": 30, "reg_covar": 0, "seed": 3}
+        library = inspect.signature(fitting.run).parameters
+        assert found["options"] == {**{name: library[name].default for name in SETTINGS}, **given}
+
+    def test_verbose_shows_the_log_of_fits_on_standard_error(self, capsys):
+        assert main(["fit", str(FAITHFUL), "--components", "2", "--covariance", "full,diag", "--verbose"]) == 0
+        out, err = capsys.readouterr()
+        assert out.startswith("Gaussian mixture of ")
+        lines = [re.fullmatch(r" *\d+\.\d{3} s  (.*)", line)[1] for line in err.splitlines()]
+        begun = [line for line in lines if line.startswith("fit begins: 2 components, ")]
+        assert ["full covariance" in line for line in begun] == [True, False]
+        fastgmm.fit(X, 2)
+        assert capsys.readouterr().err == ""
+
+    def test_convergence(self, fit, tmp_path):
+        path = tmp_path / "starts.svg"
+        found = fit("--components", "3", "--covariance", "full", "--n-init", "3", "--convergence", path)
+        assert found["files"] == {"convergence": str(path)}
+        assert "old_faithful.csv: full covariance, 3 components" in path.read_text()
 
     def test_float32(self, fit):
         found = fit("--components", "2", "--covariance", "full", "--float32")

@@ -116,6 +116,22 @@ class TestCandidates:
         assert f"~ not converged after 1 iteration ({loose} of 8; see --max-iter)" in text
         assert "1, not converged: raise --max-iter or --tol" in text
 
+    def test_limits_of_time_are_named_and_collapses_counted(self, fitted):
+        document = fitted(clusters(), "--components", "3-4", "--covariance", "diag", "--max-time", "0")
+        text = report.fit(document, PLAIN)
+        assert "~ not converged (2 of 2; see --max-iter and --max-time)" in text
+        assert "1, not converged: raise --max-time or --tol" in text
+        assert "collapses" not in text
+        options = ("--components", "5", "--covariance", "diag", "--on-collapse", "drop", "--covariance-floor", "0.5")
+        document = fitted(clusters(), *options, "--stopping", "aitken", "--n-init", "3")
+        text = report.fit(document, PLAIN)
+        last = {each["component"]: each["action"] for each in document["chosen"]["collapses"]}
+        n_dropped = list(last.values()).count("dropped")
+        assert document["model"]["n_components"] == 5 - n_dropped < 5
+        assert f"model            diag covariance, {5 - n_dropped} component" in text
+        assert re.search(rf"  collapses        .*\b{n_dropped} dropped\n", text)
+        assert "converged (estimate of what is still to gain per row below 0.001)" in text
+
     def test_failures_are_shown_and_told_together_if_they_differ_in_numbers_only(self, fitted):
         text = report.fit(
             fitted({"a": np.arange(3.0) ** 2}, "--covariance", "full,diag", "--components", "1,2,4-6"), PLAIN

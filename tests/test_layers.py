@@ -32,7 +32,7 @@ OPTIONAL = {
     "sklearn": {"estimators"},
     "matplotlib": {"plot"},
     "pyarrow": {"io"},
-    "tqdm": {"cli"},
+    "tqdm": {"fitting", "cli"},
     "rich": set(),
     "pandas": set(),
     "polars": set(),

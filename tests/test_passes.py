@@ -73,11 +73,13 @@ def test_stored_outcomes_keep_the_promise():
 
 
 @pytest.mark.checkout
-def test_example_of_the_page_runs(capsys):
+def test_examples_of_the_page_run(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     text = (ROOT / "docs" / "convergence.md").read_text(encoding="utf-8")
-    (block,) = re.findall(r"^```python\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
     names = {}
-    exec(block, names)
+    for block in re.findall(r"^```python\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL):
+        exec(block, names)
+    assert (tmp_path / "starts.png").read_bytes().startswith(b"\x89PNG")
     first, second = capsys.readouterr().out.splitlines()
     assert first.startswith("tol ")
     assert second.startswith("aitken ")

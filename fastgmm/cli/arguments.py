@@ -13,7 +13,19 @@ from fastgmm.selection.criteria import CRITERIA
 
 __all__ = ["SETTINGS", "parser"]
 
-SETTINGS = ("n_init", "tol", "max_iter", "reg_covar")
+SETTINGS = (
+    "n_init",
+    "init_params",
+    "tol",
+    "stopping",
+    "max_iter",
+    "max_time",
+    "acceleration",
+    "reg_covar",
+    "on_collapse",
+    "covariance_floor",
+    "equal_weights",
+)
 """The options that are arguments of `fastgmm.fit` of the same name; their defaults are the same too."""
 
 _MAX_CANDIDATES = 1000  # numbers of components in one sweep
@@ -99,9 +111,31 @@ def _add_fit(commands: Any) -> None:
         help="what chooses among them, lower is better (default: %(default)s)",
     )
     _add_columns(fit, weights=True)
+    _add_estimation(fit)
+    output = fit.add_argument_group("output")
+    output.add_argument("--model", metavar="OUT.npz", help="write the chosen mixture to this file")
+    output.add_argument("--labels", metavar="OUT.csv", help="write the component of every row to this file")
+    output.add_argument("--plot", metavar="OUT.png", help="draw the chosen mixture into this file (needs matplotlib)")
+    output.add_argument(
+        "--convergence",
+        metavar="OUT.png",
+        help="draw the log-likelihoods of all its starts into this file (needs matplotlib)",
+    )
+    output.add_argument(
+        "--verbose", action="store_true", help="tell on standard error how fits go, in place of the progress bar"
+    )
+    _add_json(output)
+    library = inspect.signature(fitting.run).parameters
+    fit.set_defaults(**{name: library[name].default for name in SETTINGS})
+
+
+def _add_estimation(fit: argparse.ArgumentParser) -> None:
     em = fit.add_argument_group("estimation")
     em.add_argument(
         "--n-init", type=_positive, metavar="N", help="starts, the best of which is kept (default: %(default)s)"
+    )
+    em.add_argument(
+        "--init", choices=fitting.STARTS, dest="init_params", help="how starts are made (default: %(default)s)"
     )
     em.add_argument(
         "--tol",
@@ -109,13 +143,36 @@ def _add_fit(commands: Any) -> None:
         metavar="T",
         help="stop when the log-likelihood per row gains less (default: %(default)g)",
     )
+    em.add_argument(
+        "--stopping",
+        choices=fitting.STOPPING,
+        help="what has to be below --tol: the last gain, or an estimate of all that is to come (default: %(default)s)",
+    )
     em.add_argument("--max-iter", type=_positive, metavar="N", help="iterations at most (default: %(default)s)")
+    em.add_argument(
+        "--max-time", type=_not_negative, metavar="SECONDS", help="for each model to try (default: without limit)"
+    )
+    em.add_argument(
+        "--acceleration", choices=fitting.ACCELERATIONS, help="take fewer iterations (default: those of plain EM)"
+    )
     em.add_argument(
         "--reg-covar",
         type=_not_negative,
         metavar="R",
         help="added to all variances, so that none becomes zero; in squared units of the data (default: %(default)g)",
     )
+    em.add_argument(
+        "--on-collapse",
+        choices=fitting.POLICIES,
+        help="what happens to components that lose their rows or their width (default: %(default)s)",
+    )
+    em.add_argument(
+        "--covariance-floor",
+        type=_share,
+        metavar="F",
+        help="keep covariances above this share of the data's (default: 1e-6 where --on-collapse needs a floor)",
+    )
+    em.add_argument("--equal-weights", action="store_true", help="give all components the same weight")
     em.add_argument(
         "--seed",
         type=_seed,
@@ -125,13 +182,6 @@ def _add_fit(commands: Any) -> None:
     )
     em.add_argument("--float32", action="store_true", help="compute in single precision")
     _add_threads(em)
-    output = fit.add_argument_group("output")
-    output.add_argument("--model", metavar="OUT.npz", help="write the chosen mixture to this file")
-    output.add_argument("--labels", metavar="OUT.csv", help="write the component of every row to this file")
-    output.add_argument("--plot", metavar="OUT.png", help="draw the chosen mixture into this file (needs matplotlib)")
-    _add_json(output)
-    library = inspect.signature(fitting.run).parameters
-    fit.set_defaults(**{name: library[name].default for name in SETTINGS})
 
 
 def _add_predict(commands: Any) -> None:
@@ -261,6 +311,13 @@ def _not_negative(text: str) -> float:
     if not 0 <= number < float("inf"):
         raise _wrong("a number from 0", text)
     return number
+
+
+def _share(text: str) -> float:
+    share = _not_negative(text)
+    if not 0 < share <= 1:
+        raise _wrong("a number above 0, up to 1", text)
+    return share
 
 
 def _wrong(expected: str, text: str) -> argparse.ArgumentTypeError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import os
@@ -22,7 +23,7 @@ from fastgmm.selection.sweep import Candidate, Sweep, sweep
 
 from . import document, report
 from .arguments import SETTINGS
-from .terminal import Style, progress_bar
+from .terminal import Style, log_lines, progress_bar
 
 __all__ = ["FitFailedError", "fit", "info", "predict", "sample", "score"]
 
@@ -35,13 +36,14 @@ class FitFailedError(ValueError):
 
 def fit(options: Any) -> None:
     """Fit all candidates, write the files that were asked for, and report the best."""
-    outputs = {"model": options.model, "labels": options.labels, "plot": options.plot}
+    outputs = {kind: getattr(options, kind) for kind in ("model", "labels", "plot", "convergence")}
     outputs = {kind: path for kind, path in outputs.items() if path is not None}
     _check_outputs(outputs)
     families = _families(options.covariance)
     table = _read(options.file, options.columns, options.weights, dtype="float32" if options.float32 else None)
     start = time.perf_counter()
-    found = _sweep(table, families, options)
+    with log_lines(sys.stderr) if options.verbose else contextlib.nullcontext():
+        found = _sweep(table, families, options)
     seconds = time.perf_counter() - start
     mixture = found.best.mixture
     if table.named:
@@ -68,6 +70,8 @@ def predict(options: Any) -> None:
 
 def score(options: Any) -> None:
     """Report the log-likelihood of all rows, or write that of each."""
+    if options.per_row and options.json and options.output is None:
+        raise ValueError("--per-row writes CSV, --json a report: give one of them, or a file to the rows by --output")
     _check_outputs({"output": options.output})
     mixture = load(options.model)
     table = _read_for(mixture, options.file, options.columns, options.weights)
@@ -119,7 +123,7 @@ def _sweep(table: Table, families: list[str], options: Any) -> Sweep:
     """All fits, under a progress bar."""
     names = [f"{family} {K}" for K in options.components for family in families]  # in the order of the sweep
     n_done = 0
-    with progress_bar(len(names), names[0], sys.stderr) as show:
+    with progress_bar(len(names), names[0], None if options.verbose else sys.stderr) as show:
 
         def count(_: Candidate) -> None:
             nonlocal n_done
@@ -151,19 +155,22 @@ def _check_outputs(outputs: dict[str, str | None]) -> None:
     """Refuse, before any work, files that could not be written after it."""
     paths = {kind: path for kind, path in outputs.items() if path is not None}
     for kind, path in paths.items():
-        {"model": check_writable, "plot": _check_picture}.get(kind, check_table)(path)
+        if kind in ("plot", "convergence"):
+            _check_picture(path, kind)
+        else:
+            (check_writable if kind == "model" else check_table)(path)
     if len({os.path.realpath(path) for path in paths.values()}) < len(paths):
         raise ValueError("two outputs have the same file name")
 
 
-def _check_picture(path: str) -> None:
+def _check_picture(path: str, option: str) -> None:
     from fastgmm.plot.picture import check_format
 
     check_writable(path)
     try:
         check_format(path)
     except ImportError as error:
-        raise ValueError(f"--plot: {error}") from error
+        raise ValueError(f"--{option}: {error}") from error
 
 
 def _read(path: str, columns: list[str] | None, weights: str | None = None, **options: Any) -> Table:
@@ -197,17 +204,21 @@ def _option(names: list[str]) -> str:
 def _write_outputs(
     outputs: dict[str, str], mixture: Mixture, table: Table, best: Candidate, n_threads: int | None
 ) -> None:
-    """The model, the labels and the picture, as far as they were asked for."""
+    """The model, the labels and the pictures, as far as they were asked for."""
     if "model" in outputs:
         mixture.save(outputs["model"])
     if "labels" in outputs:
         write_table(outputs["labels"], {"label": mixture.predict(table.values, n_threads=n_threads)})
+    title = f"{os.path.basename(table.path)}: {best.covariance_type} covariance, {mixture.n_components} components"
     if "plot" in outputs:
         from fastgmm.plot import picture, save_picture
 
-        title = f"{os.path.basename(table.path)}: {best.covariance_type} covariance, {best.n_components} components"
         figure = picture(mixture, table.values, feature_names=table.names, sample_weight=table.weights, title=title)
         save_picture(figure, outputs["plot"])
+    if "convergence" in outputs:
+        from fastgmm.plot import convergence, save_picture
+
+        save_picture(convergence(best.result, title=title), outputs["convergence"])
 
 
 def _write_columns(columns: dict[str, np.ndarray], path: str | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from typing import Any
@@ -30,7 +31,7 @@ def fit(sweep: Sweep, table: Table, options: dict[str, Any], files: dict[str, st
     sweep : Sweep
     table : Table
     options : dict
-        Of the fits: seed, n_init, tol, max_iter, reg_covar.
+        Of the fits: the seed, and arguments of `fastgmm.fit`.
     files : dict of str to str
         What was written, by kind.
     seconds : float
@@ -82,6 +83,8 @@ def candidate(each: Candidate) -> dict[str, Any]:
         **{name: each.value(name) for name in CRITERIA},
         "iterations": None if result is None else int(result.n_iter),
         "converged": None if result is None else bool(result.converged),
+        "stopped_by": None if result is None else result.stopped_by,
+        "collapses": None if result is None else [dataclasses.asdict(event) for event in result.collapses],
         "seconds": each.seconds,
         "error": None if each.error is None else str(each.error) or type(each.error).__name__,
     }

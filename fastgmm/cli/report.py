@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import re
 import textwrap
 from collections.abc import Iterator
@@ -40,15 +41,16 @@ def fit(document: dict[str, Any], style: Style) -> str:
         lines += [*_candidates(document, style), ""]
     lines += [*_components(document["model"], style), "", style.strong("Fit")]
     per_row = chosen["log_likelihood_per_row"]
-    lines += _facts(
-        {
-            "model": f"{_model(chosen)}, {_count(chosen['n_parameters'], 'free parameter')}",
-            "log-likelihood": f"{chosen['log_likelihood']:.2f} ({per_row:.4f} per row)",
-            "criteria": f"BIC {chosen['bic']:.2f}, AIC {chosen['aic']:.2f} (lower is better)",
-            "iterations": _convergence(chosen, document["options"], style),
-            "time": _times(document),
-        }
-    )
+    fitted = {**chosen, "n_components": document["model"]["n_components"]}  # fewer, where components were dropped
+    facts = {
+        "model": f"{_model(fitted)}, {_count(chosen['n_parameters'], 'free parameter')}",
+        "log-likelihood": f"{chosen['log_likelihood']:.2f} ({per_row:.4f} per row)",
+        "criteria": f"BIC {chosen['bic']:.2f}, AIC {chosen['aic']:.2f} (lower is better)",
+        "iterations": _convergence(chosen, document["options"], style),
+    }
+    if chosen["collapses"]:
+        facts["collapses"] = _collapses(chosen["collapses"])
+    lines += _facts({**facts, "time": _times(document)})
     if document["files"]:
         lines += ["", style.strong("Written"), *_facts(document["files"])]
     else:
@@ -151,10 +153,13 @@ def _notes(document: dict[str, Any], style: Style) -> Iterator[str]:
     fitted = {each["n_components"] for each in candidates if each["error"] is None}
     if chosen["n_components"] == max(tried) and len(fitted) > 1:
         yield "     this is the largest number tried: more may be better, see --components"
-    loose = sum(each["converged"] is False for each in candidates)
+    loose = [each for each in candidates if each["converged"] is False]
     if loose:
-        limit = document["options"]["max_iter"]
-        yield f"   ~ not converged after {_count(limit, 'iteration')} ({loose} of {len(candidates)}; see --max-iter)"
+        limit = f" after {_count(document['options']['max_iter'], 'iteration')}"
+        see = "--max-iter"
+        if any(each["stopped_by"] == "max_time" for each in loose):
+            limit, see = "", "--max-iter and --max-time"
+        yield f"   ~ not converged{limit} ({len(loose)} of {len(candidates)}; see {see})"
     yield from _failures(candidates, style)
 
 
@@ -207,9 +212,21 @@ def _model(each: dict[str, Any]) -> str:
 
 
 def _convergence(chosen: dict[str, Any], options: dict[str, Any], style: Style) -> str:
-    if chosen["converged"]:
-        return f"{chosen['iterations']}, converged (gain per row below {options['tol']:g})"
-    return style.bad(f"{chosen['iterations']}, not converged: raise --max-iter or --tol")
+    reason = {
+        "tol": f"converged (gain per row below {options['tol']:g})",
+        "aitken": f"converged (estimate of what is still to gain per row below {options['tol']:g})",
+        "max_iter": "not converged: raise --max-iter or --tol",
+        "max_time": "not converged: raise --max-time or --tol",
+    }[chosen["stopped_by"]]
+    text = f"{chosen['iterations']}, {reason}"
+    return text if chosen["converged"] else style.bad(text)
+
+
+def _collapses(events: list[dict[str, Any]]) -> str:
+    """How many components collapsed, by what was done with them in the end."""
+    counts = collections.Counter({each["component"]: each["action"] for each in events}.values())
+    words = {"kept": "kept at the floor", "reseeded": "put anew", "dropped": "dropped"}
+    return ", ".join(f"{counts[action]} {text}" for action, text in words.items() if counts[action])
 
 
 def _times(document: dict[str, Any]) -> str:

@@ -1,16 +1,17 @@
-"""What a terminal can show: signs beyond ASCII, colour, a progress bar, eighty columns."""
+"""What a terminal can show: signs beyond ASCII, colour, a progress bar, lines of the log, eighty columns."""
 
 from __future__ import annotations
 
 import codecs
 import contextlib
 import dataclasses
+import logging
 import os
 import shutil
 from collections.abc import Callable, Iterator
 from typing import Any, TextIO
 
-__all__ = ["WIDTH", "Style", "progress_bar"]
+__all__ = ["WIDTH", "Style", "log_lines", "progress_bar"]
 
 WIDTH = 80
 
@@ -94,7 +95,35 @@ _SIGNS = {
 
 
 @contextlib.contextmanager
-def progress_bar(total: int, text: str, stream: TextIO) -> Iterator[Callable[[int, str], None]]:
+def log_lines(stream: TextIO) -> Iterator[None]:
+    """Write what fits log to a stream, with the seconds since the program began.
+
+    Parameters
+    ----------
+    stream : text file
+    """
+    logger, handler = logging.getLogger("fastgmm"), logging.StreamHandler(stream)
+    handler.setFormatter(_Line())
+    before = logger.level
+    logger.setLevel(logging.INFO)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(before)
+
+
+class _Line(logging.Formatter):
+    """One line of the log, without control characters: it may quote a file."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The seconds since the program began, and the message."""
+        return Style().name(f"{record.relativeCreated / 1000:9.3f} s  {record.getMessage()}")
+
+
+@contextlib.contextmanager
+def progress_bar(total: int, text: str, stream: TextIO | None) -> Iterator[Callable[[int, str], None]]:
     """A bar of `total` steps on `stream`, if that is a terminal and tqdm is installed; it goes away at the end.
 
     Parameters
@@ -102,14 +131,14 @@ def progress_bar(total: int, text: str, stream: TextIO) -> Iterator[Callable[[in
     total : int
     text : str
         What is going on at first.
-    stream : text file
+    stream : text file or None
 
     Yields
     ------
     show : callable
         ``show(done, text)``: that many steps are done, and this is going on. It may be called as often as one likes.
     """
-    bar = _tqdm(total, text, stream) if stream.isatty() else None
+    bar = _tqdm(total, text, stream) if stream is not None and stream.isatty() else None
     if bar is None:
         yield lambda done, text: None
         return

@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from fastgmm import covariance
+from fastgmm.fitting import Observer
 from fastgmm.mixture import Mixture
 
 from ._attributes import PARAMETERS
-from ._watch import Observer
 
 if TYPE_CHECKING:
     from fastgmm.fitting import FitResult, FitState

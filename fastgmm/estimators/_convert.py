@@ -44,6 +44,8 @@ OURS_ALONE = (
     "acceleration",
     "stopping",
     "max_time",
+    "callback",
+    "progress",
 )
 """Parameters that scikit-learn's estimator has not; they matter to fits, not to what is fitted."""
 

@@ -16,9 +16,9 @@ from . import _callbacks, _convert, _parameters
 from ._attributes import LiveMixture
 from ._base import MixtureEstimator
 from ._feature_names import feature_names
+from ._printer import Printer
 from ._protocol import HAS_SKLEARN, ConvergenceWarning, with_callbacks
 from ._warn import warn_user
-from ._watch import Observer, Printer, Watch
 
 if TYPE_CHECKING:
     import sklearn.mixture
@@ -89,6 +89,11 @@ class GaussianMixture(MixtureEstimator):
         is still to gain.
     max_time : float, default=None
         Seconds after which no further iteration or start begins; the first iteration of the first start always does.
+    callback : callable, default=None
+        Called with a `fastgmm.fitting.FitState` after each iteration; a true value stops that start. scikit-learn's
+        callbacks, where it has them, go to `set_callbacks`.
+    progress : bool, default=False
+        Whether to show a progress bar on standard error: start, iteration, log-likelihood, time left. It needs tqdm.
 
     Attributes
     ----------
@@ -122,6 +127,11 @@ class GaussianMixture(MixtureEstimator):
         or `covariance_floor` say what to do.
     n_failed_inits_ : int
         Number of starts that ended in covariances that are not positive definite.
+    best_init_ : int
+        Number of the kept start, from 0.
+    histories_ : list of StartHistory
+        How each start went: log-likelihoods, number of iterations, why it stopped or failed. `fastgmm.plot.convergence`
+        draws them.
     n_features_in_ : int
         Number of features.
     feature_names_in_ : ndarray of shape (n_features,)
@@ -154,7 +164,7 @@ class GaussianMixture(MixtureEstimator):
         "max_iter": _parameters.NON_NEGATIVE_INT,
         "n_init": _parameters.POSITIVE_INT,
         "init_params": (
-            _parameters.Choice(("kmeans", "k-means++", "random", "random_from_data")),
+            _parameters.Choice(fitting.STARTS),
             _parameters.ArrayLike(),
             _parameters.Function(),
         ),
@@ -173,6 +183,8 @@ class GaussianMixture(MixtureEstimator):
         "acceleration": (_parameters.Choice(fitting.ACCELERATIONS), _parameters.Nothing()),
         "stopping": (_parameters.Choice(fitting.STOPPING),),
         "max_time": (*_parameters.NON_NEGATIVE, _parameters.Nothing()),
+        "callback": (_parameters.Function(), _parameters.Nothing()),
+        "progress": (_parameters.Instance(bool),),
     }
     if HAS_SKLEARN:
         _parameter_constraints: ClassVar[dict[str, list[Any]]] = _parameters.as_sklearn(_rules)
@@ -202,6 +214,8 @@ class GaussianMixture(MixtureEstimator):
         acceleration: str | None = None,
         stopping: str = "gain",
         max_time: float | None = None,
+        callback: Callable[[fitting.FitState], Any] | None = None,
+        progress: bool = False,
     ) -> None:
         self.n_components = n_components
         self.covariance_type = covariance_type
@@ -225,6 +239,8 @@ class GaussianMixture(MixtureEstimator):
         self.acceleration = acceleration
         self.stopping = stopping
         self.max_time = max_time
+        self.callback = callback
+        self.progress = progress
 
     @with_callbacks
     def fit(self, X: Any, y: Any = None, *, sample_weight: npt.ArrayLike | None = None) -> Self:
@@ -311,9 +327,8 @@ class GaussianMixture(MixtureEstimator):
                 f"n_samples = {rows.n_rows}"
             )
         start = self._warm_start(rows)
-        watch = self._watch(X, y, sample_weight, rows, names, start)
-        watch.begin()
-        result = fitting.run(
+        result = self._watch(X, y, sample_weight, rows, names, start).follow(
+            fitting.run,
             rows,
             self.n_components,
             covariance_type=self.covariance_type,
@@ -332,8 +347,6 @@ class GaussianMixture(MixtureEstimator):
             random_state=self.random_state,
             sample_weight=sample_weight,
             n_threads=self.n_threads,
-            callback=watch.after_iteration,
-            before_start=watch.before_start,
             acceleration=self.acceleration,
             stopping=self.stopping,
             max_time=self.max_time,
@@ -341,7 +354,6 @@ class GaussianMixture(MixtureEstimator):
             **({} if start is None else self._way()),
             labels=labels,
         )
-        watch.end(result)
         if not result.converged and self.max_iter > 0:
             # Before the attributes are set: with warnings turned into errors the estimator stays as it was.
             warn_user(fitting.NOT_CONVERGED, ConvergenceWarning)
@@ -356,16 +368,20 @@ class GaussianMixture(MixtureEstimator):
         rows: Rows,
         names: npt.NDArray[np.object_] | None,
         start: Parameters | None,
-    ) -> Watch:
+    ) -> fitting.Watch:
         """Return who watches the fit."""
         given = (self.weights_init, self.means_init, self.precisions_init)
-        n_init = 1 if start is not None or all(part is not None for part in given) else self.n_init
-        observers: list[Observer] = []
+        n_starts = fitting.n_starts(self.n_init, *given, start=start)
+        observers: list[fitting.Observer] = []
         if self.verbose:
             observers.append(Printer(int(self.verbose), self.verbose_interval))
         if _callbacks.wanted(self):
-            observers.append(_callbacks.Tasks(self, X, y, sample_weight, n_init, rows.dtype, names))
-        return Watch(observers, self.max_iter)
+            observers.append(_callbacks.Tasks(self, X, y, sample_weight, n_starts, rows.dtype, names))
+        if self.callback is not None:
+            observers.append(fitting.Told(self.callback))
+        if self.progress:
+            observers.append(fitting.ProgressBar(n_starts, self.max_iter))
+        return fitting.Watch(observers, self.max_iter)
 
     def _warm_start(self, rows: Rows) -> Parameters | None:
         """Return the parameters to continue from, or None for a fresh start."""
@@ -403,6 +419,8 @@ class GaussianMixture(MixtureEstimator):
             "lower_bounds_": list(result.lower_bounds),
             "collapses_": list(result.collapses),
             "n_failed_inits_": result.n_failed_inits,
+            "best_init_": result.best_init,
+            "histories_": list(result.histories),
             "n_features_in_": result.mixture.n_features,
             "stopped_by_": result.stopped_by,
             "last_gain_": result.last_gain,

@@ -1,23 +1,32 @@
 """Fitting: starts, the EM loop, restarts. A fit asks a source for statistics and a family for parameters."""
 
 from fastgmm.fitting.acceleration import NAMES as ACCELERATIONS
+from fastgmm.fitting.bar import ProgressBar
 from fastgmm.fitting.convergence import STOPPING, Progress
 from fastgmm.fitting.em import FitState, expectation_maximisation
-from fastgmm.fitting.fit import NOT_CONVERGED, fit, run
+from fastgmm.fitting.fit import NOT_CONVERGED, fit, n_starts, run
 from fastgmm.fitting.mstep import POLICIES, Collapse
 from fastgmm.fitting.result import FitResult, StartHistory
+from fastgmm.fitting.starts import NAMES as STARTS
+from fastgmm.fitting.watch import Observer, Told, Watch
 
 __all__ = [
     "ACCELERATIONS",
     "NOT_CONVERGED",
     "POLICIES",
+    "STARTS",
     "STOPPING",
     "Collapse",
     "FitResult",
     "FitState",
+    "Observer",
     "Progress",
+    "ProgressBar",
     "StartHistory",
+    "Told",
+    "Watch",
     "expectation_maximisation",
     "fit",
+    "n_starts",
     "run",
 ]

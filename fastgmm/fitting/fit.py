@@ -12,23 +12,26 @@ import numpy.typing as npt
 
 from fastgmm import covariance
 from fastgmm._checks import check_means, check_number, check_shape, check_weights, floats
-from fastgmm._errors import ConvergenceWarning, IllDefinedCovarianceError, InvalidParameterError
+from fastgmm._errors import ConvergenceWarning, IllDefinedCovarianceError
 from fastgmm._forms import check_structure
 from fastgmm._random import generator
 from fastgmm.covariance import Parameters
 from fastgmm.engine.rows import Rows
+from fastgmm.fitting import log
 from fastgmm.fitting.acceleration import check_acceleration
 from fastgmm.fitting.arrangement import arranged
+from fastgmm.fitting.bar import ProgressBar, check_progress
 from fastgmm.fitting.convergence import check_stopping
 from fastgmm.fitting.em import FitState, expectation_maximisation
 from fastgmm.fitting.held import check_fixed
 from fastgmm.fitting.mstep import MStep, check_floor, floor_of
 from fastgmm.fitting.result import FitResult, StartHistory
 from fastgmm.fitting.starts import check_init_params, first_parameters
+from fastgmm.fitting.watch import Told, Watch, check_callback
 from fastgmm.mixture import Mixture
 from fastgmm.sources import ArraySource
 
-__all__ = ["NOT_CONVERGED", "fit", "run"]
+__all__ = ["NOT_CONVERGED", "fit", "n_starts", "run"]
 
 NOT_CONVERGED = (
     "Best performing initialization did not converge. Try different init parameters, or increase max_iter, tol, or "
@@ -60,6 +63,7 @@ def fit(
     acceleration: str | None = None,
     stopping: str = "gain",
     max_time: float | None = None,
+    progress: bool = False,
 ) -> FitResult:
     """Fit a Gaussian mixture by EM.
 
@@ -111,6 +115,8 @@ def fit(
         is still to gain.
     max_time : float, optional
         Seconds after which no further iteration or start begins; the first iteration of the first start always does.
+    progress : bool, default=False
+        Whether to show a progress bar on standard error: start, iteration, log-likelihood, time left. It needs tqdm.
 
     Returns
     -------
@@ -125,6 +131,8 @@ def fit(
     ------
     ValueError, TypeError
         If an argument is not as described; if every start fails.
+    ImportError
+        If `progress` is true and tqdm is not installed.
 
     References
     ----------
@@ -138,7 +146,11 @@ def fit(
     >>> np.sort(result.mixture.means.ravel()).round(6)
     array([  2., 102.])
     """
-    result = run(
+    observers = [] if callback is None else [Told(callback)]
+    if check_progress(progress):
+        observers.append(ProgressBar(n_starts(n_init, weights_init, means_init, precisions_init), max_iter))
+    result = Watch(observers, max_iter).follow(
+        run,
         X,
         n_components,
         covariance_type=covariance_type,
@@ -157,7 +169,6 @@ def fit(
         random_state=random_state,
         sample_weight=sample_weight,
         n_threads=n_threads,
-        callback=callback,
         acceleration=acceleration,
         stopping=stopping,
         max_time=max_time,
@@ -223,8 +234,7 @@ def run(
     share = check_floor(on_collapse, covariance_floor)
     acceleration, stopping = check_acceleration(acceleration), check_stopping(stopping)
     deadline = np.inf if max_time is None else time.monotonic() + check_number(max_time, "max_time", Real, 0)
-    if callback is not None and not callable(callback):
-        raise InvalidParameterError(f"callback must be None or a callable, got {callback!r}")
+    check_callback(callback)
     rows = X if isinstance(X, Rows) else Rows(X, min_rows=2)
     source = ArraySource(rows, sample_weight, n_threads=n_threads)
     if source.n_rows < n_components:
@@ -242,15 +252,13 @@ def run(
     source.moments()  # every value is looked at before any work: what is not finite is reported here
     floor = None if share is None else floor_of(source, family, share)
 
-    one_start = start is not None or len(given) == 3
-    seeds = [None] if one_start else rng.integers(2**63, size=n_init).tolist()
+    seeds = [None] if start is not None or len(given) == 3 else rng.integers(2**63, size=n_init).tolist()
+    settings = {"tol": tol, "max_iter": max_iter, "acceleration": acceleration, "stopping": stopping}
+    log.fit_begins(source, family, n_components, len(seeds), settings)
     options = {
-        "tol": tol,
-        "max_iter": max_iter,
+        **settings,
         "reg_covar": reg_covar,
-        "callback": callback,
-        "acceleration": acceleration,
-        "stopping": stopping,
+        "callback": log.following(callback),
         "deadline": deadline,
         "progress": progress,
         "path": path,
@@ -270,6 +278,7 @@ def run(
     for init, seed in enumerate(seeds):
         if not _begins(init, deadline, before_start):
             break
+        log.start_begins(init)
         try:
             parameters, mstep = start, None
             if start is None:
@@ -280,12 +289,14 @@ def run(
                 parameters = mstep.start
             found = expectation_maximisation(ordered, family, parameters, mstep=mstep, init=init, **options)
             candidate = _finish(source, family, found, init, labels and len(seeds) == 1, mend=floor is not None)
+            log.start_ends(init, candidate)
             histories.append(
                 StartHistory(
                     candidate.lower_bounds, candidate.converged, candidate.n_iter, stopped_by=candidate.stopped_by
                 )
             )
         except IllDefinedCovarianceError as error:
+            log.start_fails(init, error)
             errors.append(error)
             histories.append(StartHistory([], False, 0, str(error)))
             continue
@@ -295,7 +306,14 @@ def run(
         raise IllDefinedCovarianceError(errors[0].component, source.dtype == np.float32) from errors[0]
     if labels and best.labels is None:
         best = replace(best, labels=source.score(best.mixture.constants(source.dtype), labels=True).labels)
-    return replace(best, n_failed_inits=len(errors), histories=histories)
+    best = replace(best, n_failed_inits=len(errors), histories=histories)
+    log.fit_ends(best, len(histories))
+    return best
+
+
+def n_starts(n_init, *given, start=None):
+    """Return the number of starts: one from a given point, `n_init` if any part of it has to be made."""
+    return 1 if start is not None or all(part is not None for part in given) else n_init
 
 
 def _begins(init, deadline, before_start):

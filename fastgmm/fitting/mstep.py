@@ -13,6 +13,7 @@ from fastgmm._checks import is_number
 from fastgmm._errors import IllDefinedCovarianceError, InvalidParameterError
 from fastgmm.covariance import Floor, Parameters
 from fastgmm.covariance.base import MIN_MASS
+from fastgmm.fitting import log
 from fastgmm.fitting.held import Held
 
 __all__ = ["DEFAULT_FLOOR", "POLICIES", "Collapse", "MStep", "check_floor", "floor_of"]
@@ -235,6 +236,7 @@ class MStep:
             return
         self._known.add((component, cause))
         self.collapses.append(Collapse(iteration, component, cause, action))
+        log.collapse(self.collapses[-1])
 
     def _drop(self, parameters, component):
         """Return the parameters without a component."""

@@ -1,18 +1,22 @@
-"""Pictures of mixtures, drawn with matplotlib: rows by component, density, ellipses.
+"""Pictures of mixtures and of fits, drawn with matplotlib: rows by component, density, ellipses; log-likelihoods.
 
-`picture` makes a whole figure and chooses what suits the number of features; the functions of `fastgmm.plot.axes` draw
-one thing each on axes of your own.
+`picture` makes a whole figure of a mixture and chooses what suits the number of features, `convergence` one of how the
+starts of a fit went; the functions whose names begin with `draw_` draw one thing each on axes of your own.
 """
 
 from .axes import component_colours, draw_density, draw_density_curve, draw_ellipses, draw_histogram, draw_rows
+from .convergence import convergence, draw_gaps, draw_log_likelihoods
 from .picture import import_matplotlib, picture, save_picture
 
 __all__ = [
     "component_colours",
+    "convergence",
     "draw_density",
     "draw_density_curve",
     "draw_ellipses",
+    "draw_gaps",
     "draw_histogram",
+    "draw_log_likelihoods",
     "draw_rows",
     "import_matplotlib",
     "picture",

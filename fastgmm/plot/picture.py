@@ -17,14 +17,14 @@ from .projection import marginal, principal_plane, wide
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["check_format", "import_matplotlib", "picture", "save_picture"]
+__all__ = ["STYLE", "caption", "check_format", "import_matplotlib", "picture", "save_picture"]
 
 _MAX_PAIRS = 5  # features up to which every pair gets its own axes
 _MAX_ROWS = 6000  # rows shown; more of them hide each other
 _MAX_LEGEND = 24  # components named in the legend
 _MARGIN = 0.06
 _NOTE = "ellipses hold 95 % of a component, shades 25, 50, 75 and 95 % of the mixture"
-_STYLE = {
+STYLE = {
     "axes.spines.right": False,
     "axes.spines.top": False,
     "axes.titlelocation": "left",
@@ -124,7 +124,7 @@ def picture(
     labels = mixture.predict(shown)
     names = feature_names or mixture.feature_names or [f"x{j}" for j in range(1, mixture.n_features + 1)]
     colours = component_colours(mixture.n_components)
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         if mixture.n_features == 1:
             figure = _curve_figure(mixture, X, weights, names[0], colours)
         elif mixture.n_features == 2:
@@ -138,7 +138,7 @@ def picture(
         notes = [] if mixture.n_features == 1 else [_NOTE]
         if len(shown) < len(X):
             notes.append(f"{len(shown):,} of {len(X):,} rows shown")
-        _caption(figure, title, "; ".join(notes))
+        caption(figure, title, "; ".join(notes))
     return figure
 
 
@@ -259,8 +259,14 @@ def _pairs_figure(
     return figure
 
 
-def _caption(figure: Figure, title: str | None, note: str) -> None:
-    """The title in the first line, and what has to be said in smaller type."""
+def caption(figure: Figure, title: str | None, note: str) -> None:
+    """Write the title in the first line, and what has to be said in smaller type.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+    title, note : str or None
+    """
     if title:
         figure.suptitle(title, x=0.02, ha="left", fontsize="large", fontweight="bold")
     if note:

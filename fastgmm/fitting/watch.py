@@ -1,13 +1,17 @@
-"""Who watches a fit: the lines that `verbose` prints, and scikit-learn's callbacks."""
+"""Who watches a fit: a callback, a progress bar, and what estimators add."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from fastgmm._errors import InvalidParameterError
 
 if TYPE_CHECKING:
-    from fastgmm.fitting import FitResult, FitState
+    from fastgmm.fitting.em import FitState
+    from fastgmm.fitting.result import FitResult
+
+__all__ = ["Observer", "Told", "Watch", "check_callback"]
 
 
 class Observer:
@@ -36,6 +40,33 @@ class Observer:
     def end(self, result: FitResult) -> None:
         """Take note that the fit has succeeded."""
 
+    def close(self) -> None:
+        """Take note that the fit is over, also where it was interrupted or has failed."""
+
+
+class Told(Observer):
+    """Passes every iteration on to a callback.
+
+    Parameters
+    ----------
+    callback : callable
+        Called with a `FitState`; a true value stops that start.
+    """
+
+    def __init__(self, callback: Callable[[FitState], Any]) -> None:
+        self._callback = check_callback(callback)
+
+    def end_iteration(self, state: FitState | None) -> bool:
+        """Tell of an iteration that did not fail; return whether its start shall stop."""
+        return state is not None and bool(self._callback(state))
+
+
+def check_callback(callback: Any) -> Any:
+    """Return a callback or None; raise InvalidParameterError if it is neither."""
+    if callback is not None and not callable(callback):
+        raise InvalidParameterError(f"callback must be None or a callable, got {callback!r}")
+    return callback
+
 
 class Watch:
     """All observers of one fit, told of beginnings and ends by what a fit tells.
@@ -55,19 +86,31 @@ class Watch:
         self._observers, self._max_iter = observers, max_iter
         self._open = self._stopped = False
 
-    def begin(self) -> None:
-        """Tell that the fit begins."""
-        for observer in self._observers:
-            observer.begin()
-
-    def before_start(self, init: int) -> bool:
-        """Tell that a start begins, unless one of the observers wants no more; return whether it does.
+    def follow(self, run: Callable[..., FitResult], *arguments: Any, **options: Any) -> FitResult:
+        """Return the result of a fit, of which all is told to the observers.
 
         Parameters
         ----------
-        init : int
-            Number of the start.
+        run : callable
+            As `fastgmm.fitting.run`; it is called with `callback` and `before_start` beside what follows.
+        *arguments, **options
+            What it is called with.
         """
+        try:
+            for observer in self._observers:
+                observer.begin()
+            after = self._iteration if self._observers else None
+            result = run(*arguments, **options, callback=after, before_start=self._before_start)
+            self._end_failed_start()
+            for observer in self._observers:
+                observer.end(result)
+            return result
+        finally:
+            for observer in self._observers:
+                observer.close()
+
+    def _before_start(self, init: int) -> bool:
+        """Tell that a start begins, unless one of the observers wants no more; return whether it does."""
         self._end_failed_start()
         if self._stopped:
             return False
@@ -76,23 +119,6 @@ class Watch:
             observer.begin_start(init)
         self._begin_iteration()
         return True
-
-    @property
-    def after_iteration(self) -> Callable[[FitState], bool] | None:
-        """To be called with the state after every iteration; returns whether to stop. None if nobody watches."""
-        return self._iteration if self._observers else None
-
-    def end(self, result: FitResult) -> None:
-        """Tell that the fit has succeeded.
-
-        Parameters
-        ----------
-        result : FitResult
-            What it returned.
-        """
-        self._end_failed_start()
-        for observer in self._observers:
-            observer.end(result)
 
     def _iteration(self, state: FitState) -> bool:
         stop = False
@@ -121,40 +147,3 @@ class Watch:
                 for observer in self._observers:
                     observer.end_iteration(None)
             self._end_start(None)
-
-
-class Printer(Observer):
-    """The lines that scikit-learn's mixtures print.
-
-    Parameters
-    ----------
-    verbose : int
-        1 prints starts and iterations; from 2 on also times and log-likelihoods.
-    interval : int
-        Number of iterations between two lines.
-    """
-
-    def __init__(self, verbose: int, interval: int) -> None:
-        self._detailed, self._interval = verbose > 1, interval
-
-    def begin_start(self, init: int) -> None:
-        """Print the number of the start."""
-        print(f"Initialization {init}")
-        self._start_time = self._line_time = time.perf_counter()
-
-    def end_iteration(self, state: FitState | None) -> bool:
-        """Print a line for every `interval`-th iteration."""
-        if state is not None and state.iteration % self._interval == 0:
-            now = time.perf_counter()
-            lapse, self._line_time = now - self._line_time, now
-            details = f"\t time lapse {lapse:.5f}s\t ll change {state.change:.5f}" if self._detailed else ""
-            print(f"  Iteration {state.iteration}{details}")
-        return False
-
-    def end_start(self, state: FitState | None) -> bool:
-        """Print how the start ended; scikit-learn's starts fail with the whole fit, so it has no word for it."""
-        if state is not None:
-            lapse = time.perf_counter() - self._start_time
-            details = f" time lapse {lapse:.5f}s\t lower bound {state.lower_bound:.5f}." if self._detailed else ""
-            print(f"Initialization {'converged' if state.converged else 'did not converge'}.{details}")
-        return False
