@@ -154,6 +154,8 @@ def test_every_parameter_goes_both_ways():
         "acceleration": "squarem",
         "stopping": "aitken",
         "max_time": 9.0,
+        "callback": print,
+        "progress": True,
     }
     assert GaussianMixture(**ours, **params).to_sklearn().get_params() == params
     defaults = {name: GaussianMixture().get_params()[name] for name in ours}

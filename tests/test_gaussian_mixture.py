@@ -25,6 +25,7 @@ FITTED = {
         "lower_bounds_",
         "collapses_",
         "n_failed_inits_",
+        "best_init_",
         "n_features_in_",
         "stopped_by_",
         "last_gain_",
@@ -56,6 +57,8 @@ OURS = {
     "acceleration": None,
     "stopping": "gain",
     "max_time": None,
+    "callback": None,
+    "progress": False,
 }
 
 
@@ -122,6 +125,8 @@ PARAMETERS_THAT_ACT = {
     "acceleration": (None, "squarem"),
     "stopping": ("gain", "aitken"),
     "max_time": (None, 0),
+    "callback": (None, lambda state: True),
+    "progress": (False, True),
 }
 
 
@@ -146,9 +151,9 @@ def test_every_parameter_acts(X, name, capsys, monkeypatch):
             model = GaussianMixture(**{**base, name: value}).fit(X)
             if name == "warm_start":
                 model.fit(X)
-        shown = capsys.readouterr().out
+        shown = "".join(capsys.readouterr())
         seen.append((model.means_.tobytes(), shown, tuple(threads)))
-    by_means = name not in ("verbose", "verbose_interval", "n_threads")
+    by_means = name not in ("verbose", "verbose_interval", "n_threads", "progress")
     assert (seen[0][0] != seen[1][0]) == by_means
     assert seen[0] != seen[1]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -129,9 +130,6 @@ class GaussianMixture(MixtureEstimator):
         Number of starts that ended in covariances that are not positive definite.
     best_init_ : int
         Number of the kept start, from 0.
-    histories_ : list of StartHistory
-        How each start went: log-likelihoods, number of iterations, why it stopped or failed. `fastgmm.plot.convergence`
-        draws them.
     n_features_in_ : int
         Number of features.
     feature_names_in_ : ndarray of shape (n_features,)
@@ -383,6 +381,11 @@ class GaussianMixture(MixtureEstimator):
             observers.append(fitting.ProgressBar(n_starts, self.max_iter))
         return fitting.Watch(observers, self.max_iter)
 
+    @property
+    def histories_(self) -> list[fitting.StartHistory]:
+        """How each start of the fit went: `fastgmm.plot.convergence` draws it."""
+        return [fitting.StartHistory(*each) for each in self._histories]
+
     def _warm_start(self, rows: Rows) -> Parameters | None:
         """Return the parameters to continue from, or None for a fresh start."""
         if not (self.warm_start and hasattr(self, "converged_")):
@@ -420,7 +423,7 @@ class GaussianMixture(MixtureEstimator):
             "collapses_": list(result.collapses),
             "n_failed_inits_": result.n_failed_inits,
             "best_init_": result.best_init,
-            "histories_": list(result.histories),
+            "_histories": [dataclasses.astuple(history) for history in result.histories],
             "n_features_in_": result.mixture.n_features,
             "stopped_by_": result.stopped_by,
             "last_gain_": result.last_gain,
