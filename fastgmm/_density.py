@@ -13,9 +13,14 @@ import numpy as np
 import numpy.typing as npt
 
 from . import engine
+from ._criteria import Measured, check_criterion
+from ._errors import InvalidParameterError
 from ._random import generator
 from .covariance import Family, Parameters
-from .engine.rows import Rows
+from .engine.rows import Rows, check_sample_weight
+
+_RESP_VALUES = 1 << 19  # responsibilities at once, where only sums over rows are wanted
+_TINY = np.finfo(np.float64).tiny
 
 
 class Density:
@@ -177,8 +182,7 @@ class Density:
         >>> round(Mixture([1.0], [[0.0]], [1.0], "spherical").bic([[0.0], [1.0]]), 4)
         6.062
         """
-        scores = self._score(X, n_threads, sample_weight=sample_weight)
-        return float(-2.0 * scores.log_likelihood + self.n_parameters * math.log(scores.total_weight))
+        return self.criterion(X, "bic", sample_weight, n_threads=n_threads)
 
     def aic(self, X: Any, sample_weight: npt.ArrayLike | None = None, *, n_threads: int | None = None) -> float:
         """Return Akaike's information criterion, -2 log-likelihood + 2 m (Akaike 1974); lower is better.
@@ -203,8 +207,157 @@ class Density:
         >>> round(Mixture([1.0], [[0.0]], [1.0], "spherical").aic([[0.0], [1.0]]), 6)
         8.675754
         """
-        scores = self._score(X, n_threads, sample_weight=sample_weight)
-        return float(-2.0 * scores.log_likelihood + 2.0 * self.n_parameters)
+        return self.criterion(X, "aic", sample_weight, n_threads=n_threads)
+
+    def icl(self, X: Any, sample_weight: npt.ArrayLike | None = None, *, n_threads: int | None = None) -> float:
+        """Return the integrated complete-data likelihood criterion, BIC - 2 sum_i log max_k r_ik; lower is better.
+
+        It asks for components that are clusters: rows between two of them cost (Biernacki, Celeux and Govaert 2000).
+
+        Parameters
+        ----------
+        X : array-like of shape (n_rows, n_features)
+            Rows.
+        sample_weight : array-like of shape (n_rows,), default=None
+            Weights of the rows.
+        n_threads : int, default=None
+            Threads; None takes as many as are worth it. No effect on the result.
+
+        Returns
+        -------
+        icl : float
+            The BIC where there is one component.
+
+        Examples
+        --------
+        >>> from fastgmm import Mixture
+        >>> mixture = Mixture([0.5, 0.5], [[0.0], [1.0]], [1.0, 1.0], "spherical")
+        >>> round(mixture.icl([[0.5]]) - mixture.bic([[0.5]]), 6)
+        1.386294
+        """
+        return self.criterion(X, "icl", sample_weight, n_threads=n_threads)
+
+    def criterion(
+        self,
+        X: Any,
+        name: str = "bic",
+        sample_weight: npt.ArrayLike | None = None,
+        *,
+        n_threads: int | None = None,
+    ) -> float:
+        """Return a criterion of model choice by its name.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_rows, n_features)
+            Rows that the mixture was fitted to.
+        name : {"bic", "aic", "aicc", "sabic", "icl", "icl_entropy", "nec", "mclust_bic", "mclust_icl"}, default="bic"
+            Which; lower is better, but for those with mclust's sign. Formulas and sources are in docs/selection.md.
+        sample_weight : array-like of shape (n_rows,), default=None
+            Weights of the rows; their sum is the number of rows n.
+        n_threads : int, default=None
+            Threads; None takes as many as are worth it. No effect on the result.
+
+        Returns
+        -------
+        value : float
+            Infinite where the criterion does not exist, as AICc with as many parameters as rows.
+
+        Raises
+        ------
+        InvalidParameterError
+            If there is no such criterion, or it needs more than a mixture and rows, as "cv" does.
+
+        Examples
+        --------
+        >>> from fastgmm import Mixture
+        >>> mixture = Mixture([1.0], [[0.0]], [1.0], "spherical")
+        >>> mixture.criterion([[0.0], [1.0]], "bic") == -mixture.criterion([[0.0], [1.0]], "mclust_bic")
+        True
+        """
+        wanted = check_criterion(name)
+        if wanted.needs == "held_out":
+            raise InvalidParameterError(
+                f"criterion {name!r} is no property of a fitted mixture: use fastgmm.selection.cross_validate, or "
+                "fastgmm.select with this criterion"
+            )
+        of_one = math.nan
+        if wanted.needs == "of_one":
+            of_one = self._single(X, sample_weight, n_threads)
+        return wanted(self.measured(X, sample_weight, entropy=bool(wanted.needs), of_one=of_one, n_threads=n_threads))
+
+    def measured(
+        self,
+        X: Any,
+        sample_weight: npt.ArrayLike | None = None,
+        *,
+        entropy: bool = True,
+        of_one: float = math.nan,
+        n_threads: int | None = None,
+    ) -> Measured:
+        """Return what criteria are made of: log-likelihood, sizes, and entropies of the responsibilities.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_rows, n_features)
+            Rows.
+        sample_weight : array-like of shape (n_rows,), default=None
+            Weights of the rows.
+        entropy : bool, default=True
+            Whether the entropies are wanted, which take another pass.
+        of_one : float, default=nan
+            Log-likelihood of a single component of the same structure.
+        n_threads : int, default=None
+            Threads; None takes as many as are worth it. No effect on the result.
+
+        Returns
+        -------
+        measured : Measured
+
+        Examples
+        --------
+        >>> from fastgmm import Mixture
+        >>> round(Mixture([0.5, 0.5], [[0.0], [1.0]], [1.0, 1.0], "spherical").measured([[0.5]]).entropy, 6)
+        0.693147
+        """
+        rows = Rows.of(X)
+        scores = self._score(rows, n_threads, sample_weight=sample_weight)
+        k = self._parameters.n_components
+        uncertain = {}
+        if entropy:
+            uncertain = dict(zip(("entropy", "doubt"), self._entropies(rows, sample_weight, n_threads), strict=True))
+        return Measured(
+            scores.log_likelihood, self.n_parameters, scores.total_weight, n_components=k, of_one=of_one, **uncertain
+        )
+
+    def _entropies(self, rows: Rows, sample_weight: Any, n_threads: int | None) -> tuple[float, float]:
+        """Return -sum_i w_i sum_k r_ik log r_ik and -sum_i w_i log max_k r_ik, a few megabytes of r_ik at a time."""
+        if self._parameters.n_components == 1:
+            return 0.0, 0.0
+        weights = check_sample_weight(sample_weight, rows.n_rows)
+        kept = np.arange(rows.n_rows) if weights.kept is None else weights.kept
+        step = max(1, _RESP_VALUES // self._parameters.n_components)
+        entropy = doubt = 0.0
+        for first in range(0, len(kept), step):
+            here = kept[first : first + step]
+            piece = rows.array[here[0] : here[-1] + 1] if weights.kept is None else rows.array[here]
+            resp = self._score(piece, n_threads, resp=True).resp.astype(np.float64)
+            w = np.ones(len(here)) if weights.values is None else weights.values[first : first + step]
+            # r log r as a product with the smallest positive number inside the logarithm: zero where r is.
+            entropy -= float(w @ (resp * np.log(np.maximum(resp, _TINY))).sum(axis=1))
+            doubt -= float(w @ np.log(resp.max(axis=1)))
+        return max(entropy, 0.0), max(doubt, 0.0)
+
+    def _single(self, X: Any, sample_weight: npt.ArrayLike | None, n_threads: int | None) -> float:
+        """Return the log-likelihood of the one component of the same structure that is most likely."""
+        rows = Rows.of(X)
+        weights = check_sample_weight(sample_weight, rows.n_rows)
+        first = rows.array[:1] if weights.kept is None else rows.array[weights.kept[:1]]
+        kind, pivot = self._family.statistics_kind(), np.asarray(first, dtype=np.float64)
+        stats = engine.accumulate_given(rows, kind, pivot, sample_weight=weights, n_threads=n_threads)
+        stats = engine.accumulate_given(rows, kind, stats.means(), sample_weight=weights, n_threads=n_threads)
+        constants = self._family.constants(self._family.maximise(stats), dtype=rows.dtype)
+        return engine.score(rows, constants, sample_weight=weights, n_threads=n_threads).log_likelihood
 
     def sample(
         self, n_samples: int = 1, random_state: Any = None, shuffle: bool = False

@@ -106,7 +106,7 @@ def _add_fit(commands: Any) -> None:
     first = next(iter(CRITERIA))
     models.add_argument(
         "--criterion",
-        choices=list(CRITERIA),
+        choices=[name for name, each in CRITERIA.items() if not each.needs and not each.higher_is_better],
         default=first,
         help="what chooses among them, lower is better (default: %(default)s)",
     )

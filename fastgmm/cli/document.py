@@ -12,7 +12,7 @@ import numpy as np
 from fastgmm._version import __version__
 from fastgmm.io.tables import Table
 from fastgmm.mixture import Mixture
-from fastgmm.selection.criteria import CRITERIA
+from fastgmm.selection.criteria import CRITERIA, Measured
 from fastgmm.selection.sweep import Candidate, Sweep
 
 __all__ = ["as_json", "candidate", "data", "fit", "model", "score"]
@@ -114,11 +114,12 @@ def score(mixture: Mixture, table: Table, per_row: float) -> dict[str, Any]:
     """How well a mixture describes rows; `per_row` is its mean log-likelihood."""
     described = data(table)
     total = described["total_weight"]
+    measured = Measured(per_row * total, mixture.n_parameters, total)
     return {
         "data": described,
         "log_likelihood": per_row * total,
         "log_likelihood_per_row": per_row,
-        **{name: value(per_row * total, mixture.n_parameters, total) for name, value in CRITERIA.items()},
+        **{name: float(value(measured)) for name, value in CRITERIA.items()},
     }
 
 

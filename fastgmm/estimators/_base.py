@@ -268,6 +268,73 @@ class MixtureEstimator(CallbackSupportMixin, DensityMixin, BaseEstimator):
         mixture, rows = self._prepare(X)
         return mixture.aic(rows, sample_weight, n_threads=self.n_threads)
 
+    def icl(self, X: Any, *, sample_weight: npt.ArrayLike | None = None) -> float:
+        """Return the integrated complete-data likelihood criterion (Biernacki et al. 2000); lower is better.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
+
+        Returns
+        -------
+        icl : float
+            BIC - 2 sum_i log max_k r_ik: where components overlap it is larger than the BIC.
+
+        Raises
+        ------
+        NotFittedError
+            Before a fit.
+        ValueError
+            If X is not what the mixture was fitted on, or the weights are not weights for it.
+
+        Examples
+        --------
+        >>> from fastgmm import GaussianMixture
+        >>> model = GaussianMixture(reg_covar=0.0).fit([[-1.0], [1.0]])
+        >>> model.icl([[-1.0], [1.0]]) == model.bic([[-1.0], [1.0]])
+        True
+        """
+        return self.criterion(X, "icl", sample_weight=sample_weight)
+
+    def criterion(self, X: Any, name: str = "bic", *, sample_weight: npt.ArrayLike | None = None) -> float:
+        """Return a criterion of model choice by its name: see `fastgmm.Mixture.criterion`.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows.
+        name : {"bic", "aic", "aicc", "sabic", "icl", "icl_entropy", "nec", "mclust_bic", "mclust_icl"}, default="bic"
+            Which; lower is better, but for those with mclust's sign.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
+
+        Returns
+        -------
+        value : float
+
+        Raises
+        ------
+        NotFittedError
+            Before a fit.
+        InvalidParameterError
+            If there is no such criterion.
+        ValueError
+            If X is not what the mixture was fitted on, or the weights are not weights for it.
+
+        Examples
+        --------
+        >>> from fastgmm import GaussianMixture
+        >>> X = [[-1.0], [1.0], [4.0]]
+        >>> model = GaussianMixture().fit(X)
+        >>> model.criterion(X, "sabic") < model.criterion(X, "bic")
+        True
+        """
+        mixture, rows = self._prepare(X)
+        return mixture.criterion(rows, name, sample_weight, n_threads=self.n_threads)
+
     def sample(self, n_samples: int = 1, *, shuffle: bool = False) -> tuple[np.ndarray, npt.NDArray[np.int64]]:
         """Draw rows from the fitted mixture, with the estimator's `random_state`.
 

@@ -1,62 +1,158 @@
-"""Information criteria: what a log-likelihood is worth once its parameters are paid for. Lower is better."""
+"""Criteria of model choice by name, and the one that needs fits of its own: the cross-validated log-likelihood."""
 
 from __future__ import annotations
 
 import dataclasses
-import math
-from collections.abc import Callable
+import itertools
+from numbers import Integral
+from typing import Any
 
-__all__ = ["CRITERIA", "Criterion"]
+import numpy as np
+import numpy.typing as npt
+
+from fastgmm import covariance, fitting
+from fastgmm._checks import check_number
+from fastgmm._criteria import CRITERIA, Criterion, Measured, check_criterion
+from fastgmm._errors import IllDefinedCovarianceError, InvalidParameterError
+from fastgmm._random import generator
+from fastgmm.engine import check_sample_weight
+from fastgmm.engine.rows import Rows
+from fastgmm.mixture import Mixture
+from fastgmm.sources import ArraySource
+
+__all__ = ["CRITERIA", "Criterion", "CrossValidation", "Measured", "check_criterion", "cross_validate"]
 
 
 @dataclasses.dataclass(frozen=True)
-class Criterion:
-    """A measure of models, lower for better ones.
+class CrossValidation:
+    """Log-likelihoods of rows under fits that have not seen them.
 
     Attributes
     ----------
-    name : str
-        As users write it.
-    title : str
-        As people read it.
-    penalty : callable
-        What one free parameter costs among so many rows (their total weight): ``penalty(n_rows) -> float``.
+    log_likelihood : float
+        Of all rows together, in nats.
+    folds : ndarray of shape (n_folds,)
+        Mean log-likelihood per unit of weight of the rows of each fold.
+    fold_of_row : int ndarray of shape (N,)
+        Which fold each row was in; -1 for rows of weight zero.
+    """
+
+    log_likelihood: float
+    folds: npt.NDArray[np.float64]
+    fold_of_row: npt.NDArray[np.int64]
+
+
+def cross_validate(
+    X: Any,
+    n_components: int = 1,
+    *,
+    covariance_type: str = "full",
+    n_folds: int = 10,
+    start: Mixture | None = None,
+    sample_weight: npt.ArrayLike | None = None,
+    reg_covar: float = 1e-6,
+    random_state: Any = None,
+    n_threads: int | None = None,
+    **options: Any,
+) -> CrossValidation:
+    """Return the cross-validated log-likelihood of a mixture (Smyth 2000, Statistics and Computing 10:63).
+
+    All fits of parts start from the fit of the whole. So they have the first E-step in common: the statistics of each
+    fold under it are taken once, and the sum over all folds but one gives the first M-step of that part, exactly. With
+    one component that is all there is to do; with more, each part goes on by itself until it has converged.
+
+    Parameters
+    ----------
+    X : array-like of shape (N, D)
+        Rows.
+    n_components : int, default=1
+    covariance_type : str, default="full"
+    n_folds : int, default=10
+        From 2 to the number of rows. Folds are drawn at random, of equal numbers of rows.
+    start : Mixture, optional
+        The fit of the whole, where it is known; `n_components` and `covariance_type` are then its own.
+    sample_weight : array-like of shape (N,), optional
+        Weight of each row.
+    reg_covar : float, default=1e-6
+        As in `fastgmm.fit`.
+    random_state : None, int, RandomState, Generator or SeedSequence, default=None
+    n_threads : int, optional
+        No result depends on it.
+    **options
+        Of `fastgmm.fit`.
+
+    Returns
+    -------
+    CrossValidation
+
+    Raises
+    ------
+    InvalidParameterError
+        If `n_folds` is out of range.
+    IllDefinedCovarianceError
+        If a part cannot be fitted.
 
     Examples
     --------
-    >>> CRITERIA["aic"](log_likelihood=-100.0, n_parameters=5, n_rows=50)
-    210.0
+    >>> import numpy as np
+    >>> X = np.random.default_rng(0).normal(size=(200, 1))
+    >>> one, five = (cross_validate(X, K, random_state=0).log_likelihood for K in (1, 5))
+    >>> one > five
+    True
     """
-
-    name: str
-    title: str
-    penalty: Callable[[float], float]
-
-    def __call__(self, log_likelihood: float, n_parameters: int, n_rows: float) -> float:
-        """Minus two log-likelihoods, plus the penalty of every parameter.
-
-        Parameters
-        ----------
-        log_likelihood : float
-            Of all rows together, in nats.
-        n_parameters : int
-            Free parameters of the model.
-        n_rows : float
-            Number of rows, or their total weight.
-
-        Returns
-        -------
-        value : float
-            In nats, doubled as is the custom.
-        """
-        return -2.0 * log_likelihood + n_parameters * self.penalty(n_rows)
-
-
-CRITERIA = {
-    criterion.name: criterion
-    for criterion in (
-        Criterion("bic", "BIC", math.log),  # Schwarz 1978, Annals of Statistics 6, 461
-        Criterion("aic", "AIC", lambda n_rows: 2.0),  # Akaike 1974, IEEE Transactions on Automatic Control 19, 716
+    rows = X if isinstance(X, Rows) else Rows(X, min_rows=2)
+    given = check_sample_weight(sample_weight, rows.n_rows)
+    kept = np.arange(rows.n_rows) if given.kept is None else given.kept
+    n_folds = check_number(n_folds, "n_folds", Integral, 2)
+    if n_folds > len(kept):
+        raise InvalidParameterError(f"n_folds must be at most the number of rows, {len(kept)}, got {n_folds}")
+    rng = generator(random_state)
+    fold_of_row = np.full(rows.n_rows, -1)
+    fold_of_row[kept] = rng.permutation(np.arange(len(kept)) % n_folds)
+    options |= {"reg_covar": reg_covar, "random_state": int(rng.integers(2**32)), "n_threads": n_threads}
+    if start is None:
+        whole = fitting.run(rows, n_components, covariance_type=covariance_type, sample_weight=given, **options)
+        start = whole.mixture
+    weights = np.zeros(rows.n_rows)
+    weights[kept] = 1.0 if given.values is None else given.values
+    parts = [
+        ArraySource(rows, np.where(fold_of_row == fold, weights, 0), n_threads=n_threads) for fold in range(n_folds)
+    ]
+    scores = []
+    for fold, parameters in enumerate(_first_steps(parts, start, reg_covar)):
+        mixture = Mixture.from_parameters(parameters.astype(rows.dtype), start.family)
+        if start.n_components > 1:
+            others = np.where(fold_of_row == fold, 0, weights)
+            found = fitting.run(
+                rows,
+                start.n_components,
+                covariance_type=start.family,
+                start=parameters,
+                sample_weight=others,
+                **options,
+            )
+            mixture = found.mixture
+        scores.append(parts[fold].score(mixture.constants(rows.dtype)))
+    return CrossValidation(
+        float(sum(score.log_likelihood for score in scores)),
+        np.array([score.log_likelihood / score.total_weight for score in scores]),
+        fold_of_row,
     )
-}
-"""Criteria by name; the first is the default."""
+
+
+def _first_steps(parts: list[ArraySource], start: Mixture, reg_covar: float) -> list[covariance.Parameters]:
+    """Return the parameters after the first M-step of all parts but one, for each part: one pass over all rows."""
+    family, parameters = start.family, start.parameters.astype(np.float64)
+    shift = start.weights @ start.means
+    constants = family.constants(parameters, dtype=parts[0].dtype, shift=shift)
+    stats = [part.accumulate(constants) for part in parts]
+    before = [None, *itertools.accumulate(stats[:-1])]
+    after = [*list(itertools.accumulate(stats[:0:-1]))[::-1], None]
+    steps = []
+    for fold, (left, right) in enumerate(zip(before, after, strict=True)):
+        others = right if left is None else left if right is None else left + right
+        try:
+            steps.append(family.maximise(others, reg_covar=reg_covar, previous=parameters))
+        except IllDefinedCovarianceError as error:
+            raise IllDefinedCovarianceError(error.component, parts[fold].dtype == np.float32) from error
+    return steps

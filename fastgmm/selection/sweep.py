@@ -17,7 +17,7 @@ from fastgmm.engine.rows import Rows
 from fastgmm.mixture import Mixture
 from fastgmm.sources import ArraySource
 
-from .criteria import CRITERIA, Criterion
+from .criteria import CRITERIA, Criterion, Measured, check_criterion
 
 __all__ = ["Candidate", "Sweep", "sweep"]
 
@@ -64,7 +64,7 @@ class Candidate:
         """The criterion called `criterion`, lower for better candidates; NaN if the fit failed."""
         if self.result is None:
             return np.nan
-        return CRITERIA[criterion](self.log_likelihood, self.result.mixture.n_parameters, self.n_rows)
+        return CRITERIA[criterion](Measured(self.log_likelihood, self.result.mixture.n_parameters, self.n_rows))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,8 +149,7 @@ def sweep(
     >>> best.covariance_type, best.n_components
     ('spherical', 2)
     """
-    if criterion not in CRITERIA:
-        raise InvalidParameterError(f"The criterion must be one of {', '.join(CRITERIA)}. Got {criterion!r} instead.")
+    check_criterion(criterion)
     rows = X if isinstance(X, Rows) else Rows(X, min_rows=2)
     if sample_weight is not None:
         sample_weight = np.asarray(sample_weight, dtype=np.float64)
