@@ -67,7 +67,8 @@ class TestFormulas:
         options = {"covariance_type": "tied", "reg_covar": 0.0, "tol": 1e-13, "max_iter": 5000}
         mixture = fastgmm.fit(geyser, 3, n_init=10, random_state=0, **options).mixture
         assert mixture.criterion(geyser, "mclust_bic") == pytest.approx(-2314.29567838, abs=1e-6)
-        assert mixture.criterion(geyser, "mclust_icl") == pytest.approx(-2358.38941303, abs=1e-4)
+        # of first order in how far a fit is from its maximum, where the likelihood is of second
+        assert mixture.criterion(geyser, "mclust_icl") == pytest.approx(-2358.38941303, abs=1e-3)
 
     def test_one_component_leaves_no_doubt(self):
         mixture = fitting.run(X, 1).mixture
