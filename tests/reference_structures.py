@@ -38,7 +38,7 @@ def geometric_mean(values):
     return np.exp(np.log(values).mean(axis=-1, keepdims=True))
 
 
-def volume_and_shape(name, variances, mass, n_rounds=20_000):
+def volume_and_shape(name, variances, mass, n_rounds=5000):
     """Variances (K, D) along known axes that minimise Q for the first two letters, from sample variances (K, D)."""
     n = mass.sum()
     if name[1] == "I":
@@ -61,7 +61,7 @@ def volume_and_shape(name, variances, mass, n_rounds=20_000):
     return volumes * shape
 
 
-def m_step(name, S, mass, start=None, n_rounds=20_000):
+def m_step(name, S, mass, start=None, n_rounds=5000):
     """Covariances (K, D, D) of a structure that minimise Q; EVE and VVE from the axes `start`, a local minimum."""
     K, D = S.shape[:2]
     if name == "VEE":

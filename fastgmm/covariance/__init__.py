@@ -10,6 +10,7 @@ from fastgmm.covariance.diag import Diag
 from fastgmm.covariance.eei import EEI
 from fastgmm.covariance.eev import EEV
 from fastgmm.covariance.eii import EII
+from fastgmm.covariance.eve import EVE
 from fastgmm.covariance.evi import EVI
 from fastgmm.covariance.evv import EVV
 from fastgmm.covariance.floor import Floor
@@ -17,6 +18,10 @@ from fastgmm.covariance.full import Full
 from fastgmm.covariance.spherical import Spherical
 from fastgmm.covariance.tied import Tied
 from fastgmm.covariance.univariate import E, V
+from fastgmm.covariance.vee import VEE
+from fastgmm.covariance.vei import VEI
+from fastgmm.covariance.vev import VEV
+from fastgmm.covariance.vve import VVE
 
 __all__ = ["SKLEARN", "Family", "Floor", "Parameters", "get", "known", "names"]
 
@@ -24,10 +29,15 @@ _STRUCTURES = {
     "EII": EII(),
     "VII": Spherical(),
     "EEI": EEI(),
+    "VEI": VEI(),
     "EVI": EVI(),
     "VVI": Diag(),
     "EEE": Tied(),
+    "VEE": VEE(),
+    "EVE": EVE(),
+    "VVE": VVE(),
     "EEV": EEV(),
+    "VEV": VEV(),
     "EVV": EVV(),
     "VVV": Full(),
 }

@@ -3,8 +3,18 @@
 import numpy as np
 
 from fastgmm._errors import IllDefinedCovarianceError
+from fastgmm.covariance import _shapes
+from fastgmm.engine._structures import common_axes
 
-__all__ = ["along", "principal"]
+__all__ = ["above", "along", "common", "principal"]
+
+PROMISE = 1e-18  # share of n: what the planes of all pairs of axes promise to gain at the end
+SWEEPS = 8  # of planes, between two steps of Newton's
+MAX_ROUNDS = 50
+MAX_ROUNDS_ABOVE = 1000  # where a floor is met
+MAX_PLANES = 500  # of which Newton's step is a linear system
+MAX_TURN = 0.5  # radian, of a step
+LENGTHS = 4.0 ** -np.arange(6)  # shares of a step that are tried, until one gains
 
 
 def principal(covariances):
@@ -26,3 +36,131 @@ def along(axes, variances):
     half = axes * np.sqrt(variances)[:, None, :]
     full = half @ half.transpose(0, 2, 1)
     return (full + full.transpose(0, 2, 1)) / 2
+
+
+def common(covariances, mass, previous, equal_volumes):
+    """Return axes (D, D) that K components share, and the sample variances (K, D) along them.
+
+    The axes are a local minimum of what the best variances along them leave of the objective: see
+    `fastgmm.engine._structures`. It is looked for from the axes of `previous`, covariances (K, D, D) of the structure;
+    without them from the axes of each component and those of all together, and the best is kept.
+
+    Raises
+    ------
+    IllDefinedCovarianceError
+        If sample variances along the axes are not positive.
+    """
+    if not np.isfinite(covariances).all():
+        raise IllDefinedCovarianceError
+    pooled = np.einsum("k,kij->ij", mass, covariances)
+    if previous is None:
+        tried = [
+            _settled(covariances, mass, start, equal_volumes, 1)
+            for start in np.linalg.eigh(np.concatenate([pooled[None], covariances]))[1]
+        ]
+        left = [_left(_variances(axes, covariances), mass, equal_volumes) for axes in tried]
+        start = tried[int(np.argmin(left))]
+    else:  # covariances that share their axes share them with any of their averages
+        spread = np.trace(previous, axis1=1, axis2=2)
+        start = np.linalg.eigh(np.einsum("k,kij->ij", np.linspace(1, 2, len(spread)) / spread, previous))[1]
+    axes = _settled(covariances, mass, start, equal_volumes, MAX_ROUNDS)
+    axes = np.linalg.qr(axes)[0]  # thousands of rotations round
+    variances = _variances(axes, covariances)
+    if not (variances > 0).all():
+        raise IllDefinedCovarianceError(int(np.argmin(variances.min(axis=1))))
+    return axes, variances
+
+
+def above(shaped, covariances, mass, previous, least):
+    """Return covariances (K, D, D) along common axes that minimise with no variance below `least`: a local minimum.
+
+    Variances, which `shaped` of `_shapes` gives, and axes are looked for in turn. They begin at the axes that are
+    best without a floor for rows blurred by it.
+    """
+    D = covariances.shape[1]
+    blurred = covariances + least * np.eye(D)
+    axes, _ = common(blurred, mass, previous, equal_volumes=shaped is _shapes.equal_volumes)
+    least, before = np.full(D, least), np.inf
+    for _ in range(MAX_ROUNDS_ABOVE):
+        own = _variances(axes, covariances)
+        variances = shaped(own, mass, least)
+        left = float(mass @ (np.log(variances) + own / variances).sum(axis=1))
+        if not before - left > 1e-13 * mass.sum():
+            break
+        before = left
+        axes, _ = common_axes(covariances, mass, axes, False, 0.0, 1, 1 / variances)
+    return along(np.linalg.qr(axes)[0][None], variances)
+
+
+def _variances(axes, covariances):
+    """Return the diagonals (K, D) of A^T S_k A."""
+    return np.einsum("ji,kjl,li->ki", axes, covariances, axes, optimize=True)
+
+
+def _left(variances, mass, equal_volumes):
+    """Return F: what is to be minimised over the axes."""
+    logs = np.log(variances)
+    if not equal_volumes:
+        return float(mass @ logs.sum(axis=1))
+    return float(mass.sum() * variances.shape[1] * np.log(mass @ np.exp(logs.mean(axis=1)) / mass.sum()))
+
+
+def _settled(covariances, mass, axes, equal_volumes, max_rounds):
+    """Return axes after rounds of sweeps, with a step of Newton's between two rounds that gains."""
+    D = covariances.shape[1]
+    before = np.inf
+    for number in range(1, max_rounds + 1):
+        axes, promised = common_axes(covariances, mass, axes, equal_volumes, PROMISE, SWEEPS)
+        if not promised > PROMISE or number == max_rounds or D * (D - 1) // 2 > MAX_PLANES:
+            break
+        turned = axes.T @ covariances @ axes
+        left = _left(np.diagonal(turned, axis1=1, axis2=2), mass, equal_volumes)
+        if before - left <= 1e-15 * D * mass.sum():
+            break
+        before = left
+        step = _newton(turned, mass, equal_volumes)
+        for length in LENGTHS:
+            turn = step * (length / 2)
+            nearer = axes @ np.linalg.solve(np.eye(D) - turn, np.eye(D) + turn)  # Cayley's: orthogonal
+            if _left(_variances(nearer, covariances), mass, equal_volumes) < left:
+                axes = nearer
+                break
+    return axes
+
+
+def _newton(turned, mass, equal_volumes):
+    """Return the skew-symmetric X (D, D) for which A exp(X) is Newton's step from axes A, in F; T_k = A^T S_k A given.
+
+    To second order diag(exp(-X) T exp(X)) is diag(T) + 2 diag(T X) + diag(T X^2 - X T X). Directions in which F bends
+    down are taken as if it bent up by as much, and the step is shortened where it turns an axis by more than MAX_TURN.
+    """
+    K, D = turned.shape[:2]
+    variances = np.diagonal(turned, axis1=1, axis2=2)
+    weights = mass
+    if equal_volumes:
+        volumes = np.exp(np.log(variances).mean(axis=1))
+        weights = mass * volumes * (mass.sum() / (mass @ volumes))
+    slopes = weights[:, None] / variances  # c_k / T_jj
+    at = np.arange(D)
+    form = np.zeros((D, D, D, D))  # sum_kj slopes_kj (T X^2 - X T X)_jj as a form in X, X
+    form[:, at, :, at] = np.einsum("kj,kml->jml", slopes, turned)
+    form[:, at, at, :] += np.einsum("kj,kjm->mj", slopes, turned)[:, None, :]
+    first, second = np.triu_indices(D, 1)
+    a, b, c, d = first[:, None], second[:, None], first, second
+    bend = form[a, b, c, d] - form[b, a, c, d] - form[a, b, d, c] + form[b, a, d, c]
+    bend = bend + bend.T
+    planes = np.arange(len(first))
+    change = np.zeros((K, D, len(first)))  # of log T_jj
+    change[:, first, planes] = -2 * turned[:, first, second] / variances[:, first]
+    change[:, second, planes] = 2 * turned[:, first, second] / variances[:, second]
+    bend -= np.einsum("k,kjp,kjq->pq", weights, change, change, optimize=True)
+    total = change.sum(axis=1)
+    slope = weights @ total
+    if equal_volumes:
+        bend += (np.einsum("k,kp,kq->pq", weights, total, total) - np.outer(slope, slope) / mass.sum()) / D
+    values, vectors = np.linalg.eigh(bend)
+    values = np.maximum(np.abs(values), 1e-12 * np.abs(values).max())
+    turn = -vectors @ ((slope @ vectors) / values)
+    step = np.zeros((D, D))
+    step[first, second], step[second, first] = turn, -turn
+    return step * min(1.0, MAX_TURN / np.linalg.norm(step, 2))

@@ -9,7 +9,11 @@ under what their structure says of v_kj = lambda_k a_kj, and v_kj >= least_j whe
 
 import numpy as np
 
-__all__ = ["equal_volumes", "pooled", "varying"]
+from fastgmm.engine import _structures
+
+__all__ = ["equal_shapes", "equal_volumes", "pooled", "varying"]
+
+MAX_ROUNDS, TOLERANCE = 10_000, 1e-13  # of coordinate descent where a floor is met
 
 NOTHING = 1e-30  # share of a floor: a sample variance of less is none, but has a logarithm
 
@@ -35,6 +39,37 @@ def equal_volumes(variances, mass, least=None):
         return _equal_volumes_above(variances, mass, least)
     volumes = np.exp(np.log(variances).mean(axis=1))
     return variances * ((mass @ volumes / mass.sum()) / volumes)[:, None]
+
+
+def equal_shapes(variances, mass, least=None, *, start=None):
+    """Return the v_kj that minimise with equal shapes, v_kj = lambda_k b_j.
+
+    Parameters
+    ----------
+    variances, mass, least : arrays
+    start : (K,) array, optional
+        The lambda_k, but for a common factor, that are expected.
+    """
+    if least is not None:
+        return _equal_shapes_above(variances, mass, least)
+    scales = variances.mean(axis=1) if start is None else start
+    scales, shape = _structures.equal_shapes(variances, mass, scales / scales.mean())
+    return scales[:, None] * shape
+
+
+def _equal_shapes_above(variances, mass, least):
+    """Return `equal_shapes` above a floor: lambda_k >= 1 and b_j >= least_j in turn, until the lambda_k stay.
+
+    Of all factors that could be moved between both, these are what v_kj >= least_j comes to. The objective is convex in
+    the logarithms and the constraints are separate, so that coordinate descent ends at the minimum.
+    """
+    scales = np.ones(len(mass))
+    for _ in range(MAX_ROUNDS):
+        shape = np.maximum((mass / scales) @ variances / mass.sum(), least)
+        before, scales = scales, np.maximum((variances / shape).mean(axis=1), 1.0)
+        if np.abs(scales / before - 1).max() <= TOLERANCE:
+            break
+    return scales[:, None] * shape
 
 
 def _equal_volumes_above(variances, mass, least):

@@ -1,0 +1,57 @@
+"""VEE: multiples of one matrix, Sigma_k = lambda_k C.
+
+Given the lambda_k, C = sum_k W_k / (n lambda_k); given C, lambda_k = tr(W_k C^-1) / (n_k D) (Celeux and Govaert 1995).
+Newton's steps for the lambda_k get to where both hold: see `fastgmm.engine._structures`.
+"""
+
+import numpy as np
+
+from fastgmm.covariance import _axes, _matrices, _shapes
+from fastgmm.covariance.coupled import CoupledMatrices
+from fastgmm.engine._structures import equal_matrices
+
+__all__ = ["VEE"]
+
+
+class VEE(CoupledMatrices):
+    """The covariance matrix of each component is a multiple of that of any other."""
+
+    name = "VEE"
+    summary = "one matrix, each component a multiple"
+
+    def n_parameters(self, n_components, n_features):
+        return n_components - 1 + n_features * (n_features + 1) // 2
+
+    def nearest_free(self, covariances, mass, previous):
+        scales = np.trace(covariances if previous is None else previous, axis1=1, axis2=2)
+        scales, matrix = equal_matrices(covariances, mass, scales / scales.mean())
+        return scales[:, None, None] * matrix
+
+    def nearest_with_eigenvalues(self, covariances, mass, previous, least):
+        """Return `nearest` above a floor: lambda_k >= 1 and C with eigenvalues of at least `least`, in turn."""
+        scales = np.ones(len(mass))
+        for _ in range(_shapes.MAX_ROUNDS):
+            pooled = np.einsum("k,kij->ij", mass / (mass.sum() * scales), covariances)
+            variances, axes = (part[0] for part in _axes.principal(pooled[None]))
+            variances = np.maximum(variances, least)
+            own = np.einsum("ji,kjl,li->ki", axes, covariances, axes, optimize=True) / variances
+            before, scales = scales, np.maximum(own.mean(axis=1), 1.0)
+            if np.abs(scales / before - 1).max() <= _shapes.TOLERANCE:
+                break
+        return scales[:, None, None] * _axes.along(axes[None], variances[None])
+
+    def to_coordinates(self, precisions_cholesky, scale):
+        """Return those of `Full` with U = V diag(u) by V and log(u): V is common, log(u_k) but for a constant."""
+        coordinates = _matrices.to_coordinates(precisions_cholesky, scale)
+        return _divided(coordinates, -1)
+
+    def from_coordinates(self, coordinates, scale):
+        """Return (covariances, precisions_cholesky) of what `to_coordinates` returns."""
+        return _matrices.from_coordinates(_divided(coordinates, 1), scale)
+
+
+def _divided(coordinates, sign):
+    """Return coordinates with entries above the diagonal times the diagonal's exponential, or its inverse."""
+    logs = np.diagonal(coordinates, axis1=1, axis2=2)
+    factor = np.exp(sign * logs)[:, None, :]
+    return np.where(np.eye(coordinates.shape[1], dtype=bool), coordinates, coordinates * factor)
