@@ -23,8 +23,9 @@ and j it is minimised in closed form: with a_k = c_k (1 / T_k,ii - 1 / T_k,jj), 
     P cos 2t + Q sin 2t,    P = 1/2 sum_k a_k (T_k,ii - T_k,jj),    Q = sum_k a_k T_k,ij,
 
 so that 2t = atan2(-Q, -P). Planes are taken in turn, as Flury and Gautschi (1986, SIAM J. Sci. Stat. Comput. 7:169)
-take them. In each, Newton's step for F itself is tried beside, and the better of both is made. Sweeps end when what all
-planes promise to gain, Q^2 / |P|, is less than a share of n: then no plane is more than about its root from its minimum.
+take them. In each, Newton's step for F itself is tried beside, and the better of both is made. Sweeps end when what
+all planes promise to gain, Q^2 / |P|, is less than a share of n. Where that takes long, `covariance._axes.common` makes
+Newton's steps in all planes at once between sweeps.
 """
 
 from libc.math cimport atan2, cos, exp, fabs, isfinite, log, sin, sqrt
