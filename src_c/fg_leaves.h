@@ -48,13 +48,16 @@ typedef struct {
 #define FG_ROW_STRIDE(D, item) ((((D) * (item) + (item) + FG_ALIGN - 1) / FG_ALIGN | 1) * FG_ALIGN / (item))
 #define FG_OUTER_FROM 24
 
+/* REALs that the logits of a low-rank component read: a (D), g (rank), Q (D, rank). */
+#define FG_LOW_RANK_SIZE(D, rank) ((D) + (rank) + (D) * (rank))
+
 /* Components padded to a multiple of the longest vector. */
 #define FG_BOUNDS(K) (((K) + 15) / 16 * 16)
 
 /* A mixture as score_row reads it. The caller sets all but top, which prepare_row finds. */
 typedef struct {
     int kind;
-    ptrdiff_t K, D;
+    ptrdiff_t K, D, rank; /* rank: of the low-rank kind, else 0 */
     const double *means, *factors, *log_norm, *shift; /* natural units, as in prepare_* below; kept for far rows */
     double top; /* what was taken off log_norm, in log2 units */
     void *form; /* row_form_size bytes, aligned: the constants with components side by side */
@@ -74,6 +77,10 @@ typedef struct {
     void (*prepare_triangle)(ptrdiff_t D, const double *factor, void *W);
     void (*prepare_scaled)(ptrdiff_t n, const double *factor, int squared, void *W);
 
+    /* prepare_low_rank: W (FG_LOW_RANK_SIZE(D, rank)) and axes (rank, stride) of one component from its factor (1 + rank, D): see
+     * fg_low_rank.inc. stride is FG_ROW_STRIDE(D, sizeof(REAL)). */
+    void (*prepare_low_rank)(ptrdiff_t D, ptrdiff_t rank, ptrdiff_t stride, const double *factor, void *W, void *axes);
+
     /* logits_*: logit[p, k, :] for all panels and components. work: 2 * D * FG_ALIGN bytes. By the way they ask for the
      * `size` bytes from `ahead` on, where the next rows lie: packing them would else wait for memory. */
     void (*logits_full)(const void *z, ptrdiff_t P, ptrdiff_t K, ptrdiff_t D, const void *mu, const void *W, const void *c,
@@ -82,6 +89,9 @@ typedef struct {
                             const void *c, void *logit, const char *ahead, ptrdiff_t size);
     void (*logits_spherical)(const void *z, ptrdiff_t P, ptrdiff_t K, ptrdiff_t D, const void *mu, const void *W,
                              const void *c, void *logit, const char *ahead, ptrdiff_t size);
+    /* The same; work: 2 * (D + rank) * FG_ALIGN bytes. */
+    void (*logits_low_rank)(const void *z, ptrdiff_t P, ptrdiff_t K, ptrdiff_t D, ptrdiff_t rank, const void *mu,
+                            const void *W, const void *c, void *work, void *logit, const char *ahead, ptrdiff_t size);
 
     /* rotate: y (P, D, FG_PANEL) = W z with one packed triangle W. */
     void (*rotate)(const void *z, ptrdiff_t P, ptrdiff_t D, const void *W, void *y);
@@ -119,6 +129,10 @@ typedef struct {
                               double *A);
     void (*moments_linear)(const void *z, ptrdiff_t P, ptrdiff_t D, const void *r, ptrdiff_t r_stride, const void *mu,
                            double *A);
+    /* low_rank: reads rows, and projects offsets on the axes of the component, t = axes (x - mu).
+     * A = n, s (D), S (D), C (rank, D) = sum r t (x - mu)^T; u is (1 + P FG_PANEL, stride), then (1 + rank, P FG_PANEL). */
+    void (*moments_low_rank)(const void *rows, ptrdiff_t P, ptrdiff_t D, ptrdiff_t rank, ptrdiff_t stride, const void *r,
+                             ptrdiff_t r_stride, const void *mu, const void *axes, void *u, double *A);
 
     /* nearest: of one panel, the component with the largest logit (the first of equals) and that logit.
      *   label (FG_PANEL, int32)   best (FG_PANEL, float64) */
@@ -132,19 +146,19 @@ typedef struct {
     void (*scatter)(const void *z, ptrdiff_t n, ptrdiff_t D, const int32_t *label, const void *w, double *A);
 
     /* far_row: joint log-densities (K, natural units) of one row so far away that its squared distance overflows REAL.
-     *   x (D, float64)   constants in natural units as in prepare_*   work (D, float64)
+     *   x (D, float64)   constants in natural units as in prepare_*   work (D + rank, float64)
      * Where float64 overflows too the values are relative: differences of log_norm among the nearest components, -inf for
      * the others, and 0 is returned; otherwise 1. The same function in every table. */
-    int (*far_row)(int kind, const double *x, ptrdiff_t K, ptrdiff_t D, const double *means, const double *factors,
-                   const double *log_norm, double *work, double *logit);
+    int (*far_row)(int kind, const double *x, ptrdiff_t K, ptrdiff_t D, ptrdiff_t rank, const double *means,
+                   const double *factors, const double *log_norm, double *work, double *logit);
 
     /* One row, without a panel: what `score` of the engine finds for it.
      *   row_form_size, row_work_size: bytes of form and work   prepare_row: fills form and top
      *   score_row: x (D), log_density (1), resp (K) are REAL and need no alignment beyond their own; each of the three
      *   results may be NULL. label is the component with the largest responsibility, the first of equals. Returns 0 if
      *   the row is not finite: NaN, and label -1; otherwise 1. */
-    ptrdiff_t (*row_form_size)(int kind, ptrdiff_t K, ptrdiff_t D);
-    ptrdiff_t (*row_work_size)(ptrdiff_t K, ptrdiff_t D);
+    ptrdiff_t (*row_form_size)(int kind, ptrdiff_t K, ptrdiff_t D, ptrdiff_t rank);
+    ptrdiff_t (*row_work_size)(ptrdiff_t K, ptrdiff_t D, ptrdiff_t rank);
     void (*prepare_row)(fg_row_form *form);
     int (*score_row)(const fg_row_form *form, const void *x, void *work, void *log_density, void *resp, int64_t *label);
 
@@ -157,8 +171,8 @@ typedef struct {
     double (*largest_variance)(ptrdiff_t D, const double *W, double *work);
 } fg_leaves;
 
-int fg_far_row(int kind, const double *x, ptrdiff_t K, ptrdiff_t D, const double *means, const double *factors,
-               const double *log_norm, double *work, double *logit);
+int fg_far_row(int kind, const double *x, ptrdiff_t K, ptrdiff_t D, ptrdiff_t rank, const double *means,
+               const double *factors, const double *log_norm, double *work, double *logit);
 
 typedef struct {
     const char *name;
@@ -172,6 +186,6 @@ extern const fg_level *const fg_levels[];
 int fg_runs(const fg_level *level);
 
 /* Kernel kinds, as the engine names them. */
-enum { FG_FULL = 0, FG_DIAGONAL = 1, FG_SPHERICAL = 2, FG_ROTATED = 3 };
+enum { FG_FULL = 0, FG_DIAGONAL = 1, FG_SPHERICAL = 2, FG_ROTATED = 3, FG_LOW_RANK = 4 };
 
 #endif

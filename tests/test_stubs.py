@@ -113,7 +113,7 @@ def test_results_have_the_types_of_the_stubs():
     assert isinstance(_core.levels(), tuple)
     assert _core.fastest in _core.levels()
     assert isinstance(_core.lanes(_core.active()), int)
-    assert isinstance(_core.group_rows("full", 2, 3, False), int)
+    assert isinstance(_core.group_rows("full", 2, 3, 0, False), int)
     values = np.zeros((2, 3)), np.ones((2, 3)), np.zeros(2), np.zeros(3)
     assert isinstance(_core.Kernel("diagonal", False, *values).group_rows, int)
     scorer = _scorer.Scorer("diagonal", False, *values)

@@ -11,7 +11,7 @@ cdef extern from "fg_leaves.h" nogil:
     const Py_ssize_t FG_ALIGN
     const Py_ssize_t FG_OUTER_FROM
     const int FG_NEGLIGIBLE
-    const int FG_FULL, FG_DIAGONAL, FG_SPHERICAL, FG_ROTATED
+    const int FG_FULL, FG_DIAGONAL, FG_SPHERICAL, FG_ROTATED, FG_LOW_RANK
 
     ctypedef struct fg_rows:
         const char *data
@@ -21,12 +21,14 @@ cdef extern from "fg_leaves.h" nogil:
         const Py_ssize_t *rows
 
     Py_ssize_t FG_ROW_STRIDE(Py_ssize_t D, Py_ssize_t item)
+    Py_ssize_t FG_LOW_RANK_SIZE(Py_ssize_t D, Py_ssize_t rank)
     Py_ssize_t FG_BOUNDS(Py_ssize_t K)
 
     ctypedef struct fg_row_form:
         int kind
         Py_ssize_t K
         Py_ssize_t D
+        Py_ssize_t rank
         const double *means
         const double *factors
         const double *log_norm
@@ -39,12 +41,15 @@ cdef extern from "fg_leaves.h" nogil:
         double (*prepare_c)(Py_ssize_t, const double *, void *) noexcept nogil
         void (*prepare_triangle)(Py_ssize_t, const double *, void *) noexcept nogil
         void (*prepare_scaled)(Py_ssize_t, const double *, int, void *) noexcept nogil
+        void (*prepare_low_rank)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const double *, void *, void *) noexcept nogil
         void (*logits_full)(const void *, Py_ssize_t, Py_ssize_t, Py_ssize_t, const void *, const void *, const void *,
                             void *, void *, const char *, Py_ssize_t) noexcept nogil
         void (*logits_diagonal)(const void *, Py_ssize_t, Py_ssize_t, Py_ssize_t, const void *, const void *,
                                 const void *, void *, const char *, Py_ssize_t) noexcept nogil
         void (*logits_spherical)(const void *, Py_ssize_t, Py_ssize_t, Py_ssize_t, const void *, const void *,
                                  const void *, void *, const char *, Py_ssize_t) noexcept nogil
+        void (*logits_low_rank)(const void *, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, const void *,
+                                const void *, const void *, void *, void *, const char *, Py_ssize_t) noexcept nogil
         void (*rotate)(const void *, Py_ssize_t, Py_ssize_t, const void *, void *) noexcept nogil
         int (*softmax)(void *, Py_ssize_t, const void *, double *) noexcept nogil
         void (*prepare_bounds)(Py_ssize_t, Py_ssize_t, const void *, const void *, const double *,
@@ -62,13 +67,15 @@ cdef extern from "fg_leaves.h" nogil:
                                   double *) noexcept nogil
         void (*moments_linear)(const void *, Py_ssize_t, Py_ssize_t, const void *, Py_ssize_t, const void *,
                                double *) noexcept nogil
+        void (*moments_low_rank)(const void *, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, const void *,
+                                 Py_ssize_t, const void *, const void *, void *, double *) noexcept nogil
         void (*nearest)(const void *, Py_ssize_t, int32_t *, double *) noexcept nogil
         void (*potential)(const void *, Py_ssize_t, const double *, const void *, double *) noexcept nogil
         void (*scatter)(const void *, Py_ssize_t, Py_ssize_t, const int32_t *, const void *, double *) noexcept nogil
-        int (*far_row)(int, const double *, Py_ssize_t, Py_ssize_t, const double *, const double *, const double *,
-                       double *, double *) noexcept nogil
-        Py_ssize_t (*row_form_size)(int, Py_ssize_t, Py_ssize_t) noexcept nogil
-        Py_ssize_t (*row_work_size)(Py_ssize_t, Py_ssize_t) noexcept nogil
+        int (*far_row)(int, const double *, Py_ssize_t, Py_ssize_t, Py_ssize_t, const double *, const double *,
+                       const double *, double *, double *) noexcept nogil
+        Py_ssize_t (*row_form_size)(int, Py_ssize_t, Py_ssize_t, Py_ssize_t) noexcept nogil
+        Py_ssize_t (*row_work_size)(Py_ssize_t, Py_ssize_t, Py_ssize_t) noexcept nogil
         void (*prepare_row)(fg_row_form *) noexcept nogil
         int (*score_row)(const fg_row_form *, const void *, void *, void *, void *, int64_t *) noexcept nogil
         Py_ssize_t (*cholesky_inverse)(Py_ssize_t, const double *, double *, double *) noexcept nogil
@@ -90,6 +97,7 @@ cdef struct Model:
     bint single
     Py_ssize_t K
     Py_ssize_t D
+    Py_ssize_t rank          # of the low-rank kind, else 0
     Py_ssize_t item          # bytes of a REAL
     Py_ssize_t panels        # panels per block
     Py_ssize_t group         # rows per group
@@ -98,6 +106,7 @@ cdef struct Model:
     void *W                  # REAL, as the leaf of the kind wants it; for rotated kinds the triangle
     void *c                  # (K) REAL
     void *rotated_mu         # (K, D) REAL, rotated kinds only
+    void *axes               # (K, rank, FG_ROW_STRIDE) REAL, low-rank kind only
     void *ones               # (K) REAL, rotated kinds only
     void *bounds             # (D + 2, FG_BOUNDS(K)) REAL if prepare_bounds was called, else NULL
     double top               # what was taken off log_norm, in log2 units
@@ -121,8 +130,8 @@ cdef class Kernel:
 
 cdef double *float64_values(cnp.ndarray array) except NULL
 cdef const fg_leaves *active_leaves(bint single) noexcept nogil
-cdef Py_ssize_t rows_per_group(int kind, Py_ssize_t K, Py_ssize_t D, Py_ssize_t item) noexcept nogil
-cdef double row_work(int kind, Py_ssize_t K, Py_ssize_t D) noexcept nogil
+cdef Py_ssize_t rows_per_group(int kind, Py_ssize_t K, Py_ssize_t D, Py_ssize_t rank, Py_ssize_t item) noexcept nogil
+cdef double row_work(int kind, Py_ssize_t K, Py_ssize_t D, Py_ssize_t rank) noexcept nogil
 cdef Py_ssize_t panels_per_block(Py_ssize_t K, Py_ssize_t D, Py_ssize_t item) noexcept nogil
 
 

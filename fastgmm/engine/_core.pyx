@@ -10,7 +10,13 @@ cimport numpy as cnp
 
 cnp.import_array()
 
-KINDS = {"full": FG_FULL, "diagonal": FG_DIAGONAL, "spherical": FG_SPHERICAL, "rotated": FG_ROTATED}
+KINDS = {
+    "full": FG_FULL,
+    "diagonal": FG_DIAGONAL,
+    "spherical": FG_SPHERICAL,
+    "rotated": FG_ROTATED,
+    "low_rank": FG_LOW_RANK,
+}
 
 NEGLIGIBLE = 2.0 ** -FG_NEGLIGIBLE  # sums over rows leave out responsibilities below it
 
@@ -101,21 +107,21 @@ cdef Py_ssize_t panels_per_block(Py_ssize_t K, Py_ssize_t D, Py_ssize_t item) no
     return max(1, min(most, room // (FG_PANEL * item * max(D + 1, K))))
 
 
-cdef double row_work(int kind, Py_ssize_t K, Py_ssize_t D) noexcept nogil:
+cdef double row_work(int kind, Py_ssize_t K, Py_ssize_t D, Py_ssize_t rank) noexcept nogil:
     # cost of a row, roughly in multiplications
-    return K * ((<double> D * D if kind == FG_FULL else 0.0) + 6.0 * D + 24.0)
+    return K * ((<double> D * D if kind == FG_FULL else 0.0) + (6.0 + 4.0 * rank) * D + 24.0)
 
 
-cdef Py_ssize_t rows_per_group(int kind, Py_ssize_t K, Py_ssize_t D, Py_ssize_t item) noexcept nogil:
+cdef Py_ssize_t rows_per_group(int kind, Py_ssize_t K, Py_ssize_t D, Py_ssize_t rank, Py_ssize_t item) noexcept nogil:
     # about half a millisecond of work, and rows enough that adding up the group's D x D sums costs little beside it
     cdef Py_ssize_t block = FG_PANEL * panels_per_block(K, D, item)
-    cdef Py_ssize_t enough = <Py_ssize_t> (8e6 / row_work(kind, K, D))
+    cdef Py_ssize_t enough = <Py_ssize_t> (8e6 / row_work(kind, K, D, rank))
     return block * max(1, min(65536, max(enough, 768)) // block)
 
 
-def group_rows(kind, Py_ssize_t n_components, Py_ssize_t n_features, bint single):
+def group_rows(kind, Py_ssize_t n_components, Py_ssize_t n_features, Py_ssize_t rank, bint single):
     """Return the rows in a group: chunks that are multiples of it accumulate to the same bits as the whole."""
-    return rows_per_group(KINDS[kind], n_components, n_features, 4 if single else 8)
+    return rows_per_group(KINDS[kind], n_components, n_features, rank, 4 if single else 8)
 
 
 # ------------------------------------------------------------------------------------------------- prepared kernels
@@ -131,7 +137,7 @@ cdef class Kernel:
 
     Parameters
     ----------
-    kind : {"full", "diagonal", "spherical", "rotated"}
+    kind : {"full", "diagonal", "spherical", "rotated", "low_rank"}
     single : bool
         Whether rows are computed in float32.
     means : (K, D), factors : see `fastgmm.engine.KernelConstants`, log_norm : (K,), shift : (D,)
@@ -143,8 +149,9 @@ cdef class Kernel:
         cdef Model *m = &self.model
         m.kind, m.single, m.item = KINDS[kind], single, 4 if single else 8
         m.K, m.D = means.shape[0], means.shape[1]
+        m.rank = factors.shape[1] - 1 if m.kind == FG_LOW_RANK else 0
         m.panels = panels_per_block(m.K, m.D, m.item)
-        m.group = rows_per_group(m.kind, m.K, m.D, m.item)
+        m.group = rows_per_group(m.kind, m.K, m.D, m.rank, m.item)
         m.leaf = active_leaves(single)
         m.means, m.factors = float64_values(means), float64_values(factors)
         m.log_norm, m.shift = float64_values(log_norm), float64_values(shift)
@@ -163,26 +170,34 @@ cdef class Kernel:
 
     cdef allocate(self):
         cdef Model *m = &self.model
-        cdef Py_ssize_t packed = triangle(m.D)
+        cdef Py_ssize_t packed = triangle(m.D), axes = padded(m.K * m.rank * FG_ROW_STRIDE(m.D, m.item) * m.item)
         if m.kind == FG_FULL:
             packed *= m.K
         elif m.kind == FG_DIAGONAL:
             packed = m.K * m.D
         elif m.kind == FG_SPHERICAL:
             packed = m.K
+        elif m.kind == FG_LOW_RANK:
+            packed = m.K * FG_LOW_RANK_SIZE(m.D, m.rank)
         cdef Py_ssize_t vectors = padded(m.K * m.D * m.item), scalars = padded(m.K * m.item)
-        self.slab = <char *> PyMem_RawMalloc(FG_ALIGN + 2 * vectors + 2 * scalars + padded(packed * m.item))
+        self.slab = <char *> PyMem_RawMalloc(FG_ALIGN + 2 * vectors + 2 * scalars + axes + padded(packed * m.item))
         if self.slab == NULL:
             raise MemoryError("constants of the mixture")
         cdef char *base = <char *> <uintptr_t> padded(<uintptr_t> self.slab)
         m.mu, m.rotated_mu = base, base + vectors
         m.c, m.ones = base + 2 * vectors, base + 2 * vectors + scalars
-        m.W = base + 2 * vectors + 2 * scalars
+        m.axes = base + 2 * vectors + 2 * scalars
+        m.W = base + 2 * vectors + 2 * scalars + axes
 
     cdef void prepare_factors(self):
         cdef Model *m = &self.model
-        cdef Py_ssize_t k
-        if m.kind == FG_FULL:
+        cdef Py_ssize_t k, stride = FG_ROW_STRIDE(m.D, m.item)
+        if m.kind == FG_LOW_RANK:
+            for k in range(m.K):
+                m.leaf.prepare_low_rank(m.D, m.rank, stride, m.factors + k * (1 + m.rank) * m.D,
+                                        <char *> m.W + k * FG_LOW_RANK_SIZE(m.D, m.rank) * m.item,
+                                        <char *> m.axes + k * m.rank * stride * m.item)
+        elif m.kind == FG_FULL:
             for k in range(m.K):
                 m.leaf.prepare_triangle(m.D, m.factors + k * m.D * m.D, <char *> m.W + k * triangle(m.D) * m.item)
         elif m.kind == FG_DIAGONAL:

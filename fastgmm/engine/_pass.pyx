@@ -19,8 +19,8 @@ from libc.string cimport memcpy, memset
 cimport numpy as cnp
 
 from fastgmm.engine._core cimport (
-    FG_ALIGN, FG_BOUNDS, FG_DIAGONAL, FG_FULL, FG_OUTER_FROM, FG_PANEL, FG_ROTATED, FG_ROW_STRIDE, FG_SPHERICAL, Kernel,
-    Model, fg_rows, padded, row_work, triangle,
+    FG_ALIGN, FG_BOUNDS, FG_DIAGONAL, FG_FULL, FG_LOW_RANK, FG_OUTER_FROM, FG_PANEL, FG_ROTATED, FG_ROW_STRIDE,
+    FG_SPHERICAL, Kernel, Model, fg_rows, padded, row_work, triangle,
 )
 
 cnp.import_array()
@@ -78,9 +78,9 @@ cdef struct Scratch:
     char *rows       # (P * FG_PANEL, stride) REAL: z row by row, where moments are taken across features
     char *u          # what the moments of the kind need
     char *w          # (P, FG_PANEL) REAL: row weights, 0 for padded rows
-    char *work       # 2 * D vectors
+    char *work       # 2 * (D + rank) vectors
     double *lse      # (P * FG_PANEL)
-    double *far      # D of the row, D to work in, K of its log-densities
+    double *far      # D of the row, D + rank to work in, K of its log-densities
     int32_t *label   # (FG_PANEL)
     char *upper      # (FG_BOUNDS(K)) REAL
     int32_t *active  # (K)
@@ -88,7 +88,7 @@ cdef struct Scratch:
 
 cdef inline bint across_features(const Model *m) noexcept nogil:
     """Whether second moments are summed with vectors across features instead of across rows."""
-    return m.kind == FG_FULL and m.D >= FG_OUTER_FROM
+    return m.kind == FG_LOW_RANK or (m.kind == FG_FULL and m.D >= FG_OUTER_FROM)
 
 
 cdef Scratch lay_out(const Model *m, char *base, Py_ssize_t *size) noexcept nogil:
@@ -107,18 +107,18 @@ cdef Scratch lay_out(const Model *m, char *base, Py_ssize_t *size) noexcept nogi
     if across_features(m):
         at += padded(rows * FG_ROW_STRIDE(m.D, m.item) * m.item)
         s.u = base + at
-        at += padded((1 + rows) * FG_ROW_STRIDE(m.D, m.item) * m.item)
+        at += padded(((1 + rows) * FG_ROW_STRIDE(m.D, m.item) + (1 + m.rank) * rows) * m.item)
     else:
         s.u = base + at
         at += padded(rows * (m.D + 1) * m.item)
     s.w = base + at
     at += padded(rows * m.item)
     s.work = base + at
-    at += padded(2 * m.D * FG_ALIGN)
+    at += padded(2 * (m.D + m.rank) * FG_ALIGN)
     s.lse = <double *> (base + at)
     at += padded(rows * 8)
     s.far = <double *> (base + at)
-    at += padded((2 * m.D + m.K) * 8)
+    at += padded((2 * m.D + m.rank + m.K) * 8)
     s.label = <int32_t *> (base + at)
     at += padded(FG_PANEL * 4)
     s.upper = base + at
@@ -169,6 +169,8 @@ cdef void logits(const Job *job, Py_ssize_t next, Py_ssize_t P, Scratch *s) noex
         m.leaf.logits_full(s.z, P, m.K, m.D, m.mu, m.W, m.c, s.work, s.logit, ahead, size)
     elif m.kind == FG_DIAGONAL:
         m.leaf.logits_diagonal(s.z, P, m.K, m.D, m.mu, m.W, m.c, s.logit, ahead, size)
+    elif m.kind == FG_LOW_RANK:
+        m.leaf.logits_low_rank(s.z, P, m.K, m.D, m.rank, m.mu, m.W, m.c, s.work, s.logit, ahead, size)
     elif m.kind == FG_SPHERICAL:
         m.leaf.logits_spherical(s.z, P, m.K, m.D, m.mu, m.W, m.c, s.logit, ahead, size)
     else:
@@ -189,13 +191,13 @@ cdef void repair_far_row(const Job *job, Py_ssize_t first, Py_ssize_t i, Scratch
     """Responsibilities and log-density of a row whose squared distance overflowed the compute type."""
     cdef const Model *m = &job.model
     cdef double *x = s.far
-    cdef double *logit = s.far + 2 * m.D
+    cdef double *logit = s.far + 2 * m.D + m.rank
     cdef double top = -INFINITY, total = 0, weight
     cdef Py_ssize_t j, k, at = (i // FG_PANEL) * m.K * FG_PANEL + i % FG_PANEL
     cdef bint finite
     for j in range(m.D):
         x[j] = element(&job.rows, first + i, j)
-    finite = m.leaf.far_row(m.kind, x, m.K, m.D, m.means, m.factors, m.log_norm, x + m.D, logit)
+    finite = m.leaf.far_row(m.kind, x, m.K, m.D, m.rank, m.means, m.factors, m.log_norm, x + m.D, logit)
     for k in range(m.K):
         top = max(top, logit[k])
     for k in range(m.K):
@@ -279,18 +281,21 @@ cdef void add_likelihood(const Job *job, Py_ssize_t first, Py_ssize_t n, Scratch
 
 cdef void add_moments(const Job *job, Py_ssize_t P, Scratch *s, double *moments) noexcept nogil:
     cdef const Model *m = &job.model
-    cdef Py_ssize_t k, stride = m.K * FG_PANEL
+    cdef Py_ssize_t k, stride = m.K * FG_PANEL, row_stride = FG_ROW_STRIDE(m.D, m.item)
     cdef char *r
     cdef const char *pivot
     cdef double *A
     if across_features(m):
-        m.leaf.rows_of_panels(s.z, P, m.D, FG_ROW_STRIDE(m.D, m.item), s.rows)
+        m.leaf.rows_of_panels(s.z, P, m.D, row_stride, s.rows)
     for k in range(m.K):
         r = s.logit + k * FG_PANEL * m.item
         pivot = <const char *> job.pivot + k * m.D * m.item
         A = moments + k * job.moment_size
-        if across_features(m):
-            m.leaf.moments_outer(s.rows, P, m.D, FG_ROW_STRIDE(m.D, m.item), r, stride, pivot, s.u, A)
+        if m.kind == FG_LOW_RANK:
+            m.leaf.moments_low_rank(s.rows, P, m.D, m.rank, row_stride, r, stride, pivot,
+                                    <char *> m.axes + k * m.rank * row_stride * m.item, s.u, A)
+        elif across_features(m):
+            m.leaf.moments_outer(s.rows, P, m.D, row_stride, r, stride, pivot, s.u, A)
         elif m.kind == FG_FULL:
             m.leaf.moments_full(s.z, P, m.D, r, stride, pivot, s.u, A)
         elif m.kind == FG_DIAGONAL:
@@ -369,7 +374,7 @@ cdef int check_signals() noexcept with gil:
 
 cdef void watch(Job *job, Py_ssize_t n) noexcept nogil:
     """After n more rows of the calling thread, let it look for signals if its last look is long ago."""
-    job.work += n * row_work(job.model.kind, job.model.K, job.model.D)
+    job.work += n * row_work(job.model.kind, job.model.K, job.model.D, job.model.rank)
     if job.work >= WATCH_WORK:
         job.work = 0.0
         if check_signals() != 0:
@@ -440,7 +445,7 @@ cdef int run(Job *job, int n_threads, double *total) except -1:
     cdef double *slots
     cdef int *states
     cdef int status = FINE
-    n_threads = 1 if job.n_rows * row_work(m.kind, m.K, m.D) < serial_work(m.kind) else <int> min(n_threads, wave)
+    n_threads = 1 if job.n_rows * row_work(m.kind, m.K, m.D, m.rank) < serial_work(m.kind) else <int> min(n_threads, wave)
     lay_out(&job.model, NULL, &job.scratch_size)
     memory = <char *> PyMem_RawMalloc(FG_ALIGN + n_threads * job.scratch_size
                                       + wave * job.partial_size * <Py_ssize_t> sizeof(double))
@@ -496,11 +501,13 @@ cdef Job new_job(Kernel kernel, Task task, x, rows, weights):
 
 cdef void add_layout(Job *job) noexcept:
     """Room in a slot for the moments of all components."""
-    job.moment_size = moment_size(job.model.kind, job.model.D)
+    job.moment_size = moment_size(job.model.kind, job.model.D, job.model.rank)
     job.partial_size = 2 + job.model.K * job.moment_size
 
 
-cdef Py_ssize_t moment_size(int kind, Py_ssize_t D) noexcept nogil:
+cdef Py_ssize_t moment_size(int kind, Py_ssize_t D, Py_ssize_t rank) noexcept nogil:
+    if kind == FG_LOW_RANK:
+        return 1 + (2 + rank) * D
     if kind == FG_FULL:
         return triangle(D + 1)
     if kind == FG_DIAGONAL:

@@ -12,7 +12,7 @@ import numpy as np
 
 cimport numpy as cnp
 
-from fastgmm.engine._core cimport FG_ALIGN, active_leaves, fg_leaves, fg_row_form, float64_values, padded
+from fastgmm.engine._core cimport FG_ALIGN, FG_LOW_RANK, active_leaves, fg_leaves, fg_row_form, float64_values, padded
 
 from fastgmm.engine import _core
 
@@ -126,11 +126,14 @@ cdef class Scorer:
         p.single, p.item, p.leaf = single, 4 if single else 8, active_leaves(single)
         self.type_number = cnp.NPY_FLOAT if single else cnp.NPY_DOUBLE
         p.form.kind, p.form.K, p.form.D = _core.KINDS[kind], means.shape[0], means.shape[1]
+        p.form.rank = factors.shape[1] - 1 if p.form.kind == FG_LOW_RANK else 0
         p.form.means, p.form.factors = float64_values(means), float64_values(factors)
         p.form.log_norm, p.form.shift = float64_values(log_norm), float64_values(shift)
         self.keep = (means, factors, log_norm, shift)
-        p.work_size = p.leaf.row_work_size(p.form.K, p.form.D)
-        self.slab = <char *> PyMem_RawMalloc(FG_ALIGN + p.leaf.row_form_size(p.form.kind, p.form.K, p.form.D))
+        p.work_size = p.leaf.row_work_size(p.form.K, p.form.D, p.form.rank)
+        self.slab = <char *> PyMem_RawMalloc(
+            FG_ALIGN + p.leaf.row_form_size(p.form.kind, p.form.K, p.form.D, p.form.rank)
+        )
         if self.slab == NULL:
             raise MemoryError("constants of the scorer")
         p.form.form = <char *> <uintptr_t> padded(<uintptr_t> self.slab)

@@ -7,7 +7,7 @@ import numpy as np
 
 from fastgmm.engine import _core, _linalg, _scorer
 
-__all__ = ["FACTOR_SHAPES", "KernelConstants"]
+__all__ = ["FACTOR_SHAPES", "KINDS", "KernelConstants", "shape_fits"]
 
 FACTOR_SHAPES = {
     "full": lambda K, D: (K, D, D),
@@ -16,6 +16,16 @@ FACTOR_SHAPES = {
     "rotated": lambda K, D: (D, D),
 }
 """Kernel kinds, and the shape of their factors: that of the second moments too, see `Statistics.S`."""
+
+KINDS = (*FACTOR_SHAPES, "low_rank")
+"""All kernel kinds. The shape (K, 1 + q, D) of the last depends on the rank q >= 1 too."""
+
+
+def shape_fits(kind, shape, n_components, n_features):
+    """Return whether factors, or second moments, of this shape are those of a kind."""
+    if kind != "low_rank":
+        return shape == FACTOR_SHAPES[kind](n_components, n_features)
+    return len(shape) == 3 and shape == (n_components, max(shape[1], 2), n_features)
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,12 +36,15 @@ class KernelConstants:
 
     Parameters
     ----------
-    kind : {"full", "diagonal", "spherical", "rotated"}
+    kind : {"full", "diagonal", "spherical", "rotated", "low_rank"}
         How W_k is given.
     means : (K, D) array
     factors : array
         full: (K, D, D), lower-triangular W_k with W_k^T W_k the inverse covariance; diagonal: (K, D), 1 / sigma;
-        spherical: (K,), 1 / sigma; rotated: (D, D), one lower-triangular W for all components.
+        spherical: (K,), 1 / sigma; rotated: (D, D), one lower-triangular W for all components; low_rank: (K, 1 + q, D),
+        first a = 1 / sqrt(psi), then rows g_l Q_l with Q_l orthonormal: W_k has the rows (I - Q^T Q) diag(a) and
+        g_l Q_l diag(a), where the covariance is diag(psi) + L L^T, (1 + s_l^2) = g_l^-2 and s_l, Q_l are the singular
+        values and vectors of diag(a) L.
     log_norm : (K,) array
         log pi_k - D / 2 log 2 pi + log |W_k|; -inf for a component of weight zero.
     shift : (D,) array
@@ -50,12 +63,12 @@ class KernelConstants:
 
     def __post_init__(self):
         """Refuse what does not fit together: behind these arrays are raw pointers."""
-        if self.kind not in FACTOR_SHAPES:
-            raise ValueError(f"kind must be one of {', '.join(FACTOR_SHAPES)}, got {self.kind!r}")
+        if self.kind not in KINDS:
+            raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {self.kind!r}")
         if self.dtype.char not in "fd":
             raise TypeError(f"dtype must be float32 or float64, got {self.dtype}")
         shape = self.log_norm.shape + self.shift.shape
-        if len(shape) != 2 or self.means.shape != shape or self.factors.shape != FACTOR_SHAPES[self.kind](*shape):
+        if len(shape) != 2 or self.means.shape != shape or not shape_fits(self.kind, self.factors.shape, *shape):
             shapes = ", ".join(f"{n} {getattr(self, n).shape}" for n in ("means", "factors", "log_norm", "shift"))
             raise ValueError(f"the shapes of {shapes} do not fit together for the kind {self.kind!r}")
 
@@ -70,6 +83,18 @@ class KernelConstants:
         return self.means.shape[1]
 
     @property
+    def rank(self):
+        """The rank q of the low-rank kind; 0 for others."""
+        return self.factors.shape[1] - 1 if self.kind == "low_rank" else 0
+
+    def axes(self):
+        """Return the axes Q_l diag(a) (K, q, D) that moments of the low-rank kind are taken along; None for others."""
+        if self.kind != "low_rank":
+            return None
+        lengths = np.sqrt((self.factors[:, 1:] ** 2).sum(axis=2, keepdims=True))
+        return self.factors[:, 1:] / np.where(lengths > 0, lengths, 1.0) * self.factors[:, :1]
+
+    @property
     def single(self):
         """Whether rows are computed in float32."""
         return self.dtype.itemsize == 4
@@ -77,7 +102,7 @@ class KernelConstants:
     @property
     def group_rows(self):
         """Rows in a group: chunks of rows that are multiples of it accumulate to the same bits as the whole."""
-        return _core.group_rows(self.kind, self.n_components, self.n_features, self.single)
+        return _core.group_rows(self.kind, self.n_components, self.n_features, self.rank, self.single)
 
     def kernel(self):
         """Return the constants as the compiled passes read them."""
@@ -128,9 +153,14 @@ class KernelConstants:
         return self.shift + (self.means - self.shift).astype(np.float32)
 
     @classmethod
-    def points(cls, kind, points, shift, dtype=np.float64):
-        """Return constants that only place K points (K, D): for moments about them and for distances to them."""
+    def points(cls, kind, points, shift, dtype=np.float64, factors=None):
+        """Return constants that only place K points (K, D): for moments about them and for distances to them.
+
+        Moments of the low-rank kind need `factors`, which say along which axes.
+        """
         K, D = points.shape
+        if factors is not None:
+            return cls(kind, points, factors, np.zeros(K), shift, np.dtype(dtype))
         # the kernels compute log2 densities; this factor makes a spherical logit the negative squared distance
         factors = np.full(FACTOR_SHAPES[kind](K, D), np.sqrt(2 * np.log(2)))
         return cls(kind, points, factors, np.zeros(K), shift, np.dtype(dtype))

@@ -133,7 +133,7 @@ def accumulate(X, constants, *, sample_weight=None, into=None, n_threads=None, s
         _check_shape("pivot", pivot, centers.shape)
         local = np.ascontiguousarray(pivot - constants.shift, dtype=constants.dtype)
         centers, pivot = constants.shift + local, local
-    total = _total_of(into, constants.kind, centers)
+    total = _total_of(into, constants, centers)
     n_rows = 0 if into is None else into.n_rows
     for piece, part, first, last in rows.slabs(weights.kept, kernel.group_rows):
         if not _pass.accumulate(kernel, piece, part, weights.part(first, last), pivot, sparse, total, n_threads):
@@ -152,14 +152,25 @@ def accumulate(X, constants, *, sample_weight=None, into=None, n_threads=None, s
 
 
 def accumulate_given(
-    X, kind, pivot, *, labels=None, resp=None, shift=None, sample_weight=None, into=None, n_threads=None, group=0
+    X,
+    kind,
+    pivot,
+    *,
+    labels=None,
+    resp=None,
+    shift=None,
+    sample_weight=None,
+    into=None,
+    n_threads=None,
+    group=0,
+    factors=None,
 ):
     """Return the statistics of rows under given labels or responsibilities.
 
     Parameters
     ----------
     X : array-like of shape (N, D)
-    kind : {"full", "diagonal", "spherical", "rotated"}
+    kind : {"full", "diagonal", "spherical", "rotated", "low_rank"}
     pivot : (K, D) array
         Points to take moments about, near the means.
     labels : (N,) int array, optional
@@ -171,6 +182,8 @@ def accumulate_given(
         As in `accumulate`.
     group : int, default=0
         Rows per group; 0 for the kind's own.
+    factors : (K, 1 + q, D) array, optional
+        Low-rank kind only: as in `KernelConstants`; they decide the axes.
 
     Returns
     -------
@@ -184,10 +197,10 @@ def accumulate_given(
         _check_shape("labels", labels, (rows.n_rows,))
     if resp is not None:
         _check_shape("resp", resp, (rows.n_rows, len(pivot)))
-    constants = KernelConstants.points(kind, pivot, shift, rows.dtype)
+    constants = KernelConstants.points(kind, pivot, shift, rows.dtype, factors)
     kernel, n_threads, centers = constants.kernel(), resolve(n_threads), constants.pivot()
     group = group or constants.group_rows
-    total = _total_of(into, kind, centers)
+    total = _total_of(into, constants, centers)
     n_rows = 0 if into is None else into.n_rows
     for piece, part, first, last in rows.slabs(weights.kept, group):
         visited = slice(first, last) if weights.kept is None else weights.kept[first:last]
@@ -356,14 +369,22 @@ def _spread(array, kept, n_rows, missing):
     return whole
 
 
-def _total_of(into, kind, centers):
+def _total_of(into, constants, centers):
     """Return the sums to start from: those of `into` in the layout of a slot, or zeros."""
     K, D = centers.shape
-    size = {"full": (D + 1) * (D + 2) // 2, "diagonal": 1 + 2 * D, "spherical": 2 + D, "rotated": 1 + D}[kind]
+    kind = constants.kind
+    size = {
+        "full": (D + 1) * (D + 2) // 2,
+        "diagonal": 1 + 2 * D,
+        "spherical": 2 + D,
+        "rotated": 1 + D,
+        "low_rank": 1 + (2 + constants.rank) * D,
+    }[kind]
     total = np.zeros(2 + K * size)
     if into is None:
         return total
-    if into.kind != kind or into.s.shape != (K, D) or not np.array_equal(into.pivot, centers):
+    same = into.kind == kind and into.s.shape == (K, D) and np.array_equal(into.pivot, centers)
+    if not same or (kind == "low_rank" and not np.array_equal(into.axes, constants.axes())):
         raise ValueError("into must hold statistics under the same constants: kind, shape and pivots differ")
     total[:2] = into.log_likelihood, into.total_weight
     if kind == "full":
@@ -386,7 +407,11 @@ def _statistics(total, constants, centers, n_rows, scatter):
             S = S[:, 0]
         elif constants.kind == "rotated":
             S = scatter
+        elif constants.kind == "low_rank":
+            S = S.reshape(K, 1 + constants.rank, D)
     log_likelihood, weight = total[:2].tolist()
     if constants.kind == "rotated":  # the scatter may be the caller's
         return Statistics(constants.kind, n, s, S, centers, constants.shift, log_likelihood, weight, n_rows)
-    return Statistics.of_pass(constants.kind, n, s, S, centers, constants.shift, log_likelihood, weight, n_rows)
+    return Statistics.of_pass(
+        constants.kind, n, s, S, centers, constants.shift, log_likelihood, weight, n_rows, constants.axes()
+    )

@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from fastgmm.engine import _linalg
-from fastgmm.engine.constants import FACTOR_SHAPES
+from fastgmm.engine.constants import KINDS, shape_fits
 
 __all__ = ["Statistics"]
 
@@ -32,7 +32,7 @@ class Statistics:
 
     Parameters
     ----------
-    kind : {"full", "diagonal", "spherical", "rotated"}
+    kind : {"full", "diagonal", "spherical", "rotated", "low_rank"}
         Kernel kind, which decides the shape of `S`.
     n : (K,) array
         sum_i r_ik.
@@ -41,7 +41,8 @@ class Statistics:
     S : array
         Second moments about the pivot. full: (K, D, D), sum_i r_ik (x_i - pivot_k) (x_i - pivot_k)^T; diagonal: (K,
         D), its diagonal; spherical: (K,), its trace; rotated: (D, D), the total scatter sum_i w_i (x_i - shift) (x_i
-        - shift)^T about `shift`, which does not depend on the responsibilities.
+        - shift)^T about `shift`, which does not depend on the responsibilities; low_rank: (K, 1 + q, D), the diagonal,
+        and sum_i r_ik t_il (x_i - pivot_k) for the q coordinates t_i = axes_k (x_i - pivot_k).
     pivot : (K, D) array
         The points that offsets are taken from, close to the means: that keeps the cancellation in `within` harmless.
     shift : (D,) array
@@ -52,6 +53,8 @@ class Statistics:
         sum_i w_i.
     n_rows : int
         Rows with positive weight.
+    axes : (K, q, D) array, optional
+        Of the low-rank kind: see `KernelConstants.axes`.
 
     Examples
     --------
@@ -72,19 +75,21 @@ class Statistics:
     log_likelihood: float
     total_weight: float
     n_rows: int
+    axes: np.ndarray | None = None
 
     def __post_init__(self):
         """Hold native float64 arrays in C order, since compiled code reads them, of shapes that fit together."""
-        for name in _ARRAYS:
+        for name in self._arrays:
             array = getattr(self, name)
             if not _linalg.is_plain(array):
                 object.__setattr__(self, name, np.require(array, np.float64, ["C", "A"]))
-        if self.kind not in FACTOR_SHAPES:
-            raise ValueError(f"kind must be one of {', '.join(FACTOR_SHAPES)}, got {self.kind!r}")
+        if self.kind not in KINDS:
+            raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {self.kind!r}")
         shape = self.n.shape + self.shift.shape
         fits = len(shape) == 2 and self.s.shape == self.pivot.shape == shape
-        if not fits or self.S.shape != FACTOR_SHAPES[self.kind](*shape):
-            shapes = ", ".join(f"{name} {getattr(self, name).shape}" for name in _ARRAYS)
+        fits = fits and shape_fits(self.kind, self.S.shape, *shape)
+        if not fits or self._axes_shape() != (None if self.axes is None else self.axes.shape):
+            shapes = ", ".join(f"{name} {getattr(self, name).shape}" for name in self._arrays)
             raise ValueError(f"the shapes of {shapes} do not fit together for the kind {self.kind!r}")
 
     @classmethod
@@ -96,6 +101,15 @@ class Statistics:
         made = object.__new__(cls)
         made.__dict__.update(zip(_FIELDS, values, strict=True))
         return made
+
+    def _axes_shape(self):
+        """Return the shape of `axes`; None where the kind has none."""
+        return self.S[:, 1:].shape if self.kind == "low_rank" else None
+
+    @property
+    def _arrays(self):
+        """Names of the arrays that there are."""
+        return _ARRAYS if self.axes is None else (*_ARRAYS, "axes")
 
     @property
     def n_components(self):
@@ -115,6 +129,12 @@ class Statistics:
     def _within(self):
         if self.kind == "rotated":
             within, cancellation = _linalg.within_rotated(self.n, self._means, self.S, self.shift)
+        elif self.kind == "low_rank":
+            within = self.S.copy()
+            diagonal, cancellation = _linalg.within_diagonal(self.n, self.s, np.ascontiguousarray(self.S[:, 0]))
+            within[:, 0] = diagonal
+            mass = np.where(self.n > 0, self.n, 1.0)[:, None, None]
+            within[:, 1:] -= (self.axes @ self.s[:, :, None]) * (self.s[:, None, :] / mass)
         else:
             within, cancellation = _WITHIN[self.kind](self.n, self.s, self.S)
         return _read_only(within), cancellation
@@ -155,6 +175,12 @@ class Statistics:
             S = self.S + 2 * self.s * step + self.n[:, None] * step**2
         elif self.kind == "spherical":
             S = self.S + (2 * self.s * step + self.n[:, None] * step**2).sum(axis=1)
+        elif self.kind == "low_rank":
+            S = self.S.copy()
+            S[:, 0] += 2 * self.s * step + self.n[:, None] * step**2
+            # t moves by axes step: sum r (t + axes step) (x - pivot + step)^T
+            sums, moved = self.axes @ self.s[:, :, None], self.axes @ step[:, :, None]
+            S[:, 1:] += sums * step[:, None, :] + moved * s[:, None, :]
         else:
             move = self.shift - shift
             sums = (self.s + self.n[:, None] * (self.pivot - self.shift)).sum(axis=0)  # of x - self.shift
@@ -191,6 +217,8 @@ class Statistics:
                 f"statistics of kind {self.kind!r} with shape {self.s.shape} cannot be added to those of kind "
                 f"{other.kind!r} with shape {other.s.shape}"
             )
+        if self.axes is not None and not np.array_equal(self.axes, other.axes):
+            raise ValueError("statistics of kind 'low_rank' along different axes cannot be added")
         if not (np.array_equal(self.pivot, other.pivot) and np.array_equal(self.shift, other.shift)):
             other = other.about(self.pivot, self.shift)
         return replace(
@@ -207,7 +235,7 @@ class Statistics:
         """Return the statistics as bytes, to send or store them; nothing in them is executable."""
         out = io.BytesIO()
         scalars = np.array([self.log_likelihood, self.total_weight, self.n_rows])
-        np.savez(out, kind=np.array(self.kind), scalars=scalars, **{name: getattr(self, name) for name in _ARRAYS})
+        np.savez(out, kind=np.array(self.kind), scalars=scalars, **{name: getattr(self, name) for name in self._arrays})
         stored = out.getvalue()
         return _MAGIC + zlib.crc32(stored).to_bytes(4, "little") + stored
 
@@ -226,7 +254,7 @@ class Statistics:
         try:
             with np.load(io.BytesIO(data[head:]), allow_pickle=False) as stored:
                 likelihood, weight, n_rows = stored["scalars"].tolist()
-                arrays = {name: stored[name] for name in _ARRAYS}
+                arrays = {name: stored[name] for name in (*_ARRAYS, "axes") if name != "axes" or name in stored}
                 return cls(
                     str(stored["kind"]), **arrays, log_likelihood=likelihood, total_weight=weight, n_rows=int(n_rows)
                 )
