@@ -5,6 +5,7 @@ Everything on rows is one pass of the engine that writes only what was asked for
 
 from __future__ import annotations
 
+import functools
 import math
 from numbers import Integral
 from typing import Any
@@ -18,6 +19,7 @@ from ._errors import InvalidParameterError
 from ._random import generator
 from .covariance import Family, Parameters
 from .engine.rows import Rows, check_sample_weight
+from .sources import as_source, is_elsewhere
 
 _RESP_VALUES = 1 << 19  # responsibilities at once, where only sums over rows are wanted
 _TINY = np.finfo(np.float64).tiny
@@ -43,7 +45,7 @@ class Density:
 
         Parameters
         ----------
-        X : array-like of shape (n_rows, n_features)
+        X : array-like of shape (n_rows, n_features), path, pyarrow data set or Source
             Rows.
         n_threads : int, default=None
             Threads; None takes as many as are worth it. No effect on the result.
@@ -66,7 +68,7 @@ class Density:
 
         Parameters
         ----------
-        X : array-like of shape (n_rows, n_features)
+        X : array-like of shape (n_rows, n_features), path, pyarrow data set or Source
             Rows.
         n_threads : int, default=None
             Threads; None takes as many as are worth it. No effect on the result.
@@ -89,7 +91,7 @@ class Density:
 
         Parameters
         ----------
-        X : array-like of shape (n_rows, n_features)
+        X : array-like of shape (n_rows, n_features), path, pyarrow data set or Source
             Rows.
         n_threads : int, default=None
             Threads; None takes as many as are worth it. No effect on the result.
@@ -115,7 +117,7 @@ class Density:
 
         Parameters
         ----------
-        X : array-like of shape (n_rows, n_features)
+        X : array-like of shape (n_rows, n_features), path, pyarrow data set or Source
             Rows.
         n_threads : int, default=None
             Threads; None takes as many as are worth it. No effect on the result.
@@ -138,7 +140,7 @@ class Density:
 
         Parameters
         ----------
-        X : array-like of shape (n_rows, n_features)
+        X : array-like of shape (n_rows, n_features), path, pyarrow data set or Source
             Rows.
         sample_weight : array-like of shape (n_rows,), default=None
             Weights of the rows; None weighs each row by one.
@@ -164,7 +166,7 @@ class Density:
 
         Parameters
         ----------
-        X : array-like of shape (n_rows, n_features)
+        X : array-like of shape (n_rows, n_features), path, pyarrow data set or Source
             Rows.
         sample_weight : array-like of shape (n_rows,), default=None
             Weights of the rows; n is their sum.
@@ -189,7 +191,7 @@ class Density:
 
         Parameters
         ----------
-        X : array-like of shape (n_rows, n_features)
+        X : array-like of shape (n_rows, n_features), path, pyarrow data set or Source
             Rows.
         sample_weight : array-like of shape (n_rows,), default=None
             Weights of the rows.
@@ -320,7 +322,9 @@ class Density:
         >>> round(Mixture([0.5, 0.5], [[0.0], [1.0]], [1.0, 1.0], "spherical").measured([[0.5]]).entropy, 6)
         0.693147
         """
-        rows = Rows.of(X)
+        rows = X if is_elsewhere(X) else Rows.of(X)
+        if entropy and is_elsewhere(X):
+            raise TypeError("entropies need the rows in an array: X must be an array-like, got rows elsewhere")
         scores = self._score(rows, n_threads, sample_weight=sample_weight)
         k = self._parameters.n_components
         uncertain = {}
@@ -467,20 +471,37 @@ class Density:
         return self._family.constants(self._parameters, dtype=np.dtype(dtype)).scorer()
 
     def _per_row(self, X: Any, n_threads: int | None, what: str) -> npt.NDArray[Any]:
-        """Return one of the arrays of `engine.Scores`."""
+        """Return one of the arrays of `engine.Scores`; where rows are elsewhere, what their source makes of it."""
+        if is_elsewhere(X):
+            width = None if what in ("log_density", "labels") else self._parameters.n_components
+            source = self._checked_source(as_source(X, n_threads=n_threads))
+            dtype = np.int64 if what == "labels" else np.result_type(source.dtype, self._parameters.means.dtype)
+            return source.map_rows(functools.partial(_array_of, self, n_threads, what), width, np.dtype(dtype))
         return getattr(self._score(X, n_threads, **{what: True}), what)
+
+    def _checked_source(self, source: Any) -> Any:
+        """Return rows or their source; raise a ValueError if they have other features than the mixture."""
+        n_features = self._parameters.n_features
+        if source.n_features != n_features:
+            raise ValueError(
+                f"X has {source.n_features} features, but {type(self).__name__} is expecting {n_features} features as "
+                "input."
+            )
+        return source
 
     def _score(
         self, X: Any, n_threads: int | None, sample_weight: npt.ArrayLike | None = None, **wanted: bool
     ) -> engine.Scores:
         """Run the one scoring pass, in the wider of the types of the rows and of the parameters."""
-        rows = Rows.of(X)
-        n_features = self._parameters.n_features
-        if rows.n_features != n_features:
-            raise ValueError(
-                f"X has {rows.n_features} features, but {type(self).__name__} is expecting {n_features} features as "
-                "input."
-            )
+        if is_elsewhere(X):
+            source = self._checked_source(as_source(X, sample_weight, n_threads=n_threads))
+            return source.score(self.constants(source.dtype))
+        rows = self._checked_source(Rows.of(X))
         return engine.score(
             rows, self.constants(rows.dtype), sample_weight=sample_weight, n_threads=n_threads, **wanted
         )
+
+
+def _array_of(density: Density, n_threads: int | None, what: str, rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return one of the arrays of `engine.Scores` of some rows: what a source is given to do, here or elsewhere."""
+    return density._per_row(rows, n_threads, what)

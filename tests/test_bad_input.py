@@ -101,7 +101,7 @@ BAD_ROWS = {
     "dictionary within": (with_value({}, object), TypeError, NOT_A_NUMBER + ".*'dict'"),
     "strings": (np.full((5, D), "1.0"), ValueError, "bytes/strings. Convert X to numeric values explicitly"),
     "bytes": (np.full((5, D), b"1.0"), ValueError, "bytes/strings"),
-    "a string": ("rows.csv", ValueError, "bytes/strings"),
+    "no such file": ("rows.csv", FileNotFoundError, "rows.csv"),
     "dates": (np.zeros((5, D), "M8[s]"), TypeError, r"X must hold numbers, got dtype datetime64\[s\]"),
     "records": (np.zeros((5, D), "f8,f8"), TypeError, r"X must hold numbers, got dtype \[\('f0'"),
     "masked": (masked(), TypeError, "X has 1 masked values, but an array without gaps is expected"),
@@ -238,6 +238,7 @@ BAD_VALUES = {
     "max_time": (-1.0, np.nan, np.inf, "1s", [1.0], True),
     "callback": (3, "print", [print]),
     "progress": (None, 1, "yes"),
+    "max_memory": (0, -1, 1.5, True),
 }
 ARRAYS = {"weights_init", "means_init", "precisions_init"}
 

@@ -156,6 +156,7 @@ def test_every_parameter_goes_both_ways():
         "max_time": 9.0,
         "callback": print,
         "progress": True,
+        "max_memory": "1 GB",
     }
     assert GaussianMixture(**ours, **params).to_sklearn().get_params() == params
     defaults = {name: GaussianMixture().get_params()[name] for name in ours}

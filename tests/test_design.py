@@ -1,4 +1,4 @@
-"""docs/design.md and docs/numerics.md: examples run, floors are those of test_layers, what is named exists."""
+"""docs/design.md, sources.md and numerics.md: examples run, floors are those of test_layers, what is named exists."""
 
 import re
 from pathlib import Path
@@ -9,29 +9,34 @@ from test_layers import FLOORS
 
 CHECKOUT = Path(__file__).parents[1]
 DESIGN = (CHECKOUT / "docs" / "design.md").read_text(encoding="utf-8")
+SOURCES = (CHECKOUT / "docs" / "sources.md").read_text(encoding="utf-8")
 NUMERICS = (CHECKOUT / "docs" / "numerics.md").read_text(encoding="utf-8")
 
 
-def run_block(number):
-    """The names that a block of Python in design.md leaves."""
+def run_block(text, number):
+    """The names that a block of Python leaves."""
     names = {}
-    block = re.findall(r"^```python\n(.*?)^```$", DESIGN, flags=re.MULTILINE | re.DOTALL)[number]
+    block = re.findall(r"^```python\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)[number]
     exec(block, names)
     return names
 
 
 def test_em_by_hand_runs_over_several_chunks_to_the_bits_of_fit():
-    names = run_block(0)
+    names = run_block(DESIGN, 0)
     assert names["by_hand"] == names["whole"].mixture
     assert names["bound"] == names["whole"].progress.bound
     assert names["constants"].group_rows < len(names["X"]) / 2
 
 
+def test_rows_larger_than_memory_are_fitted_as_shown(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = run_block(SOURCES, 0)
+    np.testing.assert_array_equal(names["labels"], names["on_disk"].mixture.predict(names["rows"]))
+
+
 def test_source_of_your_own_is_fitted():
-    names = run_block(1)
-    assert names["run"].converged
-    rows = np.concatenate(names["source"].parts)
-    assert names["mixture"].score(rows) > names["start"].score(rows)
+    names = run_block(SOURCES, 1)
+    assert names["result"].converged
 
 
 def test_floors_are_those_that_imports_are_held_to():
@@ -40,7 +45,7 @@ def test_floors_are_those_that_imports_are_held_to():
 
 
 @pytest.mark.checkout
-@pytest.mark.parametrize("text", [DESIGN, NUMERICS], ids=["design", "numerics"])
+@pytest.mark.parametrize("text", [DESIGN, SOURCES, NUMERICS], ids=["design", "sources", "numerics"])
 def test_files_that_are_named_exist(text):
     tests = set(re.findall(r"`(test_\w+)`", text))
     files = set(re.findall(r"(?:docs|src_c|fitting|covariance|fastgmm)/[\w/]*\.\w+", text))

@@ -59,6 +59,7 @@ OURS = {
     "max_time": None,
     "callback": None,
     "progress": False,
+    "max_memory": None,
 }
 
 
@@ -127,6 +128,7 @@ PARAMETERS_THAT_ACT = {
     "max_time": (None, 0),
     "callback": (None, lambda state: True),
     "progress": (False, True),
+    "max_memory": (None, "1 GB"),
 }
 
 
@@ -153,7 +155,7 @@ def test_every_parameter_acts(X, name, capsys, monkeypatch):
                 model.fit(X)
         shown = "".join(capsys.readouterr())
         seen.append((model.means_.tobytes(), shown, tuple(threads)))
-    by_means = name not in ("verbose", "verbose_interval", "n_threads", "progress")
+    by_means = name not in ("verbose", "verbose_interval", "n_threads", "progress", "max_memory")
     assert (seen[0][0] != seen[1][0]) == by_means
     assert seen[0] != seen[1]
 

@@ -1,8 +1,8 @@
 """The engine: passes over rows that know kernel kinds, threads and blocks, but no covariance family."""
 
-from fastgmm.engine._core import NEGLIGIBLE
+from fastgmm.engine._core import NEGLIGIBLE, group_rows
 from fastgmm.engine._scorer import Scorer
-from fastgmm.engine.constants import KernelConstants
+from fastgmm.engine.constants import FACTOR_SHAPES, KernelConstants
 from fastgmm.engine.passes import (
     Nearest,
     Scores,
@@ -17,6 +17,7 @@ from fastgmm.engine.rows import Rows, Weights, check_sample_weight
 from fastgmm.engine.statistics import Statistics
 
 __all__ = [
+    "FACTOR_SHAPES",
     "NEGLIGIBLE",
     "KernelConstants",
     "Nearest",
@@ -28,6 +29,7 @@ __all__ = [
     "accumulate",
     "accumulate_given",
     "check_sample_weight",
+    "group_rows",
     "nearest",
     "potential",
     "score",

@@ -249,7 +249,16 @@ def total_scatter(X, shift, *, group, sample_weight=None, into=None, n_threads=N
 
 
 def score(
-    X, constants, *, log_density=False, resp=False, labels=False, joint=False, sample_weight=None, n_threads=None
+    X,
+    constants,
+    *,
+    log_density=False,
+    resp=False,
+    labels=False,
+    joint=False,
+    sample_weight=None,
+    into=None,
+    n_threads=None,
 ):
     """Return the log-likelihood of rows under a mixture, and per row just what is asked for.
 
@@ -261,6 +270,8 @@ def score(
         Which arrays of `Scores` to fill.
     sample_weight, n_threads
         As in `accumulate`.
+    into : Scores, optional
+        Earlier scores under the same constants, whose log-likelihood and weight are continued.
 
     Returns
     -------
@@ -276,7 +287,7 @@ def score(
         "labels": np.empty(N, np.int64) if labels else None,
         "joint": np.empty((N, K), dtype) if joint else None,
     }
-    total = np.zeros(2)
+    total = np.zeros(2) if into is None else np.array([into.log_likelihood, into.total_weight])
     if weights.kept is None:
         _score_rows(rows, weights, kernel, out, total, n_threads)
     else:

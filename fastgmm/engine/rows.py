@@ -6,10 +6,11 @@ import numpy as np
 
 from fastgmm._checks import as_array
 
-__all__ = ["Rows", "Weights", "check_sample_weight"]
+__all__ = ["ALL_ZERO", "Rows", "Weights", "check_sample_weight", "check_weight_values", "numbers"]
 
 SLAB_BYTES = 3 << 20  # an array in a foreign dtype is converted in pieces of about this size
 
+ALL_ZERO = "sample_weight: all weights are zero. Sample weights must contain at least one non-zero number."
 LARGEST_TOTAL_WEIGHT = 1e300  # times a number of features it is still a float64
 
 ONE_DIMENSION = (
@@ -96,8 +97,8 @@ class Rows:
                 np.copyto(piece, picked, casting="unsafe")
             yield piece, None, first, last
 
-    def raise_not_finite(self):
-        """Raise ValueError naming the first NaN or infinity."""
+    def raise_not_finite(self, offset=0):
+        """Raise ValueError naming the first NaN or infinity; rows are counted from `offset`."""
         step = max(1, SLAB_BYTES // (8 * self.n_features))
         for first in range(0, self.n_rows, step):
             with np.errstate(over="ignore", invalid="ignore"):
@@ -107,7 +108,7 @@ class Rows:
                 row, column = np.unravel_index(np.argmax(bad), bad.shape)
                 what = "NaN" if np.isnan(piece[row, column]) else f"infinity or a value too large for {self.dtype!r}"
                 raise ValueError(
-                    f"Input {self.name} contains {what}. The first is in row {first + row}, column {column} "
+                    f"Input {self.name} contains {what}. The first is in row {offset + first + row}, column {column} "
                     "(counted from 0)."
                 )
         raise AssertionError("a pass reported a value that is not finite, but all are")
@@ -203,19 +204,20 @@ def check_sample_weight(sample_weight, n_rows):
         return sample_weight
     if sample_weight is None:
         return Weights()
-    weights = as_array(sample_weight, "sample_weight")
-    if weights.dtype.kind == "O":
-        weights = _from_objects(weights, "sample_weight")
-    elif weights.dtype.kind not in "fiub":
-        raise ValueError(f"sample_weight must hold numbers, got dtype {weights.dtype}")
+    weights = numbers(sample_weight, "sample_weight")
     if weights.ndim == 0:
         weights = np.full(n_rows, weights)
-    weights = np.ascontiguousarray(weights, dtype=np.float64)
     if weights.ndim != 1:
         raise ValueError(f"Sample weights must be 1D array or scalar, got {weights.ndim}D array as sample_weight.")
     if weights.shape != (n_rows,):
         raise ValueError(f"sample_weight.shape == {weights.shape}, expected {(n_rows,)}!")
-    _check_weight_values(weights)
+    check_weight_values(weights)
+    if not weights.any():
+        raise ValueError(ALL_ZERO)
+    with np.errstate(over="ignore"):
+        total = weights.sum()
+    if total > LARGEST_TOTAL_WEIGHT:
+        raise ValueError(f"sample_weight: the sum of the weights is {total}, expected at most {LARGEST_TOTAL_WEIGHT}.")
     positive = weights > 0
     unit = float(np.ldexp(1.0, np.frexp(weights.max())[1] - 1))
     if positive.all():
@@ -224,22 +226,26 @@ def check_sample_weight(sample_weight, n_rows):
     return Weights(weights[kept], kept, unit)
 
 
-def _check_weight_values(weights):
-    """Raise ValueError if weights (n_rows,) are not finite, negative, all zero, or too large to add up."""
+def numbers(values, name):
+    """Return what should be real numbers as a float64 array in C order."""
+    array = as_array(values, name)
+    if array.dtype.kind == "O":
+        array = _from_objects(array, name)
+    elif array.dtype.kind not in "fiub":
+        raise ValueError(f"{name} must hold numbers, got dtype {array.dtype}")
+    return np.asarray(array, dtype=np.float64, order="C")
+
+
+def check_weight_values(weights, name="sample_weight", offset=0):
+    """Raise ValueError if weights (n,) are not finite or negative; rows are counted from `offset`."""
     bad = ~np.isfinite(weights)
     if bad.any():
         what = "NaN" if np.isnan(weights[np.argmax(bad)]) else "infinity"
-        raise ValueError(f"Input sample_weight contains {what}. The first is in row {np.argmax(bad)} (counted from 0).")
+        raise ValueError(
+            f"Input {name} contains {what}. The first is in row {offset + np.argmax(bad)} (counted from 0)."
+        )
     if (weights < 0).any():
         raise ValueError(
-            f"Negative values in data passed to `sample_weight`: row {np.argmax(weights < 0)} has "
+            f"Negative values in data passed to `{name}`: row {offset + np.argmax(weights < 0)} has "
             f"{weights[weights < 0][0]} (rows counted from 0)."
         )
-    if not weights.any():
-        raise ValueError(
-            "sample_weight: all weights are zero. Sample weights must contain at least one non-zero number."
-        )
-    with np.errstate(over="ignore"):
-        total = weights.sum()
-    if total > LARGEST_TOTAL_WEIGHT:
-        raise ValueError(f"sample_weight: the sum of the weights is {total}, expected at most {LARGEST_TOTAL_WEIGHT}.")

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from fastgmm.engine.rows import Rows
 from fastgmm.mixture import Mixture
+from fastgmm.sources import Source, as_source, is_elsewhere
 
 from ._attributes import LiveMixture, is_fitted
 from ._feature_names import check_feature_names
@@ -72,12 +73,12 @@ class MixtureEstimator(CallbackSupportMixin, DensityMixin, BaseEstimator):
             live = self._live = LiveMixture()
         return live.current(attributes, self.covariance_type)
 
-    def _prepare(self, X: Any) -> tuple[Mixture, Rows]:
-        """Return the mixture and checked rows for it."""
+    def _prepare(self, X: Any) -> tuple[Mixture, Rows | Source]:
+        """Return the mixture and checked rows for it, or the source of rows that are elsewhere."""
         mixture = self.to_mixture()
         name = type(self).__name__
         check_feature_names(vars(self).get("feature_names_in_"), X, name)
-        rows = Rows(X, estimator=name)
+        rows = as_source(X, n_threads=self.n_threads) if is_elsewhere(X) else Rows(X, estimator=name)
         if rows.n_features != mixture.n_features:
             raise ValueError(
                 f"X has {rows.n_features} features, but {name} is expecting {mixture.n_features} features as input."
@@ -89,7 +90,7 @@ class MixtureEstimator(CallbackSupportMixin, DensityMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like of shape (n_samples, n_features), path, pyarrow data set or Source
             Rows.
 
         Returns
@@ -118,7 +119,7 @@ class MixtureEstimator(CallbackSupportMixin, DensityMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like of shape (n_samples, n_features), path, pyarrow data set or Source
             Rows.
 
         Returns
@@ -147,7 +148,7 @@ class MixtureEstimator(CallbackSupportMixin, DensityMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like of shape (n_samples, n_features), path, pyarrow data set or Source
             Rows.
 
         Returns
@@ -176,7 +177,7 @@ class MixtureEstimator(CallbackSupportMixin, DensityMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like of shape (n_samples, n_features), path, pyarrow data set or Source
             Rows.
         y : Ignored
             Present by convention.
@@ -209,7 +210,7 @@ class MixtureEstimator(CallbackSupportMixin, DensityMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like of shape (n_samples, n_features), path, pyarrow data set or Source
             Rows.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the rows; n is their sum.
@@ -241,7 +242,7 @@ class MixtureEstimator(CallbackSupportMixin, DensityMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like of shape (n_samples, n_features), path, pyarrow data set or Source
             Rows.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the rows.

@@ -46,6 +46,7 @@ OURS_ALONE = (
     "max_time",
     "callback",
     "progress",
+    "max_memory",
 )
 """Parameters that scikit-learn's estimator has not; they matter to fits, not to what is fitted."""
 

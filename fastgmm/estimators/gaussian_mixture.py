@@ -12,6 +12,7 @@ import numpy.typing as npt
 from fastgmm import covariance, fitting
 from fastgmm.covariance import Parameters
 from fastgmm.engine.rows import Rows
+from fastgmm.sources import Source, as_source, is_elsewhere
 
 from . import _callbacks, _convert, _parameters
 from ._attributes import LiveMixture
@@ -95,6 +96,9 @@ class GaussianMixture(MixtureEstimator):
         callbacks, where it has them, go to `set_callbacks`.
     progress : bool, default=False
         Whether to show a progress bar on standard error: start, iteration, log-likelihood, time left. It needs tqdm.
+    max_memory : int or str, default=None
+        Bytes, or a string such as "500 MB", that a fit takes at most beyond the interpreter, its libraries and X. Rows
+        are then read block by block, also those of arrays such as memory maps: see `fastgmm.sources.BatchSource`.
 
     Attributes
     ----------
@@ -183,6 +187,7 @@ class GaussianMixture(MixtureEstimator):
         "max_time": (*_parameters.NON_NEGATIVE, _parameters.Nothing()),
         "callback": (_parameters.Function(), _parameters.Nothing()),
         "progress": (_parameters.Instance(bool),),
+        "max_memory": (*_parameters.POSITIVE_INT, _parameters.Instance(str), _parameters.Nothing()),
     }
     if HAS_SKLEARN:
         _parameter_constraints: ClassVar[dict[str, list[Any]]] = _parameters.as_sklearn(_rules)
@@ -214,6 +219,7 @@ class GaussianMixture(MixtureEstimator):
         max_time: float | None = None,
         callback: Callable[[fitting.FitState], Any] | None = None,
         progress: bool = False,
+        max_memory: int | str | None = None,
     ) -> None:
         self.n_components = n_components
         self.covariance_type = covariance_type
@@ -239,6 +245,7 @@ class GaussianMixture(MixtureEstimator):
         self.max_time = max_time
         self.callback = callback
         self.progress = progress
+        self.max_memory = max_memory
 
     @with_callbacks
     def fit(self, X: Any, y: Any = None, *, sample_weight: npt.ArrayLike | None = None) -> Self:
@@ -318,8 +325,11 @@ class GaussianMixture(MixtureEstimator):
         """Check, fit, and set all attributes at the end; returns the result."""
         self._validate_params()
         names = feature_names(X)
-        rows = Rows(X, min_rows=2, estimator=type(self).__name__)
-        if rows.n_rows < self.n_components:
+        elsewhere = is_elsewhere(X) or self.max_memory is not None
+        rows = Rows(X, min_rows=2, estimator=type(self).__name__) if not is_elsewhere(X) else X
+        if elsewhere:
+            rows = as_source(rows, sample_weight, n_threads=self.n_threads, max_memory=self.max_memory)
+        elif rows.n_rows < self.n_components:
             raise ValueError(
                 f"Expected n_samples >= n_components but got n_components = {self.n_components}, "
                 f"n_samples = {rows.n_rows}"
@@ -343,7 +353,7 @@ class GaussianMixture(MixtureEstimator):
             fixed=self.fixed,
             equal_weights=self.equal_weights,
             random_state=self.random_state,
-            sample_weight=sample_weight,
+            sample_weight=None if elsewhere else sample_weight,
             n_threads=self.n_threads,
             acceleration=self.acceleration,
             stopping=self.stopping,
@@ -363,7 +373,7 @@ class GaussianMixture(MixtureEstimator):
         X: Any,
         y: Any,
         sample_weight: Any,
-        rows: Rows,
+        rows: Rows | Source,
         names: npt.NDArray[np.object_] | None,
         start: Parameters | None,
     ) -> fitting.Watch:
@@ -386,7 +396,7 @@ class GaussianMixture(MixtureEstimator):
         """How each start of the fit went: `fastgmm.plot.convergence` draws it."""
         return [fitting.StartHistory(*each) for each in self._histories]
 
-    def _warm_start(self, rows: Rows) -> Parameters | None:
+    def _warm_start(self, rows: Rows | Source) -> Parameters | None:
         """Return the parameters to continue from, or None for a fresh start."""
         if not (self.warm_start and hasattr(self, "converged_")):
             return None

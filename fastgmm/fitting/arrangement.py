@@ -11,6 +11,7 @@ from fastgmm._errors import IllDefinedCovarianceError
 from fastgmm.covariance import get
 from fastgmm.engine import NEGLIGIBLE
 from fastgmm.fitting import kmeans
+from fastgmm.sources import ArraySource
 
 __all__ = ["arranged"]
 
@@ -27,18 +28,19 @@ def arranged(source, kind, n_components):
 
     Parameters
     ----------
-    source : ArraySource
+    source : Source
     kind : str
         Kernel kind of the mixture that is fitted.
     n_components : int
 
     Returns
     -------
-    ArraySource
+    Source
         It holds 8 bytes for each row, with weights 16.
     """
     if (
-        kind != "full"
+        not isinstance(source, ArraySource)
+        or kind != "full"
         or n_components < MIN_COMPONENTS
         or source.n_features < MIN_FEATURES
         or source.n_rows < MIN_ROWS_PER_COMPONENT * n_components

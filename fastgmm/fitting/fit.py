@@ -16,7 +16,6 @@ from fastgmm._errors import ConvergenceWarning, IllDefinedCovarianceError
 from fastgmm._forms import check_structure
 from fastgmm._random import generator
 from fastgmm.covariance import Parameters
-from fastgmm.engine.rows import Rows
 from fastgmm.fitting import log
 from fastgmm.fitting.acceleration import check_acceleration
 from fastgmm.fitting.arrangement import arranged
@@ -26,10 +25,10 @@ from fastgmm.fitting.em import FitState, expectation_maximisation
 from fastgmm.fitting.held import check_fixed
 from fastgmm.fitting.mstep import MStep, check_floor, floor_of
 from fastgmm.fitting.result import FitResult, StartHistory
-from fastgmm.fitting.starts import check_init_params, first_parameters
+from fastgmm.fitting.starts import check_init_params, first_parameters, start_rows
 from fastgmm.fitting.watch import Told, Watch, check_callback
 from fastgmm.mixture import Mixture
-from fastgmm.sources import ArraySource
+from fastgmm.sources import ArraySource, as_source
 
 __all__ = ["NOT_CONVERGED", "fit", "n_starts", "run"]
 
@@ -63,6 +62,7 @@ def fit(
     acceleration: str | None = None,
     stopping: str = "gain",
     max_time: float | None = None,
+    max_memory: int | str | None = None,
     progress: bool = False,
 ) -> FitResult:
     """Fit a Gaussian mixture by EM.
@@ -71,8 +71,9 @@ def fit(
 
     Parameters
     ----------
-    X : array-like of shape (n_rows, n_features)
-        float32 and float64 arrays of any strides are read in place, other numbers are converted piece by piece.
+    X : array-like of shape (n_rows, n_features), path, pyarrow data set, or fastgmm.sources.Source
+        float32 and float64 arrays of any strides are read in place, other numbers are converted piece by piece. Files
+        (CSV, NPY, Parquet) and data sets are read block by block in every pass: see `fastgmm.sources.BatchSource`.
     n_components : int, default=1
     covariance_type : {"full", "tied", "diag", "spherical"}, default="full"
     tol : float, default=1e-3
@@ -117,6 +118,9 @@ def fit(
         Seconds after which no further iteration or start begins; the first iteration of the first start always does.
     progress : bool, default=False
         Whether to show a progress bar on standard error: start, iteration, log-likelihood, time left. It needs tqdm.
+    max_memory : int or str, optional
+        Bytes, or a string such as "500 MB", that the fit takes at most beyond the interpreter, its libraries and X.
+        Arrays, such as memory maps, are then read block by block too, and starts made of a sample of their rows.
 
     Returns
     -------
@@ -172,6 +176,7 @@ def fit(
         acceleration=acceleration,
         stopping=stopping,
         max_time=max_time,
+        max_memory=max_memory,
     )
     if not result.converged and max_iter > 0:
         warnings.warn(NOT_CONVERGED, ConvergenceWarning, stacklevel=2)
@@ -202,6 +207,7 @@ def run(
     acceleration=None,
     stopping="gain",
     max_time=None,
+    max_memory=None,
     before_start=None,
     start=None,
     progress=None,
@@ -235,19 +241,20 @@ def run(
     acceleration, stopping = check_acceleration(acceleration), check_stopping(stopping)
     deadline = np.inf if max_time is None else time.monotonic() + check_number(max_time, "max_time", Real, 0)
     check_callback(callback)
-    rows = X if isinstance(X, Rows) else Rows(X, min_rows=2)
-    source = ArraySource(rows, sample_weight, n_threads=n_threads)
+    source = as_source(X, sample_weight, n_threads=n_threads, max_memory=max_memory)
+    n_start_rows = start_rows(n_components, source.n_features)
+    source.reserve(family.statistics_kind(), n_components, n_start_rows)
     if source.n_rows < n_components:
         raise ValueError(
             f"Expected n_samples >= n_components but got n_components = {n_components}, n_samples = {source.n_rows}"
         )
-    family.check_features(rows.n_features)
-    given = _check_given_parameters(family, n_components, rows.n_features, weights_init, means_init, precisions_init)
+    family.check_features(source.n_features)
+    given = _check_given_parameters(family, n_components, source.n_features, weights_init, means_init, precisions_init)
     starting = {"weights_init": weights_init, "means_init": means_init, "precisions_init": precisions_init}
     if start is not None:
         starting.update(means_init=start, precisions_init=start, weights_init=None if equal_weights else start)
     masks = check_fixed(fixed, equal_weights, family, n_components, starting)
-    init_params = check_init_params(init_params, rows.n_rows, n_components)
+    init_params = check_init_params(init_params, source, n_components)
     rng = generator(random_state)
     source.moments()  # every value is looked at before any work: what is not finite is reported here
     floor = None if share is None else floor_of(source, family, share)
@@ -273,6 +280,9 @@ def run(
         "max_iter": max_iter,
         "continued": start is not None,
     }
+    few = source  # what starts are made of, and components that are put anew
+    if not isinstance(source, ArraySource) and (seeds != [None] or on_collapse == "reseed"):
+        few = source.sample(n_start_rows, rng)
     ordered = arranged(source, family.kind, n_components) if max_iter else source
     best, histories, errors = None, [], []
     for init, seed in enumerate(seeds):
@@ -282,13 +292,14 @@ def run(
         try:
             parameters, mstep = start, None
             if start is None:
-                parameters = _first(source, family, n_components, init_params, given, seed, reg_covar, floor, rows)
+                parameters = _first(few, family, n_components, init_params, given, seed, reg_covar, floor)
             parameters = parameters.astype(np.float64)
             if special:
-                mstep = MStep(ordered, family, parameters, **constraints, rng=np.random.default_rng([seed or 0, 1]))
+                mstep = MStep(few, family, parameters, **constraints, rng=np.random.default_rng([seed or 0, 1]))
                 parameters = mstep.start
             found = expectation_maximisation(ordered, family, parameters, mstep=mstep, init=init, **options)
-            candidate = _finish(source, family, found, init, labels and len(seeds) == 1, mend=floor is not None)
+            at_once = labels and len(seeds) == 1 and isinstance(source, ArraySource)
+            candidate = _finish(source, family, found, init, at_once, mend=floor is not None)
             log.start_ends(init, candidate)
             histories.append(
                 StartHistory(
@@ -305,7 +316,7 @@ def run(
     if best is None:
         raise IllDefinedCovarianceError(errors[0].component, source.dtype == np.float32) from errors[0]
     if labels and best.labels is None:
-        best = replace(best, labels=source.score(best.mixture.constants(source.dtype), labels=True).labels)
+        best = replace(best, labels=best.mixture.predict(source, n_threads=n_threads))
     best = replace(best, n_failed_inits=len(errors), histories=histories)
     log.fit_ends(best, len(histories))
     return best
@@ -333,7 +344,7 @@ def _finish(source, family, found, init, labels, mend):
                 raise
             parameters = family.complete(*parameters.arrays()[:3], mend=True)
     mixture = Mixture.from_parameters(parameters, family)
-    scores = source.score(mixture.constants(source.dtype), labels=labels)
+    scores = source.score(mixture.constants(source.dtype), **({"labels": True} if labels else {}))
     bound = scores.log_likelihood / scores.total_weight
     if not np.isfinite(bound):
         raise IllDefinedCovarianceError(single_precision=source.dtype == np.float32)
@@ -371,11 +382,11 @@ def _check_given_parameters(family, n_components, n_features, weights, means, pr
     return given
 
 
-def _first(source, family, n_components, init_params, given, seed, reg_covar, floor, rows):
+def _first(source, family, n_components, init_params, given, seed, reg_covar, floor):
     """Return where a start begins: the given parts, and the rest as `init_params` says, which may have no part."""
     if len(given) < 3:
         rng = np.random.default_rng(seed)
-        options = {"reg_covar": reg_covar, "floor": floor, "X": rows.array}
+        options = {"reg_covar": reg_covar, "floor": floor}
         made = first_parameters(source, family, n_components, init_params, rng, **options)
         given = {
             "weights": made.weights,

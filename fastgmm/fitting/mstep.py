@@ -79,8 +79,7 @@ def floor_of(source, family, share):
     """
     mean, total, _ = source.moments()
     if family.statistics_kind() == "full":
-        stats = source.accumulate_given("full", mean[None], labels=None)
-        total = stats.within()[0] / stats.n[0]
+        total = source.covariance()
         if not np.isfinite(total).all():
             raise IllDefinedCovarianceError
     return Floor.of(share, total, mean, source.dtype)

@@ -9,8 +9,14 @@ import numpy as np
 from fastgmm._checks import as_array
 from fastgmm._errors import InvalidParameterError
 from fastgmm.fitting import kmeans
+from fastgmm.sources import ArraySource
 
-__all__ = ["NAMES", "check_init_params", "first_parameters"]
+__all__ = ["NAMES", "check_init_params", "first_parameters", "start_rows"]
+
+# Rows that starts are made of where the rows do not lie in an array, and how many values they hold together at most.
+START_ROWS = 65536
+START_VALUES = 1 << 22
+START_ROWS_PER_COMPONENT = 64
 
 
 def _kmeans(source, n_components, rng):
@@ -79,7 +85,12 @@ class RandomResponsibilities:
         return out / out.sum(axis=1, keepdims=True)
 
 
-def check_init_params(init_params, n_rows, n_components):
+def start_rows(n_components, n_features):
+    """Return how many rows starts are made of where the rows do not lie in an array."""
+    return max(min(START_ROWS, START_VALUES // n_features), START_ROWS_PER_COMPONENT * n_components)
+
+
+def check_init_params(init_params, source, n_components):
     """Return init_params as a name, labels, responsibilities or callable.
 
     Raises
@@ -95,7 +106,11 @@ def check_init_params(init_params, n_rows, n_components):
     elif callable(init_params):
         return init_params
     elif init_params is not None:
-        return _check_given(as_array(init_params, "init_params"), n_rows, n_components, "init_params")
+        if not isinstance(source, ArraySource):
+            raise InvalidParameterError(
+                "init_params as labels or responsibilities needs the rows in an array; name a start, or give means_init"
+            )
+        return _check_given(as_array(init_params, "init_params"), source.n_all_rows, n_components, "init_params")
     raise InvalidParameterError(
         f"init_params must be one of {', '.join(map(repr, NAMES))}, labels (n_rows,), responsibilities (n_rows, "
         f"n_components) or a callable, got {init_params!r}"
@@ -131,7 +146,7 @@ def _check_given(given, n_rows, n_components, name):
     )
 
 
-def first_parameters(source, family, n_components, init_params, rng, *, reg_covar, floor=None, X=None):
+def first_parameters(source, family, n_components, init_params, rng, *, reg_covar, floor=None):
     """Return the Parameters that EM starts from.
 
     Parameters
@@ -144,8 +159,6 @@ def first_parameters(source, family, n_components, init_params, rng, *, reg_cova
     rng : numpy.random.Generator
     reg_covar : float
     floor : Floor, optional
-    X : array
-        What a callable is given.
 
     Raises
     ------
@@ -158,7 +171,7 @@ def first_parameters(source, family, n_components, init_params, rng, *, reg_cova
     elif isinstance(init_params, str):
         given, pivot = _STARTS[init_params](source, n_components, rng)
     else:
-        given, pivot = _given_start(source, init_params, n_components, rng, X)
+        given, pivot = _given_start(source, init_params, n_components, rng)
     kind = family.statistics_kind()
     stats = source.accumulate_given(kind, pivot, **given)
     if stats.cancellation() > 1e3:  # the pivots were far from the means: once more, about the means
@@ -169,13 +182,13 @@ def first_parameters(source, family, n_components, init_params, rng, *, reg_cova
     return family.complete(weights, means, covariances, mend=reg_covar > 0 or floor is not None)
 
 
-def _given_start(source, init_params, n_components, rng, X):
+def _given_start(source, init_params, n_components, rng):
     """Labels, responsibilities, or what a callable makes of the rows: labels, responsibilities or centres (K, D)."""
     n_rows = source.n_all_rows
     if callable(init_params):
         seed = int(rng.integers(2**31))
         name = "what the init_params callable returned"
-        given = as_array(init_params(X, n_components, seed), name)
+        given = as_array(init_params(source.array, n_components, seed), name)
         means_shape = n_components, source.n_features
         if given.shape == means_shape != (n_rows, n_components) and given.dtype.kind in "fiub":
             if not np.isfinite(given).all():

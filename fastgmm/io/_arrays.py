@@ -7,7 +7,7 @@ import numpy as np
 
 from ._columns import TableError, choose, default_names
 
-__all__ = ["NPY_MAGIC", "PARQUET_MAGIC", "import_parquet", "read_npy", "read_parquet"]
+__all__ = ["NPY_MAGIC", "PARQUET_MAGIC", "import_parquet", "is_numeric", "read_npy", "read_parquet"]
 
 NPY_MAGIC = b"\x93NUMPY"
 PARQUET_MAGIC = b"PAR1"
@@ -91,9 +91,9 @@ def read_parquet(path, columns, weights, dtype):
         schema = parquet.read_schema(path)
         names = schema.names
         chosen, weight = choose(names, columns, weights, path)
-        numeric = [j for j in chosen if _is_numeric(pyarrow, schema.types[j])]
+        numeric = [j for j in chosen if is_numeric(pyarrow, schema.types[j])]
         for j in chosen if weight is None else [*chosen, weight]:
-            if not _is_numeric(pyarrow, schema.types[j]):
+            if not is_numeric(pyarrow, schema.types[j]):
                 suggested = [names[i] for i in numeric] if columns is None and j != weight else []
                 raise TableError(f"{path}, column {names[j]!r}: expected numbers, got {schema.types[j]}", suggested)
         wanted = [names[j] for j in chosen]
@@ -123,7 +123,8 @@ def import_parquet():
     return pyarrow, pyarrow.parquet
 
 
-def _is_numeric(pyarrow, kind):
+def is_numeric(pyarrow, kind):
+    """Whether an Arrow type is one of numbers."""
     types = pyarrow.types
     return types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind) or types.is_decimal(kind)
 

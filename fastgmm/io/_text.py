@@ -14,7 +14,7 @@ import numpy as np
 
 from ._columns import TableError, choose, default_names
 
-__all__ = ["read_text"]
+__all__ = ["TextReader", "read_text"]
 
 _CHUNK = 256  # rows converted at a time; a few hundred keep their strings in the cache
 _SAMPLE = 1 << 16  # bytes looked at to tell encoding and delimiter
@@ -52,37 +52,81 @@ def read_text(file, path, columns, weights, dtype, if_named=None):
     TableError
         Naming file, line and column.
     """
-    encoding, delimiter = _sniff(file, path)
-    with io.TextIOWrapper(file, encoding=encoding, errors="replace", newline="") as text:
-        rows = _numbered_rows(text, delimiter, path)
+    reader = TextReader(file, path, columns, weights, dtype, if_named)
+    parts = list(reader.blocks(_CHUNK))
+    values, given = zip(*parts, strict=True)
+    given = None if reader.weight is None else np.concatenate(given)
+    return np.concatenate(values), reader.names, given, reader.named
+
+
+class TextReader:
+    """A delimited table of numbers whose rows are read block by block.
+
+    Parameters
+    ----------
+    file, path, columns, weights, dtype, if_named
+        As for `read_text`.
+
+    Attributes
+    ----------
+    names : list of str
+        Of the chosen columns.
+    weight : int or None
+        Place of the column of weights.
+    named : bool
+        Whether the file has a header.
+    """
+
+    def __init__(self, file, path, columns, weights, dtype, if_named=None):
+        encoding, delimiter = _sniff(file, path)
+        self._text = io.TextIOWrapper(file, encoding=encoding, errors="replace", newline="")
+        rows = _numbered_rows(self._text, delimiter, path)
         first = next(rows, None)
         if first is None:
             raise TableError(f"{path} is empty")
-        named = not all(_is_number(field) or _is_missing(field) for field in first[1])
-        names = _header(first[1]) if named else default_names(len(first[1]))
-        columns = if_named if named and columns is None else columns
-        chosen, weight = choose(names, columns, weights, path)
-        reader = _Reader(path, names, chosen + ([] if weight is None else [weight]), columns is None)
-        chunks = [reader.convert(chunk) for chunk in _chunks(rows if named else itertools.chain([first], rows))]
-    if not chunks:
-        raise TableError(f"{path} has a header but no rows")
-    table = np.concatenate(chunks)
-    names = [names[j] for j in chosen]
-    values = _as_dtype(table[:, : len(chosen)], dtype, names, path)
-    return values, names, None if weight is None else table[:, -1].copy(), named
+        self.named = not all(_is_number(field) or _is_missing(field) for field in first[1])
+        names = _header(first[1]) if self.named else default_names(len(first[1]))
+        columns = if_named if self.named and columns is None else columns
+        chosen, self.weight = choose(names, columns, weights, path)
+        self.names = [names[j] for j in chosen]
+        self._rows = rows if self.named else itertools.chain([first], rows)
+        self._converter = _Converter(
+            path, names, chosen + ([] if self.weight is None else [self.weight]), columns is None
+        )
+        self._path, self._dtype = path, dtype
+
+    def blocks(self, n_rows):
+        """Yield (values (n, D), weights (n,) or None) of at most n_rows rows, once.
+
+        Raises
+        ------
+        TableError
+            Naming file, line and column.
+        """
+        D, done = len(self.names), 0
+        with self._text:
+            while table := [self._converter.convert(chunk) for chunk in _chunks(self._rows, n_rows)]:
+                table = np.concatenate(table)
+                values = _as_dtype(table[:, :D], self._dtype, self.names, self._path, done)
+                done += len(table)
+                yield values, None if self.weight is None else table[:, -1].copy()
+        if not done:
+            raise TableError(f"{self._path} has a header but no rows")
 
 
-def _as_dtype(table, dtype, names, path):
+def _as_dtype(table, dtype, names, path, first):
     """The values in the dtype asked for, of their own memory."""
     with np.errstate(over="ignore"):
         values = np.ascontiguousarray(table, dtype=dtype)
     if not np.isfinite(values).all():
         row, j = np.argwhere(~np.isfinite(values))[0]
-        raise TableError(f"{path}, row {row + 1}, column {names[j]!r}: {table[row, j]:g} is too large for {dtype}")
+        raise TableError(
+            f"{path}, row {first + row + 1}, column {names[j]!r}: {table[row, j]:g} is too large for {dtype}"
+        )
     return values
 
 
-class _Reader:
+class _Converter:
     """Turns chunks of fields into numbers, or into the error that says where they are none."""
 
     def __init__(self, path, names, chosen, by_default):
@@ -195,8 +239,10 @@ def _numbered_rows(text, delimiter, path):
         raise TableError(f"{path}, line {last + 1}: {error}; is a quote not closed?") from error
 
 
-def _chunks(rows):
-    while chunk := list(itertools.islice(rows, _CHUNK)):
+def _chunks(rows, n_rows):
+    """The next n_rows rows, a few hundred at a time."""
+    while n_rows and (chunk := list(itertools.islice(rows, min(n_rows, _CHUNK)))):
+        n_rows -= len(chunk)
         yield chunk
 
 

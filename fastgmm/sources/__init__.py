@@ -1,5 +1,9 @@
 """Where rows come from: a source gives statistics under given parameters, and nothing else knows where rows live."""
 
 from fastgmm.sources.array import ArraySource
+from fastgmm.sources.base import Source
+from fastgmm.sources.batches import BatchSource
+from fastgmm.sources.choice import as_source, is_elsewhere
+from fastgmm.sources.reservoir import Reservoir
 
-__all__ = ["ArraySource"]
+__all__ = ["ArraySource", "BatchSource", "Reservoir", "Source", "as_source", "is_elsewhere"]

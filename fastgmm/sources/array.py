@@ -3,14 +3,14 @@
 import numpy as np
 
 from fastgmm import engine
-from fastgmm._errors import IllDefinedCovarianceError
 from fastgmm.engine.rows import Rows, Weights, check_sample_weight
 from fastgmm.engine.threads import resolve
+from fastgmm.sources.base import Source, mean_and_variances
 
 __all__ = ["ArraySource"]
 
 
-class ArraySource:
+class ArraySource(Source):
     """Rows of one array, with weights. A fit asks it for statistics and never touches a row.
 
     Parameters
@@ -33,6 +33,8 @@ class ArraySource:
         The type that rows are computed in.
     """
 
+    n_rows = 0  # an attribute, where other sources count them in a pass
+
     def __init__(self, X, sample_weight=None, *, n_threads=None, sparse=False):
         self._sparse = sparse
         self._rows = Rows.of(X)
@@ -42,6 +44,11 @@ class ArraySource:
         kept = self._weights.kept
         self.n_rows = self._rows.n_rows if kept is None else len(kept)
         self.n_all_rows, self.n_features, self.dtype = self._rows.n_rows, self._rows.n_features, self._rows.dtype
+
+    @property
+    def array(self):
+        """The array (n_all_rows, D)."""
+        return self._rows.array
 
     @property
     def _options(self):
@@ -78,6 +85,14 @@ class ArraySource:
             self._rows, kind, pivot, labels=labels, resp=resp, shift=self.moments()[0], **self._options
         )
 
+    def accumulate_all(self, kind, point):
+        """Return the Statistics of all rows as one component, about a point (D,): see `Source.accumulate_all`."""
+        return self.accumulate_given(kind, point[None])
+
+    def map_rows(self, function, width, dtype):
+        """Return what a function makes of every row: see `Source.map_rows`."""
+        return function(self._rows)
+
     def score(self, constants, **wanted):
         """Return the Scores of all rows under a mixture: see `fastgmm.engine.score`."""
         return engine.score(self._rows, constants, **wanted, **self._options)
@@ -104,11 +119,7 @@ class ArraySource:
             stats = engine.accumulate_given(
                 self._rows, "diagonal", first, shift=first[0], group=one.group_rows, **self._options
             )
-            with np.errstate(over="ignore", invalid="ignore"):
-                mean, variances, mass = stats.means()[0], stats.within()[0] / stats.n[0], stats.n[0]
-            if not (np.isfinite(mean).all() and np.isfinite(variances).all()):
-                raise IllDefinedCovarianceError
-            self._moments = mean, variances, mass
+            self._moments = mean_and_variances(stats)
         return self._moments
 
     def rows_at(self, positions):

@@ -1,0 +1,356 @@
+"""Tables that are read block by block, as often as they are asked for, and never held whole.
+
+`open_blocks` looks at what it is given once, says the names and the type of the columns, and then each call of `read`
+goes through the rows from the first to the last.
+"""
+
+import os
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastgmm._checks import as_array
+
+from ._arrays import NPY_MAGIC, PARQUET_MAGIC, import_parquet, is_numeric, read_npy
+from ._columns import TableError, choose
+from ._text import TextReader
+
+__all__ = ["Block", "Blocks", "is_arrow", "open_blocks"]
+
+ONE_PASS = (
+    "{what} is an iterator, which can be consumed only once, but a fit takes several passes. Give a list of batches, "
+    "an object whose __iter__ begins anew, or a function that returns a new iterator, as in BatchSource(lambda: "
+    "read_batches()); or give each batch to partial_fit as it comes."
+)
+
+
+BATCH_BYTES = 1 << 20  # of rows that are decoded at a time
+DECODER_BYTES = 24 << 20  # beside the row groups of a Parquet file
+
+
+class Block(NamedTuple):
+    """Consecutive rows of a table.
+
+    Attributes
+    ----------
+    values : (n, D) array
+    weights : (n,) array-like or None
+    name : str
+        What error messages call the rows.
+    first : int
+        Number of the first row in what has that name.
+    """
+
+    values: np.ndarray
+    weights: Any
+    name: str
+    first: int
+
+
+class Blocks(NamedTuple):
+    """A table that is read block by block.
+
+    Attributes
+    ----------
+    read : callable
+        ``read(n_rows)`` returns an iterator over all rows, in `Block` of at most n_rows rows, or of the sizes in which
+        they come.
+    dtype : numpy.dtype
+        float32 if the values are, else float64.
+    names : list of str or None
+        Names of the columns, None where they have none.
+    block_bytes : int
+        Memory that reading takes beside the blocks: what is not cut by `read` but comes as a whole.
+    n_columns : int
+    """
+
+    read: Callable[[int], Iterable[Block]]
+    dtype: np.dtype
+    names: list | None
+    n_columns: int
+    block_bytes: int = 0
+
+
+def open_blocks(X, *, columns=None, weights=None, sample_weight=None, dtype=None, if_named=None):
+    """Return what X holds as `Blocks`.
+
+    Parameters
+    ----------
+    X : path, array, pyarrow data set, file or table, iterable of batches, or function that returns one
+        Paths are those of CSV, NPY and Parquet files, and of folders of Parquet files. A batch is an array, a data
+        frame or an Arrow record batch, or a tuple of one and its weights.
+    columns : sequence of str, optional
+        Names of the columns to read, of files and Arrow data.
+    weights : str, optional
+        Name of the column of weights, of files and Arrow data.
+    sample_weight : (n_rows,) array, optional
+        Weights of the rows of an array or NPY file.
+    dtype : numpy dtype, optional
+        Of the values; default: float32 where the data are, else float64.
+    if_named : sequence of str, optional
+        What `columns` defaults to where the data have names.
+
+    Raises
+    ------
+    TypeError
+        If X is none of these, or an iterator that can be consumed only once.
+    TableError
+        If a file is damaged, empty or no table, or a column is unknown or not of numbers.
+    OSError
+        If there is no such file.
+    """
+    chosen = columns, weights, None if dtype is None else np.dtype(dtype), if_named
+    if isinstance(X, str | os.PathLike):
+        return _open_path(os.fspath(X), *chosen, sample_weight)
+    if isinstance(X, np.ndarray):
+        return _of_array(X, sample_weight)
+    if is_arrow(X):
+        return _of_arrow(_as_dataset(X), "X", *chosen)
+    if callable(X):
+        return _of_batches(X)
+    if isinstance(X, Iterable):
+        if iter(X) is X:
+            raise TypeError(ONE_PASS.format(what="X"))
+        return _of_batches(lambda: X)
+    raise TypeError(f"X must be a path, an array, Arrow data, batches or a function that returns them, got {type(X)}")
+
+
+def is_arrow(X):
+    """Whether X is Arrow data that `open_blocks` reads by name of columns."""
+    return type(X).__module__.partition(".")[0] == "pyarrow"
+
+
+def _open_path(path, columns, weights, dtype, if_named, sample_weight):
+    """Blocks of a file, or of a folder of Parquet files."""
+    if os.path.isdir(path):
+        return _of_arrow(_dataset(path), path, columns, weights, dtype, if_named)
+    with open(path, "rb") as file:
+        magic = file.read(8)
+    if magic.startswith(PARQUET_MAGIC):
+        return _of_arrow(_dataset(path), path, columns, weights, dtype, if_named)
+    if magic.startswith(NPY_MAGIC):
+        table, names, _ = read_npy(path, None, None, None)
+        if columns is None and weights is None:
+            return _of_array(table, sample_weight, path)
+        chosen, weight = choose(names, columns, weights, path)
+        given = sample_weight if weight is None else np.array(table[:, weight])
+        return _of_array(table, given, path, chosen)._replace(names=[names[j] for j in chosen])
+    return _of_text(path, columns, weights, dtype, if_named)
+
+
+def compute_dtype(dtype):
+    """Return the type that values are computed in."""
+    return np.dtype(np.float32 if dtype == np.float32 else np.float64)
+
+
+def _of_array(array, sample_weight, name="X", columns=None):
+    """Blocks of an array. What is mapped from a file, row by row, is read from it, so that no pages stay mapped."""
+    if array.ndim != 2:
+        raise ValueError(f"Expected 2D array, got {array.ndim}D array instead: {name} has the shape {array.shape}.")
+    given = None if sample_weight is None else as_array(sample_weight, "sample_weight")
+    if given is not None and given.shape != array.shape[:1]:
+        raise ValueError(f"sample_weight.shape == {given.shape}, expected {array.shape[:1]}!")
+    at = _place_in_file(array)
+
+    def read(n_rows):
+        for first in range(0, len(array), n_rows):
+            last = min(len(array), first + n_rows)
+            values = array[first:last] if at is None else _read_rows(*at, array, first, last)
+            values = values if columns is None else values[:, columns]
+            yield Block(values, None if given is None else given[first:last], name, first)
+
+    return Blocks(read, compute_dtype(array.dtype), None, array.shape[1] if columns is None else len(columns))
+
+
+def _place_in_file(array):
+    """Return file name and offset of a memory-mapped array in C order, None for others."""
+    whole = array
+    while isinstance(whole.base, np.memmap):
+        whole = whole.base
+    if not isinstance(whole, np.memmap) or whole.filename is None or whole.mode == "c":
+        return None
+    if not array.flags.c_contiguous:
+        return None
+    start = whole.offset + array.ctypes.data - whole.ctypes.data
+    return whole.filename, start
+
+
+def _read_rows(filename, offset, like, first, last):
+    """Rows first .. last of an array in a file."""
+    rows = np.empty((last - first, like.shape[1]), dtype=like.dtype)
+    left = memoryview(rows).cast("B")
+    with open(filename, "rb", buffering=0) as file:
+        file.seek(offset + first * like.shape[1] * like.itemsize)
+        while left:
+            n = file.readinto(left)
+            if not n:
+                raise TableError(f"{filename} ends before row {last} of {len(like)}: it was cut short")
+            left = left[n:]
+    return rows
+
+
+def _dataset(path):
+    """The Parquet files at a path as a data set."""
+    pyarrow, _ = import_parquet()
+    from pyarrow.dataset import dataset
+
+    try:
+        return dataset(path, format="parquet")
+    except pyarrow.ArrowException as error:
+        raise TableError(f"{path} is not a readable Parquet file: {error}") from error
+
+
+def _as_dataset(X):
+    """What is given as Arrow data as a data set."""
+    import_parquet()
+    import pyarrow.dataset
+    from pyarrow import parquet
+
+    if isinstance(X, pyarrow.RecordBatchReader):
+        raise TypeError(ONE_PASS.format(what="A RecordBatchReader"))
+    if isinstance(X, pyarrow.Table | pyarrow.RecordBatch):
+        return pyarrow.dataset.dataset(X)
+    if isinstance(X, parquet.ParquetFile):
+        raise TypeError("X is an open ParquetFile, which is read once: give its path, or a pyarrow.dataset of it")
+    if isinstance(X, pyarrow.dataset.Dataset):
+        return X
+    raise TypeError(f"X must be a path, an array, Arrow data, batches or a function that returns them, got {type(X)}")
+
+
+def _of_arrow(dataset, path, columns, weights, dtype, if_named):
+    """Blocks of an Arrow data set, of which only the chosen columns are decoded."""
+    import pyarrow
+    import pyarrow.dataset
+
+    names = dataset.schema.names
+    chosen, weight = choose(names, if_named if columns is None else columns, weights, path)
+    for j in chosen if weight is None else [*chosen, weight]:
+        if not is_numeric(pyarrow, dataset.schema.types[j]):
+            raise TableError(f"{path}, column {names[j]!r}: expected numbers, got {dataset.schema.types[j]}")
+    wanted = [names[j] for j in chosen]
+    single = all(pyarrow.types.is_float32(dataset.schema.types[j]) for j in chosen)
+    dtype = dtype or np.dtype(np.float32 if single else np.float64)
+    read_columns = wanted if weight is None else [*wanted, names[weight]]
+
+    def read(n_rows):
+        first = 0
+        try:
+            for batch in _record_batches(dataset, read_columns, n_rows):
+                if batch.num_rows:
+                    values = from_arrow(batch, wanted, path, first, dtype)
+                    given = None if weight is None else from_arrow(batch, [names[weight]], path, first, float)[:, 0]
+                    first += batch.num_rows
+                    yield Block(values, given, path, first - batch.num_rows)
+        except (pyarrow.ArrowException, OSError) as error:
+            raise TableError(f"{path} is not a readable Parquet file: {error}") from error
+
+    return Blocks(read, dtype, wanted, len(wanted), _decoder_bytes(dataset, set(read_columns)))
+
+
+def _is_parquet(dataset):
+    return getattr(getattr(dataset, "format", None), "default_extname", "") == "parquet"
+
+
+def _record_batches(dataset, columns, n_rows):
+    """Record batches of at most n_rows rows; of Parquet files few at a time, decoded as they are needed."""
+    if not _is_parquet(dataset):
+        yield from dataset.to_batches(columns=columns, batch_size=n_rows, use_threads=False)
+        return
+    from pyarrow.parquet import ParquetFile
+
+    n_rows = min(n_rows, max(1, BATCH_BYTES // (8 * len(columns))))
+    for fragment in dataset.get_fragments():
+        with dataset.filesystem.open_input_file(fragment.path) as file:
+            parts = ParquetFile(file, buffer_size=1 << 16, pre_buffer=False)
+            yield from parts.iter_batches(batch_size=n_rows, columns=columns, use_threads=False)
+
+
+def _decoder_bytes(dataset, columns):
+    """Return the bytes that decoding takes: two row groups at most, as measured, with large pages and dictionaries."""
+    if not _is_parquet(dataset):
+        return 0
+    largest = 0
+    for fragment in dataset.get_fragments():
+        for i in range(fragment.metadata.num_row_groups):
+            group = fragment.metadata.row_group(i)
+            parts = (group.column(j) for j in range(group.num_columns))
+            largest = max(
+                largest, sum(part.total_uncompressed_size for part in parts if part.path_in_schema in columns)
+            )
+    return 2 * largest + DECODER_BYTES
+
+
+def from_arrow(batch, names, path, first=0, dtype=None):
+    """Return columns of a record batch or table as an array (n, D)."""
+    columns = [batch.column(batch.schema.names.index(name)) for name in names]
+    for name, column in zip(names, columns, strict=True):
+        if column.null_count:
+            row = first + column.is_null().to_numpy(zero_copy_only=False).argmax() + 1
+            raise TableError(f"{path}, row {row}, column {name!r}: the value is missing; fill in or remove such rows")
+    arrays = [np.asarray(column.to_numpy(zero_copy_only=False)) for column in columns]
+    if dtype is None:
+        dtype = np.float32 if all(array.dtype == np.float32 for array in arrays) else np.float64
+    values = np.empty((batch.num_rows, len(names)), dtype=dtype)
+    with np.errstate(over="ignore"):
+        for j, array in enumerate(arrays):
+            values[:, j] = array
+    return values
+
+
+def _of_batches(open_batches):
+    """Blocks of what iterates over batches, anew each time."""
+    first = _first_batch(open_batches)
+    one = _as_batch(first, 0)
+    frame = first[0] if isinstance(first, tuple) else first
+    names = frame.schema.names if is_arrow(frame) else getattr(frame, "columns", None)
+
+    def read(n_rows):
+        for number, batch in enumerate(open_batches()):
+            yield _as_batch(batch, number)
+
+    values = one.values
+    if values.ndim != 2:
+        raise ValueError(f"{one.name}: expected a 2D array of rows, got the shape {values.shape}")
+    names = None if names is None else list(names)
+    return Blocks(read, compute_dtype(values.dtype), names, values.shape[1], values.nbytes)
+
+
+def _first_batch(open_batches):
+    """Return the first batch, ValueError if there is none."""
+    batches = open_batches()
+    if not isinstance(batches, Iterable):
+        raise TypeError(f"the function must return an iterable of batches, got {type(batches)}")
+    first = next(iter(batches), None)
+    if first is None:
+        raise ValueError("there are no batches: at least two rows are needed")
+    return first
+
+
+def _as_batch(batch, number):
+    """One of the user's batches as a Block."""
+    name = f"batch {number} (counted from 0)"
+    weights = None
+    if isinstance(batch, tuple):
+        if len(batch) != 2:
+            raise TypeError(f"{name} must be an array, or a tuple of it and weights, got a tuple of {len(batch)}")
+        batch, weights = batch
+    values = from_arrow(batch, batch.schema.names, name) if is_arrow(batch) else as_array(batch, name)
+    return Block(values, weights, name, 0)
+
+
+def _of_text(path, columns, weights, dtype, if_named):
+    """Blocks of a CSV file, which is read anew each time."""
+    dtype = np.dtype(np.float64) if dtype is None else dtype
+    with open(path, "rb") as file:
+        reader = TextReader(file, path, columns, weights, dtype, if_named)
+
+    def read(n_rows):
+        first = 0
+        with open(path, "rb") as file:
+            reader = TextReader(file, path, columns, weights, dtype, if_named)
+            for values, given in reader.blocks(n_rows):
+                yield Block(values, given, path, first)
+                first += len(values)
+
+    return Blocks(read, compute_dtype(dtype), reader.names, len(reader.names))

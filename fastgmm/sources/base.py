@@ -1,0 +1,143 @@
+"""What a fit asks of the place where rows live. Nothing else of the library knows where that is.
+
+A source has to say the type and number of the features, give `Source.accumulate` and draw `Source.sample`; the rest is
+made of these. A source that can do better than that overrides it. docs/sources.md has one in twenty lines.
+"""
+
+from abc import ABC, abstractmethod
+
+import numpy as np
+
+from fastgmm._errors import IllDefinedCovarianceError
+from fastgmm.engine import KernelConstants, Scores
+
+__all__ = ["Source", "mean_and_variances"]
+
+FAR = 1e3  # factor of cancellation from which moments are taken once more, about the mean
+
+
+class Source(ABC):
+    """Rows that are fitted by passes over them.
+
+    Attributes
+    ----------
+    dtype : numpy.dtype
+        The type that rows are computed in: float32 or float64.
+    n_features : int
+    """
+
+    dtype = np.dtype(np.float64)
+    n_features: int
+
+    @abstractmethod
+    def accumulate(self, constants, *, pivot=None):
+        """Return the Statistics of all rows under a mixture, one pass: see `fastgmm.accumulate`.
+
+        Parameters
+        ----------
+        constants : KernelConstants
+        pivot : (K, D) array, optional
+            Points to take moments about instead of the means.
+
+        Returns
+        -------
+        Statistics
+            Of equal bits for equal constants.
+        """
+
+    @abstractmethod
+    def sample(self, n_rows, rng):
+        """Return an ArraySource of about n_rows of the rows, drawn in proportion to their weights.
+
+        If there are no more, it is of all of them, in their order.
+
+        Starts are made of it. `fastgmm.sources.Reservoir` draws from parts, and merges what was drawn elsewhere.
+
+        Parameters
+        ----------
+        n_rows : int
+        rng : numpy.random.Generator
+        """
+
+    def reserve(self, kind, n_components, n_start_rows=0):  # noqa: B027 (most sources have nothing to do)
+        """Take note that a mixture will be fitted, before any pass: a source with little room may refuse it.
+
+        Parameters
+        ----------
+        kind : str
+            Kernel kind of its statistics.
+        n_components : int
+        n_start_rows : int, default=0
+            Rows of the sample that starts are made of.
+        """
+
+    def accumulate_all(self, kind, point):
+        """Return the Statistics of kind "full" or "diagonal" of all rows as one component, about a point (D,)."""
+        return self.accumulate(KernelConstants.points(kind, point[None], point, self.dtype))
+
+    def moments(self):
+        """Return mean (D,), variances (D,) and total weight of the rows; the first call takes a pass, or two.
+
+        Raises
+        ------
+        IllDefinedCovarianceError
+            If the squares of the rows overflow float64.
+        """
+        return self._first_pass()[0]
+
+    @property
+    def n_rows(self):
+        """Number of rows with positive weight."""
+        return self._first_pass()[1]
+
+    def _first_pass(self):
+        """Moments and number of rows, once."""
+        if not hasattr(self, "_moments"):
+            stats = self.accumulate_all("diagonal", self._some_point())
+            moments = mean_and_variances(stats)
+            if stats.cancellation() > FAR:
+                moments = mean_and_variances(self.accumulate_all("diagonal", moments[0]))
+            self._moments = moments, stats.n_rows
+        return self._moments
+
+    def _some_point(self):
+        """Return a point (D,) that need not be near the rows."""
+        return np.zeros(self.n_features)
+
+    def covariance(self):
+        """Return the covariance (D, D) of the rows, which takes a pass."""
+        stats = self.accumulate_all("full", self.moments()[0])
+        return stats.within()[0] / stats.n[0]
+
+    def map_rows(self, function, width, dtype):
+        """Return what a function makes of every row, in their order; rows of weight zero too.
+
+        Parameters
+        ----------
+        function : callable
+            Takes rows (n, D) and returns an array (n,) or (n, width).
+        width : int or None
+        dtype : numpy.dtype
+            Of what the function returns.
+        """
+        raise TypeError(f"a {type(self).__name__} gives no values row by row: pass it the rows in parts")
+
+    def score(self, constants):
+        """Return the Scores of all rows under a mixture: their log-likelihood and weight."""
+        stats = self.accumulate(constants)
+        return Scores(stats.log_likelihood, stats.total_weight)
+
+
+def mean_and_variances(stats):
+    """Return mean (D,), variances (D,) and total weight of Statistics of one component, of kind "diagonal".
+
+    Raises
+    ------
+    IllDefinedCovarianceError
+        If the squares of the rows overflow float64.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean, variances, mass = stats.means()[0], stats.within()[0] / stats.n[0], stats.n[0]
+    if not (np.isfinite(mean).all() and np.isfinite(variances).all()):
+        raise IllDefinedCovarianceError
+    return mean, variances, mass

@@ -1,0 +1,230 @@
+"""Rows that come block by block: files larger than memory, data sets, anything that can be gone through again.
+
+Blocks are cut anew into chunks of whole groups of rows (docs/design.md), and each pass continues one accumulation from
+chunk to chunk. So a pass gives the bits of one over an array of the same rows, whatever the blocks. A thread reads
+while the engine computes.
+"""
+
+import numpy as np
+
+from fastgmm import engine
+from fastgmm._errors import InvalidParameterError
+from fastgmm.engine.rows import Rows, check_sample_weight
+from fastgmm.engine.threads import resolve
+from fastgmm.io.blocks import open_blocks
+from fastgmm.sources.base import Source, mean_and_variances
+from fastgmm.sources.chunks import LOOK_ROWS, chunked, read_ahead
+from fastgmm.sources.memory import CHUNKS, bytes_of, needed_beside_rows, parse_memory, sample_bytes
+from fastgmm.sources.reservoir import Reservoir
+
+__all__ = ["BatchSource"]
+
+CHUNK_BYTES = 16 << 20  # of rows, or as many as a group has: enough that cutting costs nothing
+
+
+class BatchSource(Source):
+    """Rows that are read again in each pass and never held whole.
+
+    Parameters
+    ----------
+    X : path, array, pyarrow data, iterable of batches, or function that returns one
+        A CSV, NPY or Parquet file or a folder of Parquet files; an array, such as a memory map; a pyarrow data set or
+        table; or batches: arrays, data frames or record batches (n, D), or tuples of one and its weights (n,). What
+        iterates over batches has to begin anew for every pass: a list, an object with such an ``__iter__``, or a
+        function that returns a new iterator, also a new ``pyarrow.RecordBatchReader``.
+    sample_weight : array-like of shape (n_rows,), optional
+        Weights of the rows of an array or NPY file.
+    columns : sequence of str, optional
+        Columns to read, of files and Arrow data; default: all but that of the weights.
+    weights : str, optional
+        Column of the weights, of files and Arrow data.
+    max_memory : int or str, optional
+        Bytes, or a string such as "500 MB" (1024 KB each), that a fit takes at most beyond what the interpreter and its
+        libraries take, and beyond what X itself holds. Default: chunks of 16 MB.
+    n_threads : int, optional
+        No result depends on it.
+    progress : callable, optional
+        Called after each chunk with the number of passes that are complete, the number of rows done in this one, and
+        the number of all rows, None in the first pass.
+
+    Attributes
+    ----------
+    dtype : numpy.dtype
+        The type that rows are computed in: float32 if they are float32, else float64.
+    n_features : int
+    names : list of str or None
+        Names of the columns.
+    n_rows : int
+        Rows with positive weight; takes a pass if none was made.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If X is none of these, or an iterator that can be consumed only once. What is wrong with a batch is raised by
+        the pass that meets it, and names the batch.
+
+    Examples
+    --------
+    >>> import numpy as np, fastgmm
+    >>> from fastgmm.sources import BatchSource
+    >>> batches = [np.arange(3.0)[:, None], np.arange(100.0, 103.0)[:, None]]
+    >>> np.sort(fastgmm.fit(BatchSource(batches), 2, random_state=0).mixture.means.ravel()).round(6)
+    array([  1., 101.])
+    """
+
+    def __init__(
+        self, X, sample_weight=None, *, columns=None, weights=None, max_memory=None, n_threads=None, progress=None
+    ):
+        self._max_memory = parse_memory(max_memory)
+        self._n_threads = resolve(n_threads)
+        self._blocks = open_blocks(X, columns=columns, weights=weights, sample_weight=sample_weight)
+        if progress is not None and not callable(progress):
+            raise InvalidParameterError(f"progress must be None or a callable, got {progress!r}")
+        self._progress, self._passes = progress, 0
+        self._looked, self._scatter, self._model = False, (None, None), ("diagonal", 1)
+        self.dtype, self.n_features, self.names = self._blocks.dtype, self._blocks.n_columns, self._blocks.names
+
+    @property
+    def column_names(self):
+        """Names of the columns, as data frames of pyarrow have them."""
+        return self.names
+
+    def reserve(self, kind, n_components, n_start_rows=0):
+        """Keep memory for the fit of a mixture; see if there is enough for it and a chunk of rows.
+
+        Parameters
+        ----------
+        kind : str
+            Kernel kind of its statistics.
+        n_components : int
+        n_start_rows : int, default=0
+            Rows of the sample that starts are made of.
+
+        Raises
+        ------
+        ValueError
+            If `max_memory` is too small; it says what is needed.
+        """
+        kind = "full" if kind == "low_rank" else kind  # no smaller
+        self._model = kind, n_components
+        largest = max(self._group(kind, n_components), self._group("diagonal", 1), self._group("full", 1))
+        self._chunk_rows(largest, sample_bytes(n_start_rows, self.n_features, self.dtype.itemsize))
+
+    def _group(self, kind, n_components):
+        return engine.group_rows(kind, n_components, self.n_features, 0, self.dtype == np.float32)
+
+    def _chunk_rows(self, group, beside=0):
+        """Return how many rows a chunk has: a multiple of a group."""
+        row = self.n_features * self.dtype.itemsize + 8
+        chunk = max(1, CHUNK_BYTES // (row * group)) * group
+        if self._max_memory is None:
+            return chunk
+        fixed = needed_beside_rows(*self._model, self.n_features, self._n_threads) + self._blocks.block_bytes
+        needed = fixed + max(CHUNKS * row * group, beside)
+        if needed > self._max_memory:
+            raise ValueError(
+                f"max_memory is {bytes_of(self._max_memory)}, but {bytes_of(needed)} are needed for one block of "
+                f"{group} rows and {self._model[1]} components of {self.n_features} features"
+            )
+        return min(chunk, (self._max_memory - fixed) // (CHUNKS * row * group) * group)
+
+    def chunks(self, group=1):
+        """Yield all rows with positive weight in chunks, read ahead: multiples of `group` rows, but for the last.
+
+        Yields
+        ------
+        Chunk
+            With values (n, D) and weights (n,) or None.
+        """
+        n_rows, done = self._chunk_rows(group), 0
+        known = self._moments[1] if hasattr(self, "_moments") else None
+        blocks = self._blocks.read(n_rows)
+        for chunk in read_ahead(chunked(blocks, n_rows, self.dtype, self.n_features, look=not self._looked)):
+            yield chunk
+            done += len(chunk.values)
+            if self._progress is not None:
+                self._progress(self._passes, done, known)
+        if known is not None and done != known:
+            raise ValueError(
+                f"this pass met {done} rows of positive weight, but the first one {known}: every pass has to go "
+                "through the same batches from the first on"
+            )
+        self._looked, self._passes = True, self._passes + 1
+
+    def _passed(self, group, step):
+        """Return what a step makes of the chunks one after the other: step(values, options, what it made before)."""
+        made = None
+        for values, weights in self.chunks(group):
+            options = {"sample_weight": check_sample_weight(weights, len(values)), "n_threads": self._n_threads}
+            made = step(Rows(values), options, made)
+        return made
+
+    def accumulate(self, constants, *, pivot=None):
+        """Return the Statistics of all rows under a mixture: see `fastgmm.accumulate`."""
+        shift, scatter = self._scatter
+        if constants.kind != "rotated" or shift is None or not np.array_equal(shift, constants.shift):
+            scatter = None
+        stats = self._passed(
+            constants.group_rows,
+            lambda rows, options, before: engine.accumulate(
+                rows, constants, into=before, pivot=pivot, scatter=scatter, **options
+            ),
+        )
+        if constants.kind == "rotated":
+            self._scatter = constants.shift, stats.S
+        return stats
+
+    def accumulate_all(self, kind, point):
+        """Return the Statistics of kind "full" or "diagonal" of all rows as one component, about a point (D,)."""
+        group = self._group(kind, 1)
+        return self._passed(
+            group,
+            lambda rows, options, before: engine.accumulate_given(
+                rows, kind, point[None], shift=point, into=before, group=group, **options
+            ),
+        )
+
+    def _first_pass(self):
+        """Moments and number of rows, once: about the first row, as an array's are."""
+        if not hasattr(self, "_moments"):
+            group = engine.group_rows("diagonal", 1, self.n_features, 0, False)
+            point = []
+
+            def step(rows, options, before):
+                point[:] = point or [rows.array[0].astype(np.float64)]
+                return engine.accumulate_given(
+                    rows, "diagonal", point[0][None], shift=point[0], into=before, group=group, **options
+                )
+
+            stats = self._passed(group, step)
+            if stats is None:
+                raise ValueError("X has no rows of positive weight, but at least two are needed")
+            self._moments = mean_and_variances(stats), stats.n_rows
+        return self._moments
+
+    def sample(self, n_rows, rng):
+        """Return a reservoir sample of the rows, in one pass: see `Reservoir`."""
+        reservoir = Reservoir(n_rows, rng)
+        for values, weights in self.chunks():
+            for first in range(0, len(values), LOOK_ROWS):
+                part = slice(first, first + LOOK_ROWS)
+                reservoir.add(values[part], None if weights is None else weights[part])
+        return reservoir.source(n_threads=self._n_threads)
+
+    def score(self, constants):
+        """Return the Scores of all rows under a mixture: their log-likelihood and weight."""
+        return self._passed(
+            constants.group_rows,
+            lambda rows, options, before: engine.score(rows, constants, into=before, **options),
+        )
+
+    def blocks(self):
+        """Yield the rows (n, D) as they come, block by block, read ahead; those of weight zero too."""
+        for block in read_ahead(self._blocks.read(self._chunk_rows(1))):
+            if len(block.values):
+                yield block.values
+
+    def map_rows(self, function, width, dtype):
+        """Return an array of what a function makes of every row: see `Source.map_rows`."""
+        parts = [function(values) for values in self.blocks()]
+        return np.concatenate(parts) if parts else np.empty((0,) if width is None else (0, width), dtype)

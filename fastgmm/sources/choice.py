@@ -1,0 +1,54 @@
+"""Which source reads what a user calls X."""
+
+import os
+
+from fastgmm.engine.rows import Rows
+from fastgmm.sources.array import ArraySource
+from fastgmm.sources.base import Source
+from fastgmm.sources.batches import BatchSource
+from fastgmm.sources.memory import parse_memory
+
+__all__ = ["as_source", "is_elsewhere"]
+
+
+def is_elsewhere(X):
+    """Whether X is no array but a place where rows are: a source, a path, or a pyarrow data set."""
+    return isinstance(X, Source | str | os.PathLike) or _is_dataset(X)
+
+
+def _is_dataset(X):
+    return type(X).__module__ == "pyarrow._dataset"
+
+
+def as_source(X, sample_weight=None, *, n_threads=None, max_memory=None, min_rows=2):
+    """Return the source of the rows of X.
+
+    Parameters
+    ----------
+    X : Source, path, pyarrow data set, or array-like of shape (n_rows, n_features)
+        A source is returned as it is. Paths and data sets are read block by block; arrays too if `max_memory` is given,
+        else they are read where they are.
+    sample_weight : (n_rows,) array or number, optional
+        Weights of the rows of an array or NPY file.
+    n_threads : int, optional
+    max_memory : int or str, optional
+        See `BatchSource`.
+    min_rows : int, default=2
+        Rows that an array must have.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If X is none of these; if an argument is given that a source knows already.
+    """
+    if isinstance(X, Source):
+        for name, value in (("sample_weight", sample_weight), ("max_memory", max_memory)):
+            if value is not None:
+                raise ValueError(f"{name} must be None where X is a {type(X).__name__}: give it to the source instead")
+        return X
+    if is_elsewhere(X):
+        return BatchSource(X, sample_weight, n_threads=n_threads, max_memory=max_memory)
+    rows = X if isinstance(X, Rows) else Rows(X, min_rows=min_rows)
+    if parse_memory(max_memory) is None:
+        return ArraySource(rows, sample_weight, n_threads=n_threads)
+    return BatchSource(rows.array, sample_weight, n_threads=n_threads, max_memory=max_memory)

@@ -1,0 +1,150 @@
+"""From the blocks in which rows come to the chunks in which a pass takes them, read while the pass computes."""
+
+import queue
+import threading
+from typing import NamedTuple
+
+import numpy as np
+
+from fastgmm.engine.rows import Rows, check_weight_values, numbers
+
+__all__ = ["Chunk", "chunked", "read_ahead"]
+
+LOOK_ROWS = 65536  # rows looked at at a time, to bound the memory
+
+
+class Chunk(NamedTuple):
+    """Rows of positive weight: values (n, D) native float32 or float64, weights (n,) float64 or None."""
+
+    values: np.ndarray
+    weights: np.ndarray | None
+
+
+def chunked(blocks, n_rows, dtype, n_features, *, look=True):
+    """Yield the rows of blocks in chunks of exactly n_rows rows, but for the last.
+
+    Rows of weight zero are left out before chunks are formed. So chunks depend on the rows alone, not on how they come.
+
+    Parameters
+    ----------
+    blocks : iterable of fastgmm.io.blocks.Block
+    n_rows : int
+    dtype : numpy.dtype
+        float32 or float64.
+    n_features : int
+    look : bool, default=True
+        Whether to see if all values are finite, which is enough once.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Naming the block, if one has other columns or another type than the first, or values that are not finite.
+    """
+    chunk, filled, weighed = None, 0, None
+    for block in blocks:
+        values, weights = _checked(block, dtype, n_features, look)
+        if not len(values):
+            continue
+        if weighed is None:
+            weighed = weights is not None
+        elif weighed != (weights is not None):
+            raise ValueError(f"{block.name} has {'no ' * weighed}weights, but the batches before it {_HAVE[weighed]}")
+        taken = 0
+        while taken < len(values):
+            if not filled and len(values) - taken >= n_rows and _is_native(values, dtype):
+                part = slice(taken, taken + n_rows)
+                yield Chunk(values[part], None if weights is None else weights[part])
+                taken += n_rows
+                continue
+            if chunk is None:
+                chunk = Chunk(np.empty((n_rows, n_features), dtype), np.empty(n_rows) if weighed else None)
+            n = min(n_rows - filled, len(values) - taken)
+            with np.errstate(over="ignore", invalid="ignore"):
+                np.copyto(chunk.values[filled : filled + n], values[taken : taken + n], casting="unsafe")
+            if weighed:
+                chunk.weights[filled : filled + n] = weights[taken : taken + n]
+            taken, filled = taken + n, filled + n
+            if filled == n_rows:
+                yield chunk
+                chunk, filled = None, 0
+    if filled:
+        yield Chunk(chunk.values[:filled], chunk.weights[:filled] if weighed else None)
+
+
+_HAVE = {True: "have some", False: "have none"}
+
+
+def _is_native(values, dtype):
+    return values.dtype == dtype and values.dtype.isnative and values.flags.c_contiguous and values.flags.aligned
+
+
+def _checked(block, dtype, n_features, look):
+    """Return values (n, D) and weights (n,) or None of a block, of the rows with positive weight."""
+    values, name = block.values, block.name
+    if values.ndim != 2:
+        raise ValueError(f"{name}: expected a 2D array of rows, got the shape {values.shape}")
+    if values.shape[1] != n_features:
+        raise ValueError(f"{name} has {values.shape[1]} columns, but those before it have {n_features}")
+    if not len(values):
+        return values, None
+    rows = Rows(values, name=name)
+    if rows.dtype != dtype:
+        raise ValueError(f"{name} has the dtype {rows.dtype}, but those before it have {dtype}")
+    if look:
+        for first in range(0, len(values), LOOK_ROWS):
+            with np.errstate(over="ignore", invalid="ignore"):
+                part = np.asarray(rows.array[first : first + LOOK_ROWS], dtype=dtype)
+            if not np.isfinite(part).all():
+                rows.raise_not_finite(block.first)
+    if block.weights is None:
+        return rows.array, None
+    weights = numbers(block.weights, f"sample_weight of {name}")
+    if weights.shape != (len(values),):
+        raise ValueError(f"sample_weight of {name} has the shape {weights.shape}, expected {(len(values),)}")
+    check_weight_values(weights, f"sample_weight of {name}", block.first)
+    positive = weights > 0
+    return (rows.array, weights) if positive.all() else (rows.array[positive], weights[positive])
+
+
+def read_ahead(items, depth=1):
+    """Yield items that a thread of its own takes from an iterator, at most `depth` of them in advance.
+
+    What the iterator raises is raised here, in its place. When this generator is closed, the thread ends.
+    """
+    ready, closed = queue.Queue(depth), threading.Event()
+
+    def put(item):
+        while not closed.is_set():
+            try:
+                ready.put(item, timeout=0.05)
+                return
+            except queue.Full:
+                pass
+
+    def work():
+        try:
+            for item in items:
+                put((item, None))
+                del item
+                if closed.is_set():
+                    return
+            put((None, None))
+        except BaseException as error:  # raised again where it is waited for
+            put((None, error))
+        finally:
+            items.close()
+
+    thread = threading.Thread(target=work, name="fastgmm reader", daemon=True)
+    thread.start()
+    try:
+        while True:
+            item, error = ready.get()
+            if error is not None:
+                raise error
+            if item is None:
+                return
+            yield item
+            del item
+    finally:
+        closed.set()
+        thread.join()

@@ -1,0 +1,75 @@
+"""`max_memory` is a contract: what a process takes beyond the interpreter and its libraries stays under it."""
+
+import json
+
+import numpy as np
+import pyarrow
+import pyarrow.parquet
+import pytest
+
+MB = 1 << 20
+
+CODE = """
+import json, warnings
+import numpy as np, fastgmm, fastgmm.fitting
+from fastgmm.sources import BatchSource
+warnings.simplefilter("ignore")
+if {arrow}:
+    import pyarrow.dataset, pyarrow.parquet
+
+def peak():
+    for line in open("/proc/self/status"):
+        if line.startswith("VmHWM"):
+            return int(line.split()[1]) * 1024
+
+fastgmm.fit(np.eye(3), 1, max_memory="200 MB")  # what is loaded on first use
+before = peak()
+options = dict(covariance_type={name!r}, max_iter=2, tol=0, random_state=0, n_threads=2)
+result = fastgmm.fit({X}, {K}, max_memory={limit}, **options)
+assert result.mixture.score(BatchSource({X}, max_memory={limit}), n_threads=2) == result.lower_bound
+print(json.dumps([peak() - before, result.lower_bound]))
+"""
+
+
+def taken(run_python, X, K, name, limit, arrow=False):
+    """Bytes that a fit takes in a fresh process beside the imported libraries, and its log-likelihood."""
+    return json.loads(run_python(CODE.format(X=X, K=K, name=name, limit=limit, arrow=arrow)))
+
+
+def write_rows(path, n_rows, n_features):
+    """An NPY file of float32 rows of two clusters, written a piece at a time."""
+    rng = np.random.default_rng(0)
+    part = rng.standard_normal((1 << 15, n_features), dtype=np.float32)
+    part += rng.choice([-3, 3], len(part))[:, None]
+    rows = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=(n_rows, n_features))
+    for first in range(0, n_rows, len(part)):
+        rows[first : first + len(part)] = part + np.float32(first / n_rows)
+    rows.flush()
+
+
+def test_a_fit_of_a_file_larger_than_its_memory_keeps_to_it(run_python, tmp_path):
+    write_rows(tmp_path / "rows.npy", 1 << 21, 20)  # 160 MB
+    used, bound = taken(run_python, "np.load('rows.npy', mmap_mode='r')", 2, "full", 100 * MB)
+    assert used < 100 * MB
+    assert bound == taken(run_python, "'rows.npy'", 2, "full", 200 * MB)[1]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("K", "name"), [(2, "full"), (64, "full"), (8, "tied"), (8, "diag")])
+def test_a_file_many_times_larger_keeps_to_it(K, name, run_python, tmp_path):
+    write_rows(tmp_path / "rows.npy", 1 << 23, 32)  # 1 GB
+    for limit in (120, 200):
+        assert taken(run_python, "'rows.npy'", K, name, limit * MB)[0] < limit * MB
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("dictionary", [False, True])
+def test_a_parquet_file_keeps_to_it(dictionary, run_python, tmp_path):
+    write_rows(tmp_path / "rows.npy", 1 << 21, 40)
+    rows = np.load(tmp_path / "rows.npy", mmap_mode="r")
+    schema = pyarrow.schema({f"x{j}": "f4" for j in range(40)})
+    with pyarrow.parquet.ParquetWriter(tmp_path / "rows.parquet", schema, use_dictionary=dictionary) as writer:
+        for part in np.array_split(rows, 32):
+            writer.write_table(pyarrow.table(dict(zip(schema.names, part.T, strict=True))))
+    limit = 200 * MB
+    assert taken(run_python, "'rows.parquet'", 2, "full", limit, arrow=True)[0] < limit
