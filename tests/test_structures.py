@@ -5,12 +5,15 @@ import problems
 import pytest
 import reference
 import reference_structures as twin
+import scipy.linalg
 from sklearn.datasets import load_iris
 
 import fastgmm
 from fastgmm import covariance
 from fastgmm.covariance import Parameters
 from fastgmm.engine import accumulate_given
+from fastgmm.fitting.mstep import floor_of
+from fastgmm.sources import ArraySource
 
 COUPLED = tuple(name for name in covariance.names() if name not in twin.ALIASES)
 by_structure = pytest.mark.parametrize("name", covariance.names())
@@ -131,6 +134,42 @@ def test_iris_ends_where_it_is_known_to_end(name, acceleration):
     assert np.diff(path).min() >= -64 * np.finfo(float).eps * abs(path[-1])
 
 
+def lowest(name, X, share):
+    """A floor as a matrix, for a structure: what no covariance may be below."""
+    if twin.container(name) == "spherical":
+        return share * np.eye(X.shape[1]) * X.var(axis=0).mean()
+    if twin.container(name) == "diag":
+        return share * np.diag(X.var(axis=0))
+    matrix = share * reference.floor_matrix(X)
+    if name in ("EVE", "VVE", "EEV", "VEV"):
+        return np.linalg.eigvalsh(matrix)[0] * np.eye(X.shape[1])
+    return matrix
+
+
+@by_coupled
+@pytest.mark.parametrize("share", [1e-6, 0.1, 0.5, 1.0])
+def test_m_step_above_a_floor_beats_all_that_is_feasible(name, share):
+    """From sample covariances of which one has no variance along an axis, and one none at all."""
+    K, D = 4, 3
+    rng = np.random.default_rng(8)
+    X, (S, mass) = problems.rows(8, 200, D, 2), twin.samples(rng, K, D)
+    S[1], S[2] = np.diag([1.0, 0.0, 2.0]), 0.0
+    least, floor = lowest(name, X, share), floor_of(ArraySource(X), covariance.get(name), share)
+    best = nearest(name, S, mass, floor=floor)
+
+    def slack(covariances):
+        """How far covariances are above the floor, relative to it."""
+        return min(scipy.linalg.eigvalsh(each, least)[0] for each in covariances) - 1
+
+    widest = max(scipy.linalg.eigvalsh(each, least)[-1] for each in best)
+    assert slack(best) >= -64 * np.finfo(float).eps * widest
+    value = twin.objective(best, S, mass)
+    for size in np.repeat([1e-4, 1e-3, 1e-2, 0.1], 100):
+        other = twin.perturbed(name, best, size, rng)
+        other = other / min(1 + slack(other), 1)  # larger as a whole, where it is below
+        assert twin.objective(other, S, mass) >= value - 1e-10 * abs(value)
+
+
 @by_coupled
 @pytest.mark.parametrize("share", [1e-3, 0.1, 0.9])
 def test_log_likelihood_never_falls_above_a_floor(name, share):
@@ -177,5 +216,6 @@ def test_coordinates_come_back(name):
         np.testing.assert_allclose(again, factors, rtol=1e-9, atol=1e-12)
     for step in (0.5, -1.0, 2.0):
         covariances, factors = family.from_coordinates(there[0] + step * (there[1] - there[0]), scale)
-        params = Parameters(np.full(K, 1 / K), np.zeros((K, D)), covariances, factors)
-        fastgmm.Mixture(*params.arrays()[:3], name, precisions_cholesky=factors)  # refused if it were none
+        params = family.feasible(Parameters(np.full(K, 1 / K), np.zeros((K, D)), covariances, factors))
+        given = {"precisions_cholesky": params.precisions_cholesky}
+        fastgmm.Mixture(*params.arrays()[:3], name, **given)  # refused if it were none

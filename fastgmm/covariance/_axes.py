@@ -12,7 +12,7 @@ PROMISE = 1e-18  # share of n: what the planes of all pairs of axes promise to g
 SWEEPS = 8  # of planes, between two steps of Newton's
 MAX_ROUNDS = 50
 MAX_ROUNDS_ABOVE = 1000  # where a floor is met
-MAX_PLANES = 500  # of which Newton's step is a linear system
+MAX_PLANES = 500  # of more, a step of Newton's costs more than the sweeps that it saves
 MAX_TURN = 0.5  # radian, of a step
 LENGTHS = 4.0 ** -np.arange(6)  # shares of a step that are tried, until one gains
 
@@ -52,20 +52,17 @@ def common(covariances, mass, previous, equal_volumes):
     """
     if not np.isfinite(covariances).all():
         raise IllDefinedCovarianceError
-    pooled = np.einsum("k,kij->ij", mass, covariances)
     if previous is None:
-        tried = [
-            _settled(covariances, mass, start, equal_volumes, 1)
-            for start in np.linalg.eigh(np.concatenate([pooled[None], covariances]))[1]
-        ]
-        left = [_left(_variances(axes, covariances), mass, equal_volumes) for axes in tried]
-        start = tried[int(np.argmin(left))]
+        pooled = np.tensordot(mass, covariances, 1)
+        starts = np.linalg.eigh(np.concatenate([pooled[None], covariances]))[1]
+        tried = [_settled(covariances, mass, start, equal_volumes, 1) for start in starts]
+        left = [_left(_diagonals(turned), mass, equal_volumes) for _, turned in tried]
+        start = tried[int(np.argmin(left))][0]
     else:  # covariances that share their axes share them with any of their averages
-        spread = np.trace(previous, axis1=1, axis2=2)
-        start = np.linalg.eigh(np.einsum("k,kij->ij", np.linspace(1, 2, len(spread)) / spread, previous))[1]
-    axes = _settled(covariances, mass, start, equal_volumes, MAX_ROUNDS)
-    axes = np.linalg.qr(axes)[0]  # thousands of rotations round
-    variances = _variances(axes, covariances)
+        blend = np.linspace(1, 2, len(previous)) / np.trace(previous, axis1=1, axis2=2)
+        start = np.linalg.eigh(np.tensordot(blend, previous, 1))[1]
+    axes, turned = _settled(covariances, mass, start, equal_volumes, MAX_ROUNDS)
+    variances = _diagonals(turned)
     if not (variances > 0).all():
         raise IllDefinedCovarianceError(int(np.argmin(variances.min(axis=1))))
     return axes, variances
@@ -82,19 +79,29 @@ def above(shaped, covariances, mass, previous, least):
     axes, _ = common(blurred, mass, previous, equal_volumes=shaped is _shapes.equal_volumes)
     least, before = np.full(D, least), np.inf
     for _ in range(MAX_ROUNDS_ABOVE):
-        own = _variances(axes, covariances)
+        own = _diagonals(_turned(covariances, axes))
         variances = shaped(own, mass, least)
         left = float(mass @ (np.log(variances) + own / variances).sum(axis=1))
         if not before - left > 1e-13 * mass.sum():
             break
         before = left
-        axes, _ = common_axes(covariances, mass, axes, False, 0.0, 1, 1 / variances)
-    return along(np.linalg.qr(axes)[0][None], variances)
+        axes = _orthogonal(common_axes(covariances, mass, axes, False, 0.0, 1, 1 / variances)[0])
+    return along(axes[None], variances)
 
 
-def _variances(axes, covariances):
-    """Return the diagonals (K, D) of A^T S_k A."""
-    return np.einsum("ji,kjl,li->ki", axes, covariances, axes, optimize=True)
+def _turned(covariances, axes):
+    """Return A^T S_k A."""
+    return axes.T @ covariances @ axes
+
+
+def _diagonals(turned):
+    """Return the diagonals (K, D) of matrices (K, D, D)."""
+    return np.diagonal(turned, axis1=1, axis2=2)
+
+
+def _orthogonal(axes):
+    """Return axes that rounding has made not quite orthogonal, orthogonal to the last bits: a step of Newton-Schulz."""
+    return 1.5 * axes - 0.5 * axes @ (axes.T @ axes)
 
 
 def _left(variances, mass, equal_volumes):
@@ -106,26 +113,28 @@ def _left(variances, mass, equal_volumes):
 
 
 def _settled(covariances, mass, axes, equal_volumes, max_rounds):
-    """Return axes after rounds of sweeps, with a step of Newton's between two rounds that gains."""
+    """Return axes and the T_k after rounds of sweeps, with a step of Newton's between two rounds that gains."""
     D = covariances.shape[1]
     before = np.inf
     for number in range(1, max_rounds + 1):
-        axes, promised = common_axes(covariances, mass, axes, equal_volumes, PROMISE, SWEEPS)
-        if not promised > PROMISE or number == max_rounds or D * (D - 1) // 2 > MAX_PLANES:
+        axes, turned, promised = common_axes(covariances, mass, axes, equal_volumes, PROMISE, SWEEPS)
+        axes = _orthogonal(axes)
+        if not promised > PROMISE or number == max_rounds:
             break
-        turned = axes.T @ covariances @ axes
-        left = _left(np.diagonal(turned, axis1=1, axis2=2), mass, equal_volumes)
+        left = _left(_diagonals(turned), mass, equal_volumes)
         if before - left <= 1e-15 * D * mass.sum():
             break
         before = left
+        if D * (D - 1) // 2 > MAX_PLANES:
+            continue
         step = _newton(turned, mass, equal_volumes)
         for length in LENGTHS:
             turn = step * (length / 2)
             nearer = axes @ np.linalg.solve(np.eye(D) - turn, np.eye(D) + turn)  # Cayley's: orthogonal
-            if _left(_variances(nearer, covariances), mass, equal_volumes) < left:
+            if _left(_diagonals(_turned(covariances, nearer)), mass, equal_volumes) < left:
                 axes = nearer
                 break
-    return axes
+    return axes, turned
 
 
 def _newton(turned, mass, equal_volumes):

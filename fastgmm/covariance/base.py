@@ -161,13 +161,23 @@ class Family(ABC):
     def to_coordinates(self, precisions_cholesky, scale):
         """Return an array of free numbers for the covariances of rows divided by `scale` (D,).
 
-        Steps along it that are straight never leave the family: variances enter by their logarithms. Its places count
-        alike in the length of a step.
+        Steps along it that are straight never leave the family, or not farther than `feasible` brings them back:
+        variances enter by their logarithms. Its places count alike in the length of a step.
         """
 
     @abstractmethod
     def from_coordinates(self, coordinates, scale):
         """Return (covariances, precisions_cholesky) of what `to_coordinates` returns; its inverse."""
+
+    def feasible(self, params):
+        """Return what `from_coordinates` led to, brought back into the family where that is needed; else itself.
+
+        Raises
+        ------
+        IllDefinedCovarianceError
+            If covariances are not positive definite.
+        """
+        return params
 
     @abstractmethod
     def dense_covariances(self, covariances, n_components, n_features):

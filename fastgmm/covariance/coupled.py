@@ -157,13 +157,11 @@ class Oriented(CoupledMatrices):
         """Return a floor that is the same in all directions."""
         return floor.isotropic
 
-    def from_coordinates(self, coordinates, scale):
-        """Return (covariances, precisions_cholesky) of the structure nearest to those at some coordinates."""
-        covariances, factors = super().from_coordinates(coordinates, scale)
-        if not np.isfinite(covariances).all():
-            return covariances, factors
-        covariances = self.nearest(covariances, np.ones(len(covariances)))
-        return covariances, self.from_covariances(covariances, *covariances.shape[:2])
+    def feasible(self, params):
+        """Return Parameters with the covariances of the structure that are nearest."""
+        mass = np.maximum(params.weights, MIN_MASS)
+        covariances = self.nearest(params.covariances, mass, previous=params.covariances)
+        return self.complete(params.weights, params.means, covariances, mend=False)
 
 
 def _moved(covariances, root):

@@ -329,6 +329,8 @@ def common_axes(covariances, mass, axes, bint equal_volumes, double share, int m
     Returns
     -------
     axes : (D, D) array
+    turned : (K, D, D) array
+        The T_k: sample covariances in coordinates along the axes, symmetric but for rounding.
     promised : float
         Share of n that the last sweep promised; NaN where sample variances along an axis are zero.
     """
@@ -356,7 +358,7 @@ def common_axes(covariances, mass, axes, bint equal_volumes, double share, int m
                     Q += a * z[k]
                     bend += weight[k] * z[k] * z[k] * (1 / (x[k] * x[k]) + 1 / (y[k] * y[k]))
                 if not isfinite(Q):
-                    return np.asarray(A), Q - Q
+                    return np.asarray(A), np.asarray(T), Q - Q
                 if Q == 0:
                     continue
                 promised += Q * Q / max(fabs(P), fabs(Q))
@@ -373,7 +375,7 @@ def common_axes(covariances, mass, axes, bint equal_volumes, double share, int m
                     log_mean[k] += log(T[k, i, i] / x[k] * (T[k, j, j] / y[k])) * power
         if promised <= share * total:
             break
-    return np.asarray(A), promised / total
+    return np.asarray(A), np.asarray(T), promised / total
 
 
 cdef void geometric_weights(double[::1] n, double[::1] log_mean, double[::1] weight, double total) noexcept nogil:

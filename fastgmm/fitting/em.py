@@ -176,8 +176,8 @@ class PlainMStep:
         return self._family.maximise(stats, reg_covar=self._reg_covar, previous=previous)
 
     def feasible(self, parameters):
-        """Return the parameters: all are allowed."""
-        return parameters
+        """Return parameters as M-steps give them: those of the family."""
+        return self._family.feasible(parameters)
 
 
 def _maximise(mstep, stats, path, iteration):

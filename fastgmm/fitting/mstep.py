@@ -166,7 +166,7 @@ class MStep:
 
         Elsewhere the likelihood may be higher than that of any mixture that a fit may return.
         """
-        held = self._held
+        held, parameters = self._held, self._family.feasible(parameters)
         means = np.where(held.means[:, None], held.values.means, parameters.means)
         return self._complete(held.maximise_weights(parameters.weights), means, parameters.covariances)[0]
 
