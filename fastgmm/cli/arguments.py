@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 from fastgmm import covariance, fitting
 from fastgmm._version import __version__
 from fastgmm.selection.criteria import CRITERIA
+from fastgmm.sources import parse_memory
 
 __all__ = ["SETTINGS", "parser"]
 
@@ -182,6 +183,12 @@ def _add_estimation(fit: argparse.ArgumentParser) -> None:
     )
     em.add_argument("--float32", action="store_true", help="compute in single precision")
     _add_threads(em)
+    em.add_argument(
+        "--max-memory",
+        type=_memory,
+        metavar="SIZE",
+        help="such as 500MB: read the file in every pass instead of holding it (default: hold it)",
+    )
 
 
 def _add_predict(commands: Any) -> None:
@@ -291,6 +298,14 @@ def _positive(text: str) -> int:
     if not 1 <= number < 2**63:  # what an array can be long
         raise _wrong("a whole number from 1", text)
     return number
+
+
+def _memory(text: str) -> str:
+    try:
+        parse_memory(text)
+    except ValueError:
+        raise _wrong("a size such as 500MB or 2GB", text) from None
+    return text
 
 
 def _seed(text: str) -> int:

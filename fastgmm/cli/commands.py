@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import csv
-import io
 import os
-import shlex
 import sys
 import time
 from collections.abc import Iterable
@@ -17,12 +14,14 @@ import numpy as np
 from fastgmm import covariance
 from fastgmm._errors import IllDefinedCovarianceError
 from fastgmm.io.files import check_writable
-from fastgmm.io.tables import Table, TableError, check_table, read_table, write_csv, write_table
+from fastgmm.io.tables import check_table, write_csv, writing_table
 from fastgmm.mixture import Mixture, load
 from fastgmm.selection.sweep import Candidate, Sweep, sweep
+from fastgmm.sources import BatchSource
 
 from . import document, report
 from .arguments import SETTINGS
+from .data import Data, open_for, open_table
 from .terminal import Style, log_lines, progress_bar
 
 __all__ = ["FitFailedError", "fit", "info", "predict", "sample", "score"]
@@ -40,16 +39,19 @@ def fit(options: Any) -> None:
     outputs = {kind: path for kind, path in outputs.items() if path is not None}
     _check_outputs(outputs)
     families = _families(options.covariance)
-    table = _read(options.file, options.columns, options.weights, dtype="float32" if options.float32 else None)
+    precision = "float32" if options.float32 else None
+    data = open_table(
+        options.file, options.columns, options.weights, precision, options.max_memory, n_threads=options.threads
+    )
     start = time.perf_counter()
     with log_lines(sys.stderr) if options.verbose else contextlib.nullcontext():
-        found = _sweep(table, families, options)
+        found = _sweep(data, families, options)
     seconds = time.perf_counter() - start
     mixture = found.best.mixture
-    if table.named:
-        mixture = Mixture.from_parameters(mixture.parameters, mixture.family, feature_names=table.names)
-    _write_outputs(outputs, mixture, table, found.best, options.threads)
-    described = document.fit(found, table, {"seed": options.seed, **_settings(options)}, outputs, seconds)
+    if data.named:
+        mixture = Mixture.from_parameters(mixture.parameters, mixture.family, feature_names=data.names)
+    _write_outputs(outputs, mixture, data, found.best, options.threads)
+    described = document.fit(found, data, {"seed": options.seed, **_settings(options)}, outputs, seconds)
     if options.json:
         print(document.as_json(described))
     else:
@@ -60,12 +62,16 @@ def predict(options: Any) -> None:
     """Write the component of every row, and on request the probabilities."""
     _check_outputs({"output": options.output})
     mixture = load(options.model)
-    table = _read_for(mixture, options.file, options.columns)
-    columns: dict[str, np.ndarray] = {"label": mixture.predict(table.values, n_threads=options.threads)}
-    if options.proba:
-        probabilities = mixture.predict_proba(table.values, n_threads=options.threads)
-        columns |= {f"p{k}": probabilities[:, k] for k in range(mixture.n_components)}
-    _write_columns(columns, options.output)
+    data = open_for(mixture, options.file, options.columns, n_threads=options.threads)
+
+    def found(rows: np.ndarray) -> dict[str, np.ndarray]:
+        columns: dict[str, np.ndarray] = {"label": mixture.predict(rows, n_threads=options.threads)}
+        if options.proba:
+            probabilities = mixture.predict_proba(rows, n_threads=options.threads)
+            columns |= {f"p{k}": probabilities[:, k] for k in range(mixture.n_components)}
+        return columns
+
+    _write_parts(map(found, data.blocks()), options.output)
 
 
 def score(options: Any) -> None:
@@ -74,13 +80,14 @@ def score(options: Any) -> None:
         raise ValueError("--per-row writes CSV, --json a report: give one of them, or a file to the rows by --output")
     _check_outputs({"output": options.output})
     mixture = load(options.model)
-    table = _read_for(mixture, options.file, options.columns, options.weights)
+    data = open_for(mixture, options.file, options.columns, options.weights, n_threads=options.threads)
     if options.per_row or options.output is not None:
-        _write_columns({"log_density": mixture.score_samples(table.values, n_threads=options.threads)}, options.output)
+        densities = (mixture.score_samples(rows, n_threads=options.threads) for rows in data.blocks())
+        _write_parts(({"log_density": each} for each in densities), options.output)
         if options.output is None:
             return
-    per_row = mixture.score(table.values, sample_weight=table.weights, n_threads=options.threads)
-    described = document.score(mixture, table, float(per_row))
+    per_row = mixture.score(data.X, sample_weight=data.weights, n_threads=options.threads)
+    described = document.score(mixture, data, float(per_row))
     print(document.as_json(described) if options.json else report.score(described, Style.of(sys.stdout)))
 
 
@@ -91,7 +98,7 @@ def sample(options: Any) -> None:
     rows, labels = mixture.sample(options.rows, random_state=options.seed)
     names = mixture.feature_names or [f"x{j}" for j in range(1, mixture.n_features + 1)]
     columns = dict(zip(_distinct(names, "label"), rows.T, strict=True))
-    _write_columns({**columns, "label": labels}, options.output)
+    _write_parts([{**columns, "label": labels}], options.output)
 
 
 def info(options: Any) -> None:
@@ -119,28 +126,38 @@ def _settings(options: Any) -> dict[str, Any]:
     return {name: getattr(options, name) for name in SETTINGS}
 
 
-def _sweep(table: Table, families: list[str], options: Any) -> Sweep:
+def _sweep(data: Data, families: list[str], options: Any) -> Sweep:
     """All fits, under a progress bar."""
     names = [f"{family} {K}" for K in options.components for family in families]  # in the order of the sweep
-    n_done = 0
+    n_done, doing = 0, names[0]
     with progress_bar(len(names), names[0], None if options.verbose else sys.stderr) as show:
 
         def count(_: Candidate) -> None:
-            nonlocal n_done
+            nonlocal n_done, doing
             n_done += 1
-            show(n_done, [*names, ""][n_done])
+            doing = [*names, ""][n_done]
+            show(n_done, doing)
 
         def follow(state: Any) -> None:
+            nonlocal doing
             start = f"start {state.init + 1}, " if options.n_init > 1 else ""
-            show(n_done, f"{names[n_done]}: {start}iteration {state.iteration}")
+            doing = f"{names[n_done]}: {start}iteration {state.iteration}"
+            show(n_done, doing)
+
+        def read(_: int, n_rows: int, of: int | None) -> None:
+            total = "" if of is None else f" of {of:,}"
+            show(n_done, f"{doing}, {n_rows:,}{total} rows")
+
+        if isinstance(data.X, BatchSource):
+            data.X.progress = read
 
         try:
             return sweep(
-                table.values,
+                data.X,
                 options.components,
                 families,
                 criterion=options.criterion,
-                sample_weight=table.weights,
+                sample_weight=data.weights,
                 random_state=options.seed,
                 progress=count,
                 callback=follow,
@@ -173,47 +190,21 @@ def _check_picture(path: str, option: str) -> None:
         raise ValueError(f"--{option}: {error}") from error
 
 
-def _read(path: str, columns: list[str] | None, weights: str | None = None, **options: Any) -> Table:
-    """The table; its error with the option that helps."""
-    try:
-        return read_table(path, columns, weights, **options)
-    except TableError as error:
-        if error.numeric:
-            raise TableError(f"{error} (to use the columns of numbers: --columns {_option(error.numeric)})") from error
-        raise
-
-
-def _read_for(mixture: Mixture, path: str, columns: list[str] | None, weights: str | None = None) -> Table:
-    """The columns of a table that the mixture was fitted to: by name where both have names, else by position."""
-    table = _read(path, columns, weights, if_named=mixture.feature_names)
-    if table.values.shape[1] != mixture.n_features:
-        raise ValueError(
-            f"{path} has {table.values.shape[1]} columns, but the model has {mixture.n_features} features; choose as "
-            "many with --columns"
-        )
-    return table
-
-
-def _option(names: list[str]) -> str:
-    """Names as `--columns` takes them in a shell."""
-    text = io.StringIO()
-    csv.writer(text, lineterminator="").writerow(names)
-    return shlex.quote(text.getvalue())
-
-
 def _write_outputs(
-    outputs: dict[str, str], mixture: Mixture, table: Table, best: Candidate, n_threads: int | None
+    outputs: dict[str, str], mixture: Mixture, data: Data, best: Candidate, n_threads: int | None
 ) -> None:
     """The model, the labels and the pictures, as far as they were asked for."""
     if "model" in outputs:
         mixture.save(outputs["model"])
     if "labels" in outputs:
-        write_table(outputs["labels"], {"label": mixture.predict(table.values, n_threads=n_threads)})
-    title = f"{os.path.basename(table.path)}: {best.covariance_type} covariance, {mixture.n_components} components"
+        labels = (mixture.predict(rows, n_threads=n_threads) for rows in data.blocks())
+        _write_parts(({"label": each} for each in labels), outputs["labels"])
+    title = f"{os.path.basename(data.path)}: {best.covariance_type} covariance, {mixture.n_components} components"
     if "plot" in outputs:
         from fastgmm.plot import picture, save_picture
 
-        figure = picture(mixture, table.values, feature_names=table.names, sample_weight=table.weights, title=title)
+        rows, weights = data.shown()
+        figure = picture(mixture, rows, feature_names=data.names, sample_weight=weights, title=title)
         save_picture(figure, outputs["plot"])
     if "convergence" in outputs:
         from fastgmm.plot import convergence, save_picture
@@ -221,12 +212,15 @@ def _write_outputs(
         save_picture(convergence(best.result, title=title), outputs["convergence"])
 
 
-def _write_columns(columns: dict[str, np.ndarray], path: str | None) -> None:
-    """Columns to a file, or as CSV to standard output."""
+def _write_parts(parts: Iterable[dict[str, np.ndarray]], path: str | None) -> None:
+    """Parts of a table to a file, or as CSV to standard output, where they appear one by one."""
     if path is None:
-        write_csv(sys.stdout, columns)
+        for number, part in enumerate(parts):
+            write_csv(sys.stdout, part, header=number == 0)
     else:
-        write_table(path, columns)
+        with writing_table(path) as write:
+            for part in parts:
+                write(part)
 
 
 def _distinct(names: Iterable[str], taken: str) -> list[str]:

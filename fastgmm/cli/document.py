@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from fastgmm._version import __version__
-from fastgmm.io.tables import Table
 from fastgmm.mixture import Mixture
 from fastgmm.selection.criteria import CRITERIA, Measured
 from fastgmm.selection.sweep import Candidate, Sweep
+
+from .data import Data
 
 __all__ = ["as_json", "candidate", "data", "fit", "model", "score"]
 
@@ -23,13 +24,13 @@ def as_json(document: dict[str, Any]) -> str:
     return json.dumps(_finite(document), indent=2, allow_nan=False)
 
 
-def fit(sweep: Sweep, table: Table, options: dict[str, Any], files: dict[str, str], seconds: float) -> dict[str, Any]:
+def fit(sweep: Sweep, rows: Data, options: dict[str, Any], files: dict[str, str], seconds: float) -> dict[str, Any]:
     """Everything that `fit` found.
 
     Parameters
     ----------
     sweep : Sweep
-    table : Table
+    rows : Data
     options : dict
         Of the fits: the seed, and arguments of `fastgmm.fit`.
     files : dict of str to str
@@ -44,7 +45,7 @@ def fit(sweep: Sweep, table: Table, options: dict[str, Any], files: dict[str, st
     best = sweep.best
     return {
         "fastgmm": __version__,
-        "data": data(table),
+        "data": data(rows),
         "options": options,
         "criterion": sweep.criterion.name,
         "candidates": [candidate(each) for each in sweep.candidates],
@@ -53,22 +54,21 @@ def fit(sweep: Sweep, table: Table, options: dict[str, Any], files: dict[str, st
             "index": sweep.candidates.index(best),
             "log_likelihood_per_row": float(best.result.lower_bound),
         },
-        "model": model(best.mixture, table.names),
+        "model": model(best.mixture, rows.names),
         "files": files,
         "seconds": seconds,
     }
 
 
-def data(table: Table) -> dict[str, Any]:
+def data(rows: Data) -> dict[str, Any]:
     """Which rows were read."""
-    n_rows = len(table.values)
     return {
-        "file": table.path,
-        "rows": n_rows,
-        "columns": list(table.names),
-        "dtype": np.dtype(table.values.dtype).name,
-        "total_weight": float(n_rows if table.weights is None else table.weights.sum()),
-        "weighted": table.weights is not None,
+        "file": rows.path,
+        "rows": rows.n_rows,
+        "columns": rows.names,
+        "dtype": np.dtype(rows.dtype).name,
+        "total_weight": rows.total_weight,
+        "weighted": rows.weighted,
     }
 
 
@@ -110,9 +110,9 @@ def model(mixture: Mixture, names: list[str] | None) -> dict[str, Any]:
     }
 
 
-def score(mixture: Mixture, table: Table, per_row: float) -> dict[str, Any]:
+def score(mixture: Mixture, rows: Data, per_row: float) -> dict[str, Any]:
     """How well a mixture describes rows; `per_row` is its mean log-likelihood."""
-    described = data(table)
+    described = data(rows)
     total = described["total_weight"]
     measured = Measured(per_row * total, mixture.n_parameters, total)
     return {

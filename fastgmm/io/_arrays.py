@@ -7,13 +7,21 @@ import numpy as np
 
 from ._columns import TableError, choose, default_names
 
-__all__ = ["NPY_MAGIC", "PARQUET_MAGIC", "import_parquet", "is_numeric", "read_npy", "read_parquet"]
+__all__ = ["NPY_MAGIC", "PARQUET_MAGIC", "check_text", "import_parquet", "is_numeric", "read_npy", "read_parquet"]
 
 NPY_MAGIC = b"\x93NUMPY"
 PARQUET_MAGIC = b"PAR1"
+_OTHER_FORMATS = {b"PK\x03\x04": "a zip archive (a model file or a workbook)", b"\x1f\x8b": "compressed"}
 _NUMERIC_KINDS = "buif"
 # What numpy.load is known to raise on damaged headers, which it reads as Python literals, and on impossible shapes.
 _DAMAGE = (ValueError, TypeError, EOFError, OverflowError, SyntaxError, RecursionError, tokenize.TokenError)
+
+
+def check_text(magic, path):
+    """Refuse what the first bytes of a file tell to be no text."""
+    for start, kind in _OTHER_FORMATS.items():
+        if magic.startswith(start):
+            raise TableError(f"{path} is not a table: expected CSV, NPY or Parquet, but it is {kind}")
 
 
 def read_npy(path, columns, weights, dtype):

@@ -12,7 +12,7 @@ import numpy as np
 
 from fastgmm._checks import as_array
 
-from ._arrays import NPY_MAGIC, PARQUET_MAGIC, import_parquet, is_numeric, read_npy
+from ._arrays import NPY_MAGIC, PARQUET_MAGIC, check_text, import_parquet, is_numeric, read_npy
 from ._columns import TableError, choose
 from ._text import TextReader
 
@@ -59,10 +59,14 @@ class Blocks(NamedTuple):
     dtype : numpy.dtype
         float32 if the values are, else float64.
     names : list of str or None
-        Names of the columns, None where they have none.
+        Names of the columns; of files without names x1, x2, ...; None of arrays and batches without.
     block_bytes : int
         Memory that reading takes beside the blocks: what is not cut by `read` but comes as a whole.
     n_columns : int
+    weighted : bool
+        Whether the rows are known to have weights.
+    named : bool
+        Whether the names stand in what is read.
     """
 
     read: Callable[[int], Iterable[Block]]
@@ -70,6 +74,8 @@ class Blocks(NamedTuple):
     names: list | None
     n_columns: int
     block_bytes: int = 0
+    weighted: bool = False
+    named: bool = True
 
 
 def open_blocks(X, *, columns=None, weights=None, sample_weight=None, dtype=None, if_named=None):
@@ -77,7 +83,7 @@ def open_blocks(X, *, columns=None, weights=None, sample_weight=None, dtype=None
 
     Parameters
     ----------
-    X : path, array, pyarrow data set, file or table, iterable of batches, or function that returns one
+    X : path, array, pyarrow data set or table, iterable of batches, function that returns one, or Blocks
         Paths are those of CSV, NPY and Parquet files, and of folders of Parquet files. A batch is an array, a data
         frame or an Arrow record batch, or a tuple of one and its weights.
     columns : sequence of str, optional
@@ -100,6 +106,8 @@ def open_blocks(X, *, columns=None, weights=None, sample_weight=None, dtype=None
     OSError
         If there is no such file.
     """
+    if isinstance(X, Blocks):
+        return X
     chosen = columns, weights, None if dtype is None else np.dtype(dtype), if_named
     if isinstance(X, str | os.PathLike):
         return _open_path(os.fspath(X), *chosen, sample_weight)
@@ -131,11 +139,10 @@ def _open_path(path, columns, weights, dtype, if_named, sample_weight):
         return _of_arrow(_dataset(path), path, columns, weights, dtype, if_named)
     if magic.startswith(NPY_MAGIC):
         table, names, _ = read_npy(path, None, None, None)
-        if columns is None and weights is None:
-            return _of_array(table, sample_weight, path)
         chosen, weight = choose(names, columns, weights, path)
-        given = sample_weight if weight is None else np.array(table[:, weight])
-        return _of_array(table, given, path, chosen)._replace(names=[names[j] for j in chosen])
+        names = [names[j] for j in chosen]
+        return _of_array(table, sample_weight, path, (chosen, weight), dtype)._replace(names=names, named=False)
+    check_text(magic, path)
     return _of_text(path, columns, weights, dtype, if_named)
 
 
@@ -144,23 +151,29 @@ def compute_dtype(dtype):
     return np.dtype(np.float32 if dtype == np.float32 else np.float64)
 
 
-def _of_array(array, sample_weight, name="X", columns=None):
+def _of_array(array, sample_weight, name="X", choice=None, dtype=None):
     """Blocks of an array. What is mapped from a file, row by row, is read from it, so that no pages stay mapped."""
     if array.ndim != 2:
         raise ValueError(f"Expected 2D array, got {array.ndim}D array instead: {name} has the shape {array.shape}.")
     given = None if sample_weight is None else as_array(sample_weight, "sample_weight")
     if given is not None and given.shape != array.shape[:1]:
         raise ValueError(f"sample_weight.shape == {given.shape}, expected {array.shape[:1]}!")
+    columns, weight = (None, None) if choice is None else choice
     at = _place_in_file(array)
+    dtype = array.dtype if dtype is None else dtype
 
     def read(n_rows):
         for first in range(0, len(array), n_rows):
             last = min(len(array), first + n_rows)
-            values = array[first:last] if at is None else _read_rows(*at, array, first, last)
-            values = values if columns is None else values[:, columns]
-            yield Block(values, None if given is None else given[first:last], name, first)
+            rows = array[first:last] if at is None else _read_rows(*at, array, first, last)
+            values = rows if columns in (None, list(range(rows.shape[1]))) else rows[:, columns]
+            weights = given[first:last] if given is not None else None if weight is None else rows[:, weight]
+            with np.errstate(over="ignore"):
+                yield Block(values.astype(dtype, copy=False), weights, name, first)
 
-    return Blocks(read, compute_dtype(array.dtype), None, array.shape[1] if columns is None else len(columns))
+    n_columns = array.shape[1] if columns is None else len(columns)
+    weighted = given is not None or weight is not None
+    return Blocks(read, compute_dtype(dtype), None, n_columns, weighted=weighted, named=False)
 
 
 def _place_in_file(array):
@@ -245,7 +258,7 @@ def _of_arrow(dataset, path, columns, weights, dtype, if_named):
         except (pyarrow.ArrowException, OSError) as error:
             raise TableError(f"{path} is not a readable Parquet file: {error}") from error
 
-    return Blocks(read, dtype, wanted, len(wanted), _decoder_bytes(dataset, set(read_columns)))
+    return Blocks(read, dtype, wanted, len(wanted), _decoder_bytes(dataset, set(read_columns)), weight is not None)
 
 
 def _is_parquet(dataset):
@@ -353,4 +366,5 @@ def _of_text(path, columns, weights, dtype, if_named):
                 yield Block(values, given, path, first)
                 first += len(values)
 
-    return Blocks(read, compute_dtype(dtype), reader.names, len(reader.names))
+    weighted = reader.weight is not None
+    return Blocks(read, compute_dtype(dtype), reader.names, len(reader.names), weighted=weighted, named=reader.named)

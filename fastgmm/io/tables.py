@@ -1,5 +1,6 @@
 """Tables of rows, from and to files: CSV and its relatives, NPY, Parquet."""
 
+import contextlib
 import csv
 import io
 import os
@@ -7,14 +8,13 @@ import sys
 
 import numpy as np
 
-from ._arrays import NPY_MAGIC, PARQUET_MAGIC, import_parquet, read_npy, read_parquet
+from ._arrays import NPY_MAGIC, PARQUET_MAGIC, check_text, import_parquet, read_npy, read_parquet
 from ._columns import Table, TableError, check_weights
 from ._text import read_text
 from .files import check_writable, replacing
 
-__all__ = ["Table", "TableError", "check_table", "read_table", "write_csv", "write_table"]
+__all__ = ["Table", "TableError", "check_table", "read_table", "write_csv", "write_table", "writing_table"]
 
-_OTHER_FORMATS = {b"PK\x03\x04": "a zip archive (a model file or a workbook)", b"\x1f\x8b": "compressed"}
 _ROWS_AT_ONCE = 1 << 14  # rows turned into text at a time, to bound the memory
 
 
@@ -76,9 +76,7 @@ def read_table(path, columns=None, weights=None, dtype=None, *, if_named=None):
         elif magic.startswith(PARQUET_MAGIC):
             values, names, given = read_parquet(path, if_named if columns is None else columns, weights, dtype)
         else:
-            for start, kind in _OTHER_FORMATS.items():
-                if magic.startswith(start):
-                    raise TableError(f"{path} is not a table: expected CSV, NPY or Parquet, but it is {kind}")
+            check_text(magic, path)
             dtype = dtype or np.dtype(np.float64)
             values, names, given, named = read_text(file, path, columns, weights, dtype, if_named)
     if given is not None:
@@ -135,22 +133,116 @@ def write_table(path, columns):
     >>> path.read_text()
     'label\n0\n1\n'
     """
-    suffix = _suffix(path)
-    if suffix == ".parquet":
-        pyarrow, parquet = import_parquet()
+    with writing_table(path) as write:
+        write(columns)
+
+
+@contextlib.contextmanager
+def writing_table(path):
+    r"""Write a table part by part, whole or not at all: see `write_table`.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        The file to write.
+
+    Yields
+    ------
+    write : callable
+        Takes columns, as `write_table`, and writes them below those before.
+
+    Raises
+    ------
+    TableError
+        If a Parquet file is asked for and pyarrow is missing.
+    OSError
+        If the file cannot be written.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> path = pathlib.Path(tempfile.mkdtemp(), "labels.csv")
+    >>> with writing_table(path) as write:
+    ...     write({"label": np.array([0, 1])})
+    ...     write({"label": np.array([2])})
+    >>> path.read_text()
+    'label\n0\n1\n2\n'
+    """
+    form = {".npy": _NpyWriter, ".parquet": _ParquetWriter}.get(_suffix(path), _CsvWriter)
+    if form is _ParquetWriter:
+        import_parquet()
     with replacing(path) as file:
-        if suffix == ".npy":
-            np.save(file, np.column_stack(list(columns.values())), allow_pickle=False)
-        elif suffix == ".parquet":
-            parquet.write_table(pyarrow.table(dict(columns)), file)
-        else:
-            text = io.TextIOWrapper(file, encoding="utf-8", newline="")
-            write_csv(text, columns)
-            text.flush()
-            text.detach()  # the file is closed by its owner
+        writer = form(file)
+        try:
+            yield writer.write
+        finally:  # after an error too: the file, which is then removed, is left in order
+            writer.finish()
 
 
-def write_csv(stream, columns):
+class _NpyWriter:
+    """Columns side by side; the header, which says how many rows there are, is written at the end where it can be."""
+
+    def __init__(self, file):
+        self._file, self._n_rows, self._parts = file, 0, []
+        self._whole = not file.seekable()
+
+    def write(self, columns):
+        part = np.column_stack(list(columns.values()))
+        if self._whole:
+            self._parts.append(part)
+            return
+        if not self._n_rows:
+            self._dtype, self._n_columns = part.dtype, part.shape[1]
+            self._write_header()
+        self._n_rows += len(part)
+        self._file.write(part.astype(self._dtype, copy=False).data)
+
+    def finish(self):
+        if self._whole:
+            np.save(self._file, np.concatenate(self._parts), allow_pickle=False)
+        elif self._n_rows:
+            self._file.seek(0)
+            self._write_header()  # NumPy leaves room in it for more rows
+
+    def _write_header(self):
+        header = {"descr": np.lib.format.dtype_to_descr(self._dtype), "fortran_order": False}
+        np.lib.format.write_array_header_1_0(self._file, {**header, "shape": (self._n_rows, self._n_columns)})
+
+
+class _ParquetWriter:
+    """A row group for each part."""
+
+    def __init__(self, file):
+        self._file, self._writer = file, None
+
+    def write(self, columns):
+        pyarrow, parquet = import_parquet()
+        table = pyarrow.table(dict(columns))
+        if self._writer is None:
+            self._writer = parquet.ParquetWriter(self._file, table.schema)
+        self._writer.write_table(table)
+
+    def finish(self):
+        if self._writer is not None:
+            self._writer.close()
+
+
+class _CsvWriter:
+    """A header, and lines."""
+
+    def __init__(self, file):
+        self._text, self._header = io.TextIOWrapper(file, encoding="utf-8", newline=""), True
+
+    def write(self, columns):
+        write_csv(self._text, columns, header=self._header)
+        self._header = False
+
+    def finish(self):
+        self._text.flush()
+        self._text.detach()  # the file is closed by its owner
+
+
+def write_csv(stream, columns, header=True):
     """Write columns of equal length to the text stream `stream` as CSV under a header.
 
     Parameters
@@ -159,6 +251,8 @@ def write_csv(stream, columns):
         Where to write.
     columns : dict of str to ndarray of shape (N,)
         The columns by name, in order.
+    header : bool, default=True
+        Whether to write the names above them.
 
     Examples
     --------
@@ -168,7 +262,8 @@ def write_csv(stream, columns):
     1,0.1
     """
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(columns)
+    if header:
+        writer.writerow(columns)
     n_rows = len(next(iter(columns.values())))
     for start in range(0, n_rows, _ROWS_AT_ONCE):
         parts = [_plain(column[start : start + _ROWS_AT_ONCE]) for column in columns.values()]

@@ -15,7 +15,7 @@ from fastgmm._errors import InvalidParameterError
 from fastgmm._random import generator
 from fastgmm.engine.rows import Rows
 from fastgmm.mixture import Mixture
-from fastgmm.sources import ArraySource
+from fastgmm.sources import ArraySource, Source, as_source, is_elsewhere
 
 from .criteria import CRITERIA, Criterion, Measured, check_criterion
 
@@ -112,7 +112,7 @@ def sweep(
 
     Parameters
     ----------
-    X : array-like of shape (N, D)
+    X : array-like of shape (N, D), path, pyarrow data set or Source
         Rows.
     n_components : iterable of int, default=range(1, 10)
         Numbers of components.
@@ -150,12 +150,16 @@ def sweep(
     ('spherical', 2)
     """
     check_criterion(criterion)
-    rows = X if isinstance(X, Rows) else Rows(X, min_rows=2)
-    if sample_weight is not None:
-        sample_weight = np.asarray(sample_weight, dtype=np.float64)
-    source = ArraySource(rows, sample_weight, n_threads=options.get("n_threads"))
-    source.moments()  # what is wrong with the data is wrong for every candidate
-    n_rows = float(rows.n_rows) if sample_weight is None else float(sample_weight.sum())
+    if is_elsewhere(X):
+        rows = as_source(X, sample_weight, n_threads=options.get("n_threads"))
+        n_rows, sample_weight = rows.moments()[2], None
+    else:
+        rows = X if isinstance(X, Rows) else Rows(X, min_rows=2)
+        if sample_weight is not None:
+            sample_weight = np.asarray(sample_weight, dtype=np.float64)
+        source = ArraySource(rows, sample_weight, n_threads=options.get("n_threads"))
+        source.moments()  # what is wrong with the data is wrong for every candidate
+        n_rows = float(rows.n_rows) if sample_weight is None else float(sample_weight.sum())
     families = covariance.SKLEARN if covariance_types is None else tuple(covariance_types)
     options = {**options, "random_state": _seed(random_state), "sample_weight": sample_weight}
     candidates = []
@@ -177,7 +181,11 @@ def _seed(random_state: Any) -> int:
 
 
 def _fits(
-    rows: Rows, n_components: tuple[int, ...], families: tuple[str, ...], n_rows: float, options: dict[str, Any]
+    rows: Rows | Source,
+    n_components: tuple[int, ...],
+    families: tuple[str, ...],
+    n_rows: float,
+    options: dict[str, Any],
 ) -> Iterator[Candidate]:
     """The candidates, one fit after the other."""
     for K in n_components:

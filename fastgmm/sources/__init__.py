@@ -4,6 +4,7 @@ from fastgmm.sources.array import ArraySource
 from fastgmm.sources.base import Source
 from fastgmm.sources.batches import BatchSource
 from fastgmm.sources.choice import as_source, is_elsewhere
+from fastgmm.sources.memory import parse_memory
 from fastgmm.sources.reservoir import Reservoir
 
-__all__ = ["ArraySource", "BatchSource", "Reservoir", "Source", "as_source", "is_elsewhere"]
+__all__ = ["ArraySource", "BatchSource", "Reservoir", "Source", "as_source", "is_elsewhere", "parse_memory"]

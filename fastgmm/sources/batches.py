@@ -56,6 +56,10 @@ class BatchSource(Source):
         Names of the columns.
     n_rows : int
         Rows with positive weight; takes a pass if none was made.
+    progress : callable or None
+        As given.
+    n_all_rows : int
+        Rows that the last pass met.
 
     Raises
     ------
@@ -80,7 +84,8 @@ class BatchSource(Source):
         self._blocks = open_blocks(X, columns=columns, weights=weights, sample_weight=sample_weight)
         if progress is not None and not callable(progress):
             raise InvalidParameterError(f"progress must be None or a callable, got {progress!r}")
-        self._progress, self._passes = progress, 0
+        self.progress, self._passes = progress, 0
+        self.n_all_rows = 0
         self._looked, self._scatter, self._model = False, (None, None), ("diagonal", 1)
         self.dtype, self.n_features, self.names = self._blocks.dtype, self._blocks.n_columns, self._blocks.names
 
@@ -138,18 +143,27 @@ class BatchSource(Source):
         """
         n_rows, done = self._chunk_rows(group), 0
         known = self._moments[1] if hasattr(self, "_moments") else None
-        blocks = self._blocks.read(n_rows)
-        for chunk in read_ahead(chunked(blocks, n_rows, self.dtype, self.n_features, look=not self._looked)):
+        for chunk in read_ahead(
+            chunked(self._counted(n_rows), n_rows, self.dtype, self.n_features, look=not self._looked)
+        ):
             yield chunk
             done += len(chunk.values)
-            if self._progress is not None:
-                self._progress(self._passes, done, known)
+            if self.progress is not None:
+                self.progress(self._passes, done, known)
         if known is not None and done != known:
             raise ValueError(
                 f"this pass met {done} rows of positive weight, but the first one {known}: every pass has to go "
                 "through the same batches from the first on"
             )
         self._looked, self._passes = True, self._passes + 1
+
+    def _counted(self, n_rows):
+        """Blocks as they come; how many rows they have is known at the end."""
+        count = 0
+        for block in self._blocks.read(n_rows):
+            count += len(block.values)
+            yield block
+        self.n_all_rows = count
 
     def _passed(self, group, step):
         """Return what a step makes of the chunks one after the other: step(values, options, what it made before)."""

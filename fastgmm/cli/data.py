@@ -1,0 +1,147 @@
+"""The rows that a command works on: a table held whole, or a file that is read block by block."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import shlex
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from fastgmm.io.blocks import Blocks, open_blocks
+from fastgmm.io.tables import Table, TableError, read_table
+from fastgmm.mixture import Mixture
+from fastgmm.sources import BatchSource
+
+__all__ = ["Data", "open_for", "open_table"]
+
+_ROWS_SHOWN = 50_000
+"""Of a file that is not held, in a picture."""
+
+
+class Data:
+    """Named columns of rows, and what a report says of them.
+
+    Parameters
+    ----------
+    path : str
+        The file, for messages.
+    table : Table or Blocks
+        The rows, held whole or not.
+    max_memory : int or str, optional
+        Of a fit, where they are not held.
+    n_threads : int, optional
+
+    Attributes
+    ----------
+    X : ndarray or BatchSource
+        What is fitted and scored.
+    weights : ndarray or None
+        Weights of the rows of an array; a source has its own.
+    names : list of str
+    named : bool
+        Whether the file has names of columns.
+    """
+
+    def __init__(
+        self, path: str, table: Table | Blocks, max_memory: int | str | None = None, n_threads: int | None = None
+    ) -> None:
+        self.path, self.names, self.named = path, list(table.names), table.named
+        self.X: Any
+        if isinstance(table, Table):
+            self.X, self.weights, self.weighted = table.values, table.weights, table.weights is not None
+        else:
+            self.X, self.weights, self.weighted = (
+                BatchSource(table, max_memory=max_memory, n_threads=n_threads),
+                None,
+                table.weighted,
+            )
+
+    @property
+    def n_features(self) -> int:
+        """Number of columns of data."""
+        return len(self.names)
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Type of the values."""
+        return self.X.dtype
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows, those of weight zero too."""
+        return self.X.n_all_rows if isinstance(self.X, BatchSource) else len(self.X)
+
+    @property
+    def total_weight(self) -> float:
+        """Sum of the weights."""
+        if isinstance(self.X, BatchSource):
+            return float(self.X.moments()[2])
+        return float(len(self.X) if self.weights is None else self.weights.sum())
+
+    def blocks(self) -> Iterator[np.ndarray]:
+        """The rows, block by block."""
+        return self.X.blocks() if isinstance(self.X, BatchSource) else iter([self.X])
+
+    def shown(self) -> tuple[np.ndarray, np.ndarray | None]:
+        """Rows for a picture, and their weights: a sample of those that are not held."""
+        if not isinstance(self.X, BatchSource):
+            return self.X, self.weights
+        few = self.X.sample(_ROWS_SHOWN, np.random.default_rng(0))
+        return few.array, few.weights()
+
+
+def open_table(
+    path: str,
+    columns: list[str] | None,
+    weights: str | None = None,
+    dtype: str | None = None,
+    max_memory: int | str | None = None,
+    n_threads: int | None = None,
+) -> Data:
+    """The rows for a fit: held whole, unless memory is limited. Errors name the option that helps."""
+    try:
+        if max_memory is None:
+            return Data(path, read_table(path, columns, weights, dtype))
+        return Data(path, _blocks(path, columns, weights, dtype), max_memory, n_threads)
+    except TableError as error:
+        if error.numeric:
+            raise TableError(f"{error} (to use the columns of numbers: --columns {_option(error.numeric)})") from error
+        raise
+
+
+def open_for(
+    mixture: Mixture, path: str, columns: list[str] | None, weights: str | None = None, n_threads: int | None = None
+) -> Data:
+    """The columns that a mixture was fitted to, by name where both have names, else by position; read block by block.
+
+    What cannot be read twice, such as standard input, is held whole.
+    """
+    if path != "-" and os.path.isfile(path):
+        data = Data(path, _blocks(path, columns, weights, None, mixture.feature_names), n_threads=n_threads)
+    else:
+        data = Data(path, read_table(path, columns, weights, if_named=mixture.feature_names))
+    if data.n_features != mixture.n_features:
+        raise ValueError(
+            f"{path} has {data.n_features} columns, but the model has {mixture.n_features} features; choose as many "
+            "with --columns"
+        )
+    return data
+
+
+def _blocks(
+    path: str, columns: list[str] | None, weights: str | None, dtype: str | None, if_named: Any = None
+) -> Blocks:
+    if path == "-":
+        raise ValueError("standard input is read once, but --max-memory reads in every pass: give a file")
+    return open_blocks(path, columns=columns, weights=weights, dtype=dtype, if_named=if_named)
+
+
+def _option(names: list[str]) -> str:
+    """Names as `--columns` takes them in a shell."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="").writerow(names)
+    return shlex.quote(text.getvalue())
