@@ -21,6 +21,12 @@ def objective(covariances, S, mass):
     return float((mass * (log_det + np.trace(np.linalg.solve(covariances, S), axis1=1, axis2=2))).sum())
 
 
+def off_stationary(covariances, S, mass):
+    """How far common axes are from a minimum: sum_k n_k S_k Sigma_k^-1 is symmetric there. A share of n."""
+    product = np.einsum("k,kij,kjl->il", mass, S, np.linalg.inv(covariances))
+    return np.abs(product - product.T).max() / mass.sum()
+
+
 def n_parameters(name, K, D):
     """Number of covariance parameters, letter by letter: volumes, shapes, orientations."""
     volume, shape, orientation = name

@@ -9,6 +9,7 @@ under what their structure says of v_kj = lambda_k a_kj, and v_kj >= least_j whe
 
 import numpy as np
 
+from fastgmm._errors import IllDefinedCovarianceError
 from fastgmm.engine import _structures
 
 __all__ = ["equal_shapes", "equal_volumes", "pooled", "varying"]
@@ -49,9 +50,17 @@ def equal_shapes(variances, mass, least=None, *, start=None):
     variances, mass, least : arrays
     start : (K,) array, optional
         The lambda_k, but for a common factor, that are expected.
+
+    Raises
+    ------
+    IllDefinedCovarianceError
+        If a component has no variance at all, and there is no floor.
     """
     if least is not None:
         return _equal_shapes_above(variances, mass, least)
+    alive = variances.max(axis=1) > 0
+    if not alive.all():
+        raise IllDefinedCovarianceError(int(np.argmin(alive)))
     scales = variances.mean(axis=1) if start is None else start
     scales, shape = _structures.equal_shapes(variances, mass, scales / scales.mean())
     return scales[:, None] * shape

@@ -12,9 +12,9 @@ which are the nearest to the sample covariances S_k in Kullback-Leibler divergen
 M-step, brings covariances into the structure, and says whether they are in it already. The formulas are those of Celeux
 and Govaert (1995, Pattern Recognition 28:781).
 
-`reg_covar` is added to the diagonals of the S_k: to those of the covariances it would be no member of most structures.
-For full, tied, diag and spherical both are the same, and in all structures each iteration maximises what the one before
-did. A component without rows takes part with what it had, and no weight.
+`reg_covar` is added to the diagonals of the S_k, as if rows were blurred: added to the covariances, it would lead out
+of most structures. For full, tied, diag and spherical both are the same. A component without rows takes part with what
+it had, and no weight.
 
 A structure whose minimisation is affine equivariant has the floor that the full family has. Where axes are orthogonal
 in the units of the features (EVE, VVE, EEV, VEV), rescaling a feature leads out of the structure: there the floor is
