@@ -42,6 +42,7 @@ EXTENSIONS = [  # module, sources, what they include
     ("fastgmm.engine._pass", ["fastgmm/engine/_pass.pyx"], PARTS),
     ("fastgmm.engine._linalg", ["fastgmm/engine/_linalg.pyx"], PARTS),
     ("fastgmm.engine._structures", ["fastgmm/engine/_structures.pyx"], PARTS),
+    ("fastgmm.engine._gaps", ["fastgmm/engine/_gaps.pyx"], PARTS),
     ("fastgmm.engine._scorer", ["fastgmm/engine/_scorer.pyx"], PARTS),
 ]
 

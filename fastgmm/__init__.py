@@ -25,6 +25,7 @@ _HOME = {
     "Mixture": "fastgmm.mixture",
     "ModelFileError": "fastgmm._errors",
     "NotFittedError": "fastgmm._errors",
+    "NothingObservedWarning": "fastgmm._errors",
     "Statistics": "fastgmm.engine",
     "accumulate": "fastgmm.engine",
     "fit": "fastgmm.fitting",

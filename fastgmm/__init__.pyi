@@ -14,6 +14,7 @@ from fastgmm._errors import IllDefinedCovarianceError as IllDefinedCovarianceErr
 from fastgmm._errors import InvalidParameterError as InvalidParameterError
 from fastgmm._errors import ModelFileError as ModelFileError
 from fastgmm._errors import NotFittedError as NotFittedError
+from fastgmm._errors import NothingObservedWarning as NothingObservedWarning
 from fastgmm._version import __version__ as __version__
 from fastgmm.engine import KernelConstants as KernelConstants
 from fastgmm.engine import Statistics as Statistics

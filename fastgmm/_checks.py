@@ -45,6 +45,23 @@ def check_number(value: Any, name: str, kind: type[Any], low: float) -> Any:
     return int(value) if kind is Integral else float(value)
 
 
+MISSING = ("raise", "em")
+"""What may happen to gaps in rows, NaN: see `fastgmm.fit`, ``missing``."""
+
+
+def check_missing(missing: Any) -> str:
+    """Return what happens to gaps in rows.
+
+    Raises
+    ------
+    InvalidParameterError
+        Unless it is one of `MISSING`.
+    """
+    if not isinstance(missing, str) or missing not in MISSING:
+        raise InvalidParameterError(f"missing must be one of {', '.join(map(repr, MISSING))}, got {missing!r}")
+    return missing
+
+
 def as_array(values: Any, name: str) -> npt.NDArray[Any]:
     """Return what a user passes as an array, of whatever type it holds; one that is an array already is not copied.
 

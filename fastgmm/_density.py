@@ -14,10 +14,13 @@ import numpy as np
 import numpy.typing as npt
 
 from . import engine
+from ._checks import check_missing, check_number
 from ._criteria import Measured, check_criterion
 from ._errors import InvalidParameterError
+from ._impute import conditional_draws, conditional_means
 from ._random import generator
 from .covariance import Family, Parameters
+from .engine.gaps import GappedRows
 from .engine.rows import Rows, check_sample_weight
 from .sources import as_source, is_elsewhere
 
@@ -40,7 +43,7 @@ class Density:
         k, d = self._parameters.means.shape
         return self._family.n_parameters(k, d) + k * d + k - 1
 
-    def predict(self, X: Any, *, n_threads: int | None = None) -> npt.NDArray[np.int64]:
+    def predict(self, X: Any, *, n_threads: int | None = None, missing: str = "raise") -> npt.NDArray[np.int64]:
         """Return the most probable component of each row.
 
         Parameters
@@ -49,6 +52,8 @@ class Density:
             Rows.
         n_threads : int, default=None
             Threads; None takes as many as are worth it. No effect on the result.
+        missing : {"raise", "em"}, default="raise"
+            What happens to gaps in X, NaN: an error, or rows count by the marginal density of what was observed.
 
         Returns
         -------
@@ -61,9 +66,11 @@ class Density:
         >>> Mixture([0.5, 0.5], [[0.0], [4.0]], [1.0, 1.0], "spherical").predict([[1.0], [3.0]])
         array([0, 1])
         """
-        return self._per_row(X, n_threads, "labels")
+        return self._per_row(X, n_threads, missing, "labels")
 
-    def predict_proba(self, X: Any, *, n_threads: int | None = None) -> npt.NDArray[np.floating]:
+    def predict_proba(
+        self, X: Any, *, n_threads: int | None = None, missing: str = "raise"
+    ) -> npt.NDArray[np.floating]:
         """Return the responsibility of every component for every row.
 
         Parameters
@@ -72,6 +79,8 @@ class Density:
             Rows.
         n_threads : int, default=None
             Threads; None takes as many as are worth it. No effect on the result.
+        missing : {"raise", "em"}, default="raise"
+            What happens to gaps in X, NaN: an error, or rows count by the marginal density of what was observed.
 
         Returns
         -------
@@ -84,9 +93,11 @@ class Density:
         >>> Mixture([0.5, 0.5], [[0.0], [4.0]], [1.0, 1.0], "spherical").predict_proba([[2.0]])
         array([[0.5, 0.5]])
         """
-        return self._per_row(X, n_threads, "resp")
+        return self._per_row(X, n_threads, missing, "resp")
 
-    def score_samples(self, X: Any, *, n_threads: int | None = None) -> npt.NDArray[np.floating]:
+    def score_samples(
+        self, X: Any, *, n_threads: int | None = None, missing: str = "raise"
+    ) -> npt.NDArray[np.floating]:
         """Return the log-density of every row (natural logarithm).
 
         Parameters
@@ -95,6 +106,8 @@ class Density:
             Rows.
         n_threads : int, default=None
             Threads; None takes as many as are worth it. No effect on the result.
+        missing : {"raise", "em"}, default="raise"
+            What happens to gaps in X, NaN: an error, or rows count by the marginal density of what was observed.
 
         Returns
         -------
@@ -107,12 +120,14 @@ class Density:
         >>> Mixture([1.0], [[0.0]], [1.0], "spherical").score_samples([[0.0]]).round(6)
         array([-0.918939])
         """
-        return self._per_row(X, n_threads, "log_density")
+        return self._per_row(X, n_threads, missing, "log_density")
 
     logpdf = score_samples
     """The name that SciPy's distributions have for `score_samples`."""
 
-    def component_logpdf(self, X: Any, *, n_threads: int | None = None) -> npt.NDArray[np.floating]:
+    def component_logpdf(
+        self, X: Any, *, n_threads: int | None = None, missing: str = "raise"
+    ) -> npt.NDArray[np.floating]:
         """Return the weighted log-density of every component at every row.
 
         Parameters
@@ -121,6 +136,8 @@ class Density:
             Rows.
         n_threads : int, default=None
             Threads; None takes as many as are worth it. No effect on the result.
+        missing : {"raise", "em"}, default="raise"
+            What happens to gaps in X, NaN: an error, or rows count by the marginal density of what was observed.
 
         Returns
         -------
@@ -133,9 +150,16 @@ class Density:
         >>> Mixture([0.5, 0.5], [[0.0], [4.0]], [1.0, 1.0], "spherical").component_logpdf([[0.0]]).round(4)
         array([[-1.6121, -9.6121]])
         """
-        return self._per_row(X, n_threads, "joint")
+        return self._per_row(X, n_threads, missing, "joint")
 
-    def score(self, X: Any, sample_weight: npt.ArrayLike | None = None, *, n_threads: int | None = None) -> float:
+    def score(
+        self,
+        X: Any,
+        sample_weight: npt.ArrayLike | None = None,
+        *,
+        n_threads: int | None = None,
+        missing: str = "raise",
+    ) -> float:
         """Return the mean log-likelihood per unit of weight.
 
         Parameters
@@ -146,6 +170,8 @@ class Density:
             Weights of the rows; None weighs each row by one.
         n_threads : int, default=None
             Threads; None takes as many as are worth it. No effect on the result.
+        missing : {"raise", "em"}, default="raise"
+            What happens to gaps in X, NaN: an error, or rows count by the marginal density of what was observed.
 
         Returns
         -------
@@ -158,10 +184,17 @@ class Density:
         >>> round(Mixture([1.0], [[0.0]], [1.0], "spherical").score([[0.0], [1.0]]), 6)
         -1.168939
         """
-        scores = self._score(X, n_threads, sample_weight=sample_weight)
+        scores = self._score(X, n_threads, missing, sample_weight=sample_weight)
         return float(scores.log_likelihood / scores.total_weight)
 
-    def bic(self, X: Any, sample_weight: npt.ArrayLike | None = None, *, n_threads: int | None = None) -> float:
+    def bic(
+        self,
+        X: Any,
+        sample_weight: npt.ArrayLike | None = None,
+        *,
+        n_threads: int | None = None,
+        missing: str = "raise",
+    ) -> float:
         """Return the Bayesian information criterion, -2 log-likelihood + m log n (Schwarz 1978); lower is better.
 
         Parameters
@@ -172,6 +205,8 @@ class Density:
             Weights of the rows; n is their sum.
         n_threads : int, default=None
             Threads; None takes as many as are worth it. No effect on the result.
+        missing : {"raise", "em"}, default="raise"
+            What happens to gaps in X, NaN: an error, or rows count by the marginal density of what was observed.
 
         Returns
         -------
@@ -184,9 +219,16 @@ class Density:
         >>> round(Mixture([1.0], [[0.0]], [1.0], "spherical").bic([[0.0], [1.0]]), 4)
         6.062
         """
-        return self.criterion(X, "bic", sample_weight, n_threads=n_threads)
+        return self.criterion(X, "bic", sample_weight, n_threads=n_threads, missing=missing)
 
-    def aic(self, X: Any, sample_weight: npt.ArrayLike | None = None, *, n_threads: int | None = None) -> float:
+    def aic(
+        self,
+        X: Any,
+        sample_weight: npt.ArrayLike | None = None,
+        *,
+        n_threads: int | None = None,
+        missing: str = "raise",
+    ) -> float:
         """Return Akaike's information criterion, -2 log-likelihood + 2 m (Akaike 1974); lower is better.
 
         Parameters
@@ -197,6 +239,8 @@ class Density:
             Weights of the rows.
         n_threads : int, default=None
             Threads; None takes as many as are worth it. No effect on the result.
+        missing : {"raise", "em"}, default="raise"
+            What happens to gaps in X, NaN: an error, or rows count by the marginal density of what was observed.
 
         Returns
         -------
@@ -209,9 +253,16 @@ class Density:
         >>> round(Mixture([1.0], [[0.0]], [1.0], "spherical").aic([[0.0], [1.0]]), 6)
         8.675754
         """
-        return self.criterion(X, "aic", sample_weight, n_threads=n_threads)
+        return self.criterion(X, "aic", sample_weight, n_threads=n_threads, missing=missing)
 
-    def icl(self, X: Any, sample_weight: npt.ArrayLike | None = None, *, n_threads: int | None = None) -> float:
+    def icl(
+        self,
+        X: Any,
+        sample_weight: npt.ArrayLike | None = None,
+        *,
+        n_threads: int | None = None,
+        missing: str = "raise",
+    ) -> float:
         """Return the integrated complete-data likelihood criterion, BIC - 2 sum_i log max_k r_ik; lower is better.
 
         It asks for components that are clusters: rows between two of them cost (Biernacki, Celeux and Govaert 2000).
@@ -224,6 +275,8 @@ class Density:
             Weights of the rows.
         n_threads : int, default=None
             Threads; None takes as many as are worth it. No effect on the result.
+        missing : {"raise", "em"}, default="raise"
+            What happens to gaps in X, NaN: an error, or rows count by the marginal density of what was observed.
 
         Returns
         -------
@@ -237,7 +290,7 @@ class Density:
         >>> round(mixture.icl([[0.5]]) - mixture.bic([[0.5]]), 6)
         1.386294
         """
-        return self.criterion(X, "icl", sample_weight, n_threads=n_threads)
+        return self.criterion(X, "icl", sample_weight, n_threads=n_threads, missing=missing)
 
     def criterion(
         self,
@@ -246,6 +299,7 @@ class Density:
         sample_weight: npt.ArrayLike | None = None,
         *,
         n_threads: int | None = None,
+        missing: str = "raise",
     ) -> float:
         """Return a criterion of model choice by its name.
 
@@ -259,6 +313,9 @@ class Density:
             Weights of the rows; their sum is the number of rows n.
         n_threads : int, default=None
             Threads; None takes as many as are worth it. No effect on the result.
+        missing : {"raise", "em"}, default="raise"
+            What happens to gaps in X, NaN: an error, or rows count by the marginal density of what was observed; "nec",
+            which needs a fit of one component, is not to be had so.
 
         Returns
         -------
@@ -286,7 +343,10 @@ class Density:
         of_one = math.nan
         if wanted.needs == "of_one":
             of_one = self._single(X, sample_weight, n_threads)
-        return wanted(self.measured(X, sample_weight, entropy=bool(wanted.needs), of_one=of_one, n_threads=n_threads))
+        entropy = bool(wanted.needs)
+        return wanted(
+            self.measured(X, sample_weight, entropy=entropy, of_one=of_one, n_threads=n_threads, missing=missing)
+        )
 
     def measured(
         self,
@@ -296,6 +356,7 @@ class Density:
         entropy: bool = True,
         of_one: float = math.nan,
         n_threads: int | None = None,
+        missing: str = "raise",
     ) -> Measured:
         """Return what criteria are made of: log-likelihood, sizes, and entropies of the responsibilities.
 
@@ -311,6 +372,8 @@ class Density:
             Log-likelihood of a single component of the same structure.
         n_threads : int, default=None
             Threads; None takes as many as are worth it. No effect on the result.
+        missing : {"raise", "em"}, default="raise"
+            What happens to gaps in X, NaN: an error, or rows count by the marginal density of what was observed.
 
         Returns
         -------
@@ -325,16 +388,17 @@ class Density:
         rows = X if is_elsewhere(X) else Rows.of(X)
         if entropy and is_elsewhere(X):
             raise TypeError("entropies need the rows in an array: X must be an array-like, got rows elsewhere")
-        scores = self._score(rows, n_threads, sample_weight=sample_weight)
+        scores = self._score(rows, n_threads, missing, sample_weight=sample_weight)
         k = self._parameters.n_components
         uncertain = {}
         if entropy:
-            uncertain = dict(zip(("entropy", "doubt"), self._entropies(rows, sample_weight, n_threads), strict=True))
+            found = self._entropies(rows, sample_weight, n_threads, missing)
+            uncertain = dict(zip(("entropy", "doubt"), found, strict=True))
         return Measured(
             scores.log_likelihood, self.n_parameters, scores.total_weight, n_components=k, of_one=of_one, **uncertain
         )
 
-    def _entropies(self, rows: Rows, sample_weight: Any, n_threads: int | None) -> tuple[float, float]:
+    def _entropies(self, rows: Rows, sample_weight: Any, n_threads: int | None, missing: str) -> tuple[float, float]:
         """Return -sum_i w_i sum_k r_ik log r_ik and -sum_i w_i log max_k r_ik, a few megabytes of r_ik at a time."""
         if self._parameters.n_components == 1:
             return 0.0, 0.0
@@ -345,7 +409,7 @@ class Density:
         for first in range(0, len(kept), step):
             here = kept[first : first + step]
             piece = rows.array[here[0] : here[-1] + 1] if weights.kept is None else rows.array[here]
-            resp = self._score(piece, n_threads, resp=True).resp.astype(np.float64)
+            resp = self._score(piece, n_threads, missing, resp=True).resp.astype(np.float64)
             w = np.ones(len(here)) if weights.values is None else weights.values[first : first + step]
             # r log r as a product with the smallest positive number inside the logarithm: zero where r is.
             entropy -= float(w @ (resp * np.log(np.maximum(resp, _TINY))).sum(axis=1))
@@ -362,6 +426,63 @@ class Density:
         stats = engine.accumulate_given(rows, kind, stats.means(), sample_weight=weights, n_threads=n_threads)
         constants = self._family.constants(self._family.maximise(stats), dtype=rows.dtype)
         return engine.score(rows, constants, sample_weight=weights, n_threads=n_threads).log_likelihood
+
+    def impute(
+        self, X: Any, draws: int | None = None, random_state: Any = None, *, n_threads: int | None = None
+    ) -> npt.NDArray[np.floating]:
+        """Fill gaps in rows from what was observed of them: by their expectation, or by draws.
+
+        Draws have the spread that the expectation lacks: what is computed from several of them varies as the gaps leave
+        it open (multiple imputation, Rubin 1987). A row with nothing observed gets the mean of the mixture, or a draw
+        from it.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_rows, n_features)
+            Rows; gaps are NaN.
+        draws : int, default=None
+            How many draws; None for the expectation.
+        random_state : None, int, RandomState, Generator or SeedSequence, default=None
+            Randomness of the draws. An int gives the same ones on every call.
+        n_threads : int, default=None
+            Threads; None takes as many as are worth it.
+
+        Returns
+        -------
+        filled : ndarray of shape (n_rows, n_features), or (draws, n_rows, n_features)
+            Copies of X without gaps: float32 if X is, else float64.
+
+        Raises
+        ------
+        InvalidParameterError
+            If `draws` is neither None nor an int of at least one.
+        ValueError
+            If X holds infinities or has other features than the mixture.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastgmm import Mixture
+        >>> mixture = Mixture([1.0], [[0.0, 1.0]], [[[2.0, 1.0], [1.0, 2.0]]])
+        >>> mixture.impute([[2.0, np.nan], [0.0, 3.0]])
+        array([[2., 2.],
+               [0., 3.]])
+        >>> mixture.impute([[2.0, np.nan]], draws=3, random_state=0).shape
+        (3, 1, 2)
+        """
+        rows = self._checked_source(Rows.of(X))
+        if draws is not None:
+            draws = check_number(draws, "draws", Integral, 1)
+        gapped, constants = GappedRows.of(rows), self.constants(np.float64)
+        filled = np.array(rows.array, dtype=rows.dtype)
+        if draws is None:
+            if gapped is not None:
+                conditional_means(gapped, constants, filled, n_threads)
+            return filled
+        filled = np.repeat(filled[None], draws, axis=0)
+        if gapped is not None:
+            conditional_draws(gapped, constants, filled, generator(random_state), n_threads)
+        return filled
 
     def sample(
         self, n_samples: int = 1, random_state: Any = None, shuffle: bool = False
@@ -470,14 +591,14 @@ class Density:
         """
         return self._family.constants(self._parameters, dtype=np.dtype(dtype)).scorer()
 
-    def _per_row(self, X: Any, n_threads: int | None, what: str) -> npt.NDArray[Any]:
+    def _per_row(self, X: Any, n_threads: int | None, missing: str, what: str) -> npt.NDArray[Any]:
         """Return one of the arrays of `engine.Scores`; where rows are elsewhere, what their source makes of it."""
         if is_elsewhere(X):
             width = None if what in ("log_density", "labels") else self._parameters.n_components
             source = self._checked_source(as_source(X, n_threads=n_threads))
             dtype = np.int64 if what == "labels" else np.result_type(source.dtype, self._parameters.means.dtype)
-            return source.map_rows(functools.partial(_array_of, self, n_threads, what), width, np.dtype(dtype))
-        return getattr(self._score(X, n_threads, **{what: True}), what)
+            return source.map_rows(functools.partial(_array_of, self, n_threads, missing, what), width, np.dtype(dtype))
+        return getattr(self._score(X, n_threads, missing, **{what: True}), what)
 
     def _checked_source(self, source: Any) -> Any:
         """Return rows or their source; raise a ValueError if they have other features than the mixture."""
@@ -490,18 +611,30 @@ class Density:
         return source
 
     def _score(
-        self, X: Any, n_threads: int | None, sample_weight: npt.ArrayLike | None = None, **wanted: bool
+        self,
+        X: Any,
+        n_threads: int | None,
+        missing: str,
+        sample_weight: npt.ArrayLike | None = None,
+        **wanted: bool,
     ) -> engine.Scores:
         """Run the one scoring pass, in the wider of the types of the rows and of the parameters."""
         if is_elsewhere(X):
-            source = self._checked_source(as_source(X, sample_weight, n_threads=n_threads))
+            source = self._checked_source(
+                as_source(X, sample_weight, n_threads=n_threads, missing=check_missing(missing))
+            )
             return source.score(self.constants(source.dtype))
         rows = self._checked_source(Rows.of(X))
-        return engine.score(
-            rows, self.constants(rows.dtype), sample_weight=sample_weight, n_threads=n_threads, **wanted
-        )
+        constants = self.constants(rows.dtype)
+        if check_missing(missing) == "em":
+            gapped = GappedRows.of(rows, sample_weight)
+            if gapped is not None:
+                return gapped.score(constants, n_threads=n_threads, **wanted)
+        return engine.score(rows, constants, sample_weight=sample_weight, n_threads=n_threads, **wanted)
 
 
-def _array_of(density: Density, n_threads: int | None, what: str, rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
+def _array_of(
+    density: Density, n_threads: int | None, missing: str, what: str, rows: npt.NDArray[Any]
+) -> npt.NDArray[Any]:
     """Return one of the arrays of `engine.Scores` of some rows: what a source is given to do, here or elsewhere."""
-    return density._per_row(rows, n_threads, what)
+    return density._per_row(rows, n_threads, missing, what)

@@ -6,11 +6,16 @@ __all__ = [
     "InvalidParameterError",
     "ModelFileError",
     "NotFittedError",
+    "NothingObservedWarning",
 ]
 
 
 class ConvergenceWarning(UserWarning):
     """A fit stopped before its convergence criterion was met."""
+
+
+class NothingObservedWarning(UserWarning):
+    """Rows hold nothing but gaps, so that they say nothing about the mixture."""
 
 
 class NotFittedError(ValueError, AttributeError):

@@ -233,6 +233,7 @@ BAD_VALUES = {
     "verbose": (-1, 1.5, None, "yes"),
     "verbose_interval": (0, *NO_INT),
     "n_threads": (0, -1, 1.5, 2.0, "2", [1], np.nan, True),
+    "missing": (None, "mean", 1, ["em"]),
     "acceleration": ("daarem", "SQUAREM", "", True, 1, ["squarem"]),
     "stopping": ("bic", None, 1, ["gain"]),
     "max_time": (-1.0, np.nan, np.inf, "1s", [1.0], True),

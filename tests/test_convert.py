@@ -151,6 +151,7 @@ def test_every_parameter_goes_both_ways():
         "fixed": {"means": True},
         "equal_weights": True,
         "n_threads": 2,
+        "missing": "em",
         "acceleration": "squarem",
         "stopping": "aitken",
         "max_time": 9.0,

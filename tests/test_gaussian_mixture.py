@@ -57,6 +57,7 @@ OURS = {
     "acceleration": None,
     "stopping": "gain",
     "max_time": None,
+    "missing": "raise",
     "callback": None,
     "progress": False,
     "max_memory": None,
@@ -123,6 +124,7 @@ PARAMETERS_THAT_ACT = {
     "verbose": (0, 1),
     "verbose_interval": (1, 2),
     "n_threads": (1, 2),
+    "missing": ("em", "raise"),
     "acceleration": (None, "squarem"),
     "stopping": ("gain", "aitken"),
     "max_time": (None, 0),
@@ -148,6 +150,12 @@ def test_every_parameter_acts(X, name, capsys, monkeypatch):
             base |= {"means_init": [[0.0, 0.0], [0.0, 0.0], [5.0, 5.0]], "covariance_floor": 0.5}
         if name == "fixed":
             base |= {"means_init": [[0.0, 0.0], [1.0, 1.0], [5.0, 5.0]]}
+        if name == "missing":
+            X = np.where(np.eye(*X.shape, dtype=bool), np.nan, X)
+        if name == "missing" and value == "raise":
+            with pytest.raises(ValueError, match="contains NaN"):
+                GaussianMixture(missing=value).fit(X)
+            return
         threads.clear()
         with problems.no_convergence_warning():
             model = GaussianMixture(**{**base, name: value}).fit(X)

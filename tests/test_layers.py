@@ -15,7 +15,7 @@ FLOORS = [
     {"_errors", "_version"},
     {"_checks", "_criteria", "_random"},
     {"engine"},
-    {"covariance", "io", "_config"},
+    {"covariance", "io", "_config", "_impute"},
     {"sources"},
     {"_density", "_forms"},
     {"mixture"},

@@ -97,21 +97,38 @@ class Rows:
                 np.copyto(piece, picked, casting="unsafe")
             yield piece, None, first, last
 
-    def raise_not_finite(self, offset=0):
-        """Raise ValueError naming the first NaN or infinity; rows are counted from `offset`."""
+    def pieces(self):
+        """Yield (first, piece): the rows a few megabytes at a time, of the compute type."""
         step = max(1, SLAB_BYTES // (8 * self.n_features))
         for first in range(0, self.n_rows, step):
             with np.errstate(over="ignore", invalid="ignore"):
                 piece = np.asarray(self.array[first : first + step], dtype=self.dtype)
-            bad = ~np.isfinite(piece)
-            if bad.any():
-                row, column = np.unravel_index(np.argmax(bad), bad.shape)
-                what = "NaN" if np.isnan(piece[row, column]) else f"infinity or a value too large for {self.dtype!r}"
-                raise ValueError(
-                    f"Input {self.name} contains {what}. The first is in row {offset + first + row}, column {column} "
-                    "(counted from 0)."
-                )
+            yield first, piece
+
+    def has_gaps(self):
+        """Return whether there are NaN among the values; ValueError for infinities."""
+        gaps = False
+        for first, piece in self.pieces():
+            if not np.isfinite(piece).all():
+                self._raise_first(first, piece, np.isinf(piece))
+                gaps = True
+        return gaps
+
+    def raise_not_finite(self, offset=0):
+        """Raise ValueError naming the first NaN or infinity; rows are counted from `offset`."""
+        for first, piece in self.pieces():
+            self._raise_first(offset + first, piece, ~np.isfinite(piece))
         raise AssertionError("a pass reported a value that is not finite, but all are")
+
+    def _raise_first(self, first, piece, bad):
+        """Raise ValueError naming the first bad value of a piece, if there is one."""
+        if not bad.any():
+            return
+        row, column = np.unravel_index(np.argmax(bad), bad.shape)
+        what = "NaN" if np.isnan(piece[row, column]) else f"infinity or a value too large for {self.dtype!r}"
+        raise ValueError(
+            f"Input {self.name} contains {what}. The first is in row {first + row}, column {column} (counted from 0)."
+        )
 
 
 def _as_numbers(X, name):

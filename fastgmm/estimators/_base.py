@@ -31,6 +31,7 @@ class MixtureEstimator(CallbackSupportMixin, DensityMixin, BaseEstimator):
 
     covariance_type: str
     n_threads: int | None
+    missing: str = "raise"
     random_state: Any
 
     def _validate_params(self) -> None:
@@ -112,7 +113,7 @@ class MixtureEstimator(CallbackSupportMixin, DensityMixin, BaseEstimator):
         array([0])
         """
         mixture, rows = self._prepare(X)
-        return mixture.predict(rows, n_threads=self.n_threads)
+        return mixture.predict(rows, n_threads=self.n_threads, missing=self.missing)
 
     def predict_proba(self, X: Any) -> npt.NDArray[np.floating]:
         """Return the responsibility of every component for every row.
@@ -141,7 +142,7 @@ class MixtureEstimator(CallbackSupportMixin, DensityMixin, BaseEstimator):
         array([[1.]])
         """
         mixture, rows = self._prepare(X)
-        return mixture.predict_proba(rows, n_threads=self.n_threads)
+        return mixture.predict_proba(rows, n_threads=self.n_threads, missing=self.missing)
 
     def score_samples(self, X: Any) -> npt.NDArray[np.floating]:
         """Return the log-density of every row (natural logarithm).
@@ -170,7 +171,7 @@ class MixtureEstimator(CallbackSupportMixin, DensityMixin, BaseEstimator):
         array([-0.918939])
         """
         mixture, rows = self._prepare(X)
-        return mixture.score_samples(rows, n_threads=self.n_threads)
+        return mixture.score_samples(rows, n_threads=self.n_threads, missing=self.missing)
 
     def score(self, X: Any, y: Any = None, *, sample_weight: npt.ArrayLike | None = None) -> float:
         """Return the mean log-likelihood per unit of weight.
@@ -203,7 +204,7 @@ class MixtureEstimator(CallbackSupportMixin, DensityMixin, BaseEstimator):
         -1.418939
         """
         mixture, rows = self._prepare(X)
-        return mixture.score(rows, sample_weight, n_threads=self.n_threads)
+        return mixture.score(rows, sample_weight, n_threads=self.n_threads, missing=self.missing)
 
     def bic(self, X: Any, *, sample_weight: npt.ArrayLike | None = None) -> float:
         """Return the Bayesian information criterion, -2 log-likelihood + m log n (Schwarz 1978); lower is better.
@@ -235,7 +236,7 @@ class MixtureEstimator(CallbackSupportMixin, DensityMixin, BaseEstimator):
         7.062
         """
         mixture, rows = self._prepare(X)
-        return mixture.bic(rows, sample_weight, n_threads=self.n_threads)
+        return mixture.bic(rows, sample_weight, n_threads=self.n_threads, missing=self.missing)
 
     def aic(self, X: Any, *, sample_weight: npt.ArrayLike | None = None) -> float:
         """Return Akaike's information criterion, -2 log-likelihood + 2 m (Akaike 1974); lower is better.
@@ -267,7 +268,7 @@ class MixtureEstimator(CallbackSupportMixin, DensityMixin, BaseEstimator):
         9.6758
         """
         mixture, rows = self._prepare(X)
-        return mixture.aic(rows, sample_weight, n_threads=self.n_threads)
+        return mixture.aic(rows, sample_weight, n_threads=self.n_threads, missing=self.missing)
 
     def icl(self, X: Any, *, sample_weight: npt.ArrayLike | None = None) -> float:
         """Return the integrated complete-data likelihood criterion (Biernacki et al. 2000); lower is better.
@@ -334,7 +335,44 @@ class MixtureEstimator(CallbackSupportMixin, DensityMixin, BaseEstimator):
         True
         """
         mixture, rows = self._prepare(X)
-        return mixture.criterion(rows, name, sample_weight, n_threads=self.n_threads)
+        return mixture.criterion(rows, name, sample_weight, n_threads=self.n_threads, missing=self.missing)
+
+    def impute(self, X: Any, draws: int | None = None, random_state: Any = None) -> npt.NDArray[np.floating]:
+        """Fill gaps in rows from what was observed of them: by their expectation, or by draws.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows; gaps are NaN.
+        draws : int, default=None
+            How many draws; None for the expectation.
+        random_state : None, int, RandomState, Generator or SeedSequence, default=None
+            Randomness of the draws; None takes the estimator's.
+
+        Returns
+        -------
+        filled : ndarray of shape (n_samples, n_features), or (draws, n_samples, n_features)
+            Copies of X without gaps: see `Mixture.impute`.
+
+        Raises
+        ------
+        NotFittedError
+            Before a fit.
+        InvalidParameterError
+            If `draws` is neither None nor an int of at least one.
+        ValueError
+            If X is not what the mixture was fitted on, or holds infinities.
+
+        Examples
+        --------
+        >>> from fastgmm import GaussianMixture
+        >>> X = [[0.0, 0.0], [1.0, 1.5], [2.0, 1.5], [3.0, float("nan")]]
+        >>> GaussianMixture(missing="em", tol=1e-9).fit(X).impute(X)[3].round(2)
+        array([3. , 2.5])
+        """
+        mixture, rows = self._prepare(X)
+        chosen = self.random_state if random_state is None else random_state
+        return mixture.impute(rows, draws, chosen, n_threads=self.n_threads)
 
     def sample(self, n_samples: int = 1, *, shuffle: bool = False) -> tuple[np.ndarray, npt.NDArray[np.int64]]:
         """Draw rows from the fitted mixture, with the estimator's `random_state`.
@@ -394,6 +432,12 @@ class MixtureEstimator(CallbackSupportMixin, DensityMixin, BaseEstimator):
         True
         """
         self.to_mixture().save(path)
+
+    def __sklearn_tags__(self) -> Any:
+        """scikit-learn's tags: gaps are allowed if they are not errors."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = self.missing == "em"
+        return tags
 
     def __getstate__(self) -> dict[str, Any]:
         """Plain arrays and scalars only: what was derived from them is made again where it is needed."""

@@ -41,6 +41,7 @@ OURS_ALONE = (
     "fixed",
     "equal_weights",
     "n_threads",
+    "missing",
     "acceleration",
     "stopping",
     "max_time",

@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fastgmm import covariance, fitting
+from fastgmm._checks import MISSING
+from fastgmm._errors import NothingObservedWarning
 from fastgmm.covariance import Parameters
 from fastgmm.engine.rows import Rows
 from fastgmm.sources import Source, as_source, is_elsewhere
@@ -83,6 +85,9 @@ class GaussianMixture(MixtureEstimator):
         Number of iterations between two prints.
     n_threads : int, default=None
         Number of threads; None takes as many as are worth it. It never changes a result.
+    missing : {"raise", "em"}, default="raise"
+        What happens to gaps in X, NaN: "raise" an error, or "em" takes the expectation over them too, which is exact
+        where values are missing at random; rows are then predicted and scored by what was observed of them.
     acceleration : {None, "squarem"}, default=None
         None is EM. "squarem" extrapolates its steps and needs a fraction of the iterations where they are many; the
         log-likelihood does not fall either, but the optimum may be another one.
@@ -182,6 +187,7 @@ class GaussianMixture(MixtureEstimator):
         "verbose": _parameters.VERBOSE,
         "verbose_interval": _parameters.POSITIVE_INT,
         "n_threads": (*_parameters.POSITIVE_INT, _parameters.Nothing()),
+        "missing": (_parameters.Choice(MISSING),),
         "acceleration": (_parameters.Choice(fitting.ACCELERATIONS), _parameters.Nothing()),
         "stopping": (_parameters.Choice(fitting.STOPPING),),
         "max_time": (*_parameters.NON_NEGATIVE, _parameters.Nothing()),
@@ -214,6 +220,7 @@ class GaussianMixture(MixtureEstimator):
         verbose: int | bool = 0,
         verbose_interval: int = 10,
         n_threads: int | None = None,
+        missing: str = "raise",
         acceleration: str | None = None,
         stopping: str = "gain",
         max_time: float | None = None,
@@ -240,6 +247,7 @@ class GaussianMixture(MixtureEstimator):
         self.verbose = verbose
         self.verbose_interval = verbose_interval
         self.n_threads = n_threads
+        self.missing = missing
         self.acceleration = acceleration
         self.stopping = stopping
         self.max_time = max_time
@@ -278,6 +286,8 @@ class GaussianMixture(MixtureEstimator):
         -----
         ConvergenceWarning
             If the kept start did not converge within `max_iter` iterations and `max_time` seconds.
+        NothingObservedWarning
+            If rows hold nothing but gaps.
 
         Examples
         --------
@@ -355,6 +365,7 @@ class GaussianMixture(MixtureEstimator):
             random_state=self.random_state,
             sample_weight=None if elsewhere else sample_weight,
             n_threads=self.n_threads,
+            missing=self.missing,
             acceleration=self.acceleration,
             stopping=self.stopping,
             max_time=self.max_time,
@@ -362,6 +373,8 @@ class GaussianMixture(MixtureEstimator):
             **({} if start is None else self._way()),
             labels=labels,
         )
+        if result.n_unobserved:
+            warn_user(fitting.NOTHING_OBSERVED.format(result.n_unobserved), NothingObservedWarning)
         if not result.converged and self.max_iter > 0:
             # Before the attributes are set: with warnings turned into errors the estimator stays as it was.
             warn_user(fitting.NOT_CONVERGED, ConvergenceWarning)

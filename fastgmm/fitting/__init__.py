@@ -4,7 +4,7 @@ from fastgmm.fitting.acceleration import NAMES as ACCELERATIONS
 from fastgmm.fitting.bar import ProgressBar
 from fastgmm.fitting.convergence import STOPPING, Progress
 from fastgmm.fitting.em import FitState, expectation_maximisation
-from fastgmm.fitting.fit import NOT_CONVERGED, fit, n_starts, run
+from fastgmm.fitting.fit import NOT_CONVERGED, NOTHING_OBSERVED, fit, n_starts, run
 from fastgmm.fitting.mstep import POLICIES, Collapse
 from fastgmm.fitting.result import FitResult, StartHistory
 from fastgmm.fitting.starts import NAMES as STARTS
@@ -12,6 +12,7 @@ from fastgmm.fitting.watch import Observer, Told, Watch
 
 __all__ = [
     "ACCELERATIONS",
+    "NOTHING_OBSERVED",
     "NOT_CONVERGED",
     "POLICIES",
     "STARTS",

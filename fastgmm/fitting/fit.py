@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fastgmm import covariance
-from fastgmm._checks import check_means, check_number, check_shape, check_weights, floats
-from fastgmm._errors import ConvergenceWarning, IllDefinedCovarianceError
+from fastgmm._checks import check_means, check_missing, check_number, check_shape, check_weights, floats
+from fastgmm._errors import ConvergenceWarning, IllDefinedCovarianceError, NothingObservedWarning
 from fastgmm._forms import check_structure
 from fastgmm._random import generator
 from fastgmm.covariance import Parameters
@@ -30,11 +30,16 @@ from fastgmm.fitting.watch import Told, Watch, check_callback
 from fastgmm.mixture import Mixture
 from fastgmm.sources import ArraySource, as_source
 
-__all__ = ["NOT_CONVERGED", "fit", "n_starts", "run"]
+__all__ = ["NOTHING_OBSERVED", "NOT_CONVERGED", "fit", "n_starts", "run"]
 
 NOT_CONVERGED = (
     "Best performing initialization did not converge. Try different init parameters, or increase max_iter, tol, or "
     "check for degenerate data."
+)
+
+
+NOTHING_OBSERVED = (
+    "{} row(s) of X hold nothing but gaps: they follow the weights of the components and say nothing about them."
 )
 
 
@@ -58,6 +63,7 @@ def fit(
     random_state: Any = None,
     sample_weight: npt.ArrayLike | None = None,
     n_threads: int | None = None,
+    missing: str = "raise",
     callback: Callable[[FitState], Any] | None = None,
     acceleration: str | None = None,
     stopping: str = "gain",
@@ -106,6 +112,9 @@ def fit(
     sample_weight : (n_rows,) array or number, optional
     n_threads : int, optional
         No result depends on it.
+    missing : {"raise", "em"}, default="raise"
+        What happens to gaps in X, NaN: "raise" an error, or "em" takes the expectation over them too, which is exact
+        where values are missing at random: see docs/missing.md.
     callback : callable, optional
         Called with a `fastgmm.fitting.FitState` after each iteration; a true value stops that start.
     acceleration : {None, "squarem"}, default=None
@@ -130,6 +139,8 @@ def fit(
     -----
     ConvergenceWarning
         If the best start stopped for another reason than `tol`, and `max_iter` is not 0.
+    NothingObservedWarning
+        If rows hold nothing but gaps.
 
     Raises
     ------
@@ -173,11 +184,14 @@ def fit(
         random_state=random_state,
         sample_weight=sample_weight,
         n_threads=n_threads,
+        missing=missing,
         acceleration=acceleration,
         stopping=stopping,
         max_time=max_time,
         max_memory=max_memory,
     )
+    if result.n_unobserved:
+        warnings.warn(NOTHING_OBSERVED.format(result.n_unobserved), NothingObservedWarning, stacklevel=2)
     if not result.converged and max_iter > 0:
         warnings.warn(NOT_CONVERGED, ConvergenceWarning, stacklevel=2)
     return result
@@ -203,6 +217,7 @@ def run(
     random_state=None,
     sample_weight=None,
     n_threads=None,
+    missing="raise",
     callback=None,
     acceleration=None,
     stopping="gain",
@@ -241,7 +256,7 @@ def run(
     acceleration, stopping = check_acceleration(acceleration), check_stopping(stopping)
     deadline = np.inf if max_time is None else time.monotonic() + check_number(max_time, "max_time", Real, 0)
     check_callback(callback)
-    source = as_source(X, sample_weight, n_threads=n_threads, max_memory=max_memory)
+    source = as_source(X, sample_weight, n_threads=n_threads, max_memory=max_memory, missing=check_missing(missing))
     n_start_rows = start_rows(n_components, source.n_features)
     source.reserve(family.statistics_kind(), n_components, n_start_rows)
     if source.n_rows < n_components:
@@ -316,8 +331,8 @@ def run(
     if best is None:
         raise IllDefinedCovarianceError(errors[0].component, source.dtype == np.float32) from errors[0]
     if labels and best.labels is None:
-        best = replace(best, labels=best.mixture.predict(source, n_threads=n_threads))
-    best = replace(best, n_failed_inits=len(errors), histories=histories)
+        best = replace(best, labels=best.mixture.predict(source, n_threads=n_threads, missing=missing))
+    best = replace(best, n_failed_inits=len(errors), histories=histories, n_unobserved=source.n_unobserved)
     log.fit_ends(best, len(histories))
     return best
 

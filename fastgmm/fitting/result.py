@@ -64,6 +64,8 @@ class FitResult:
     stopped_by : str
         Why the best start stopped: "tol" or "aitken" if it converged by `stopping`, else "max_iter", "max_time" or
         "callback".
+    n_unobserved : int
+        Rows with nothing but gaps, with ``missing="em"``: they follow the weights and say nothing else.
     progress : Progress
         What its last iterations told.
     path : tuple or None
@@ -81,6 +83,7 @@ class FitResult:
     labels: np.ndarray | None = field(default=None, repr=False, compare=False)
     collapses: list[Collapse] = field(default_factory=list, repr=False)
     stopped_by: str = "max_iter"
+    n_unobserved: int = 0
     progress: Progress = field(default=Progress(), repr=False, compare=False)
     path: tuple | None = field(default=None, repr=False, compare=False)
 

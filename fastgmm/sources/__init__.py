@@ -5,6 +5,16 @@ from fastgmm.sources.base import Source
 from fastgmm.sources.batches import BatchSource
 from fastgmm.sources.choice import as_source, is_elsewhere
 from fastgmm.sources.memory import parse_memory
+from fastgmm.sources.missing import MissingSource
 from fastgmm.sources.reservoir import Reservoir
 
-__all__ = ["ArraySource", "BatchSource", "Reservoir", "Source", "as_source", "is_elsewhere", "parse_memory"]
+__all__ = [
+    "ArraySource",
+    "BatchSource",
+    "MissingSource",
+    "Reservoir",
+    "Source",
+    "as_source",
+    "is_elsewhere",
+    "parse_memory",
+]

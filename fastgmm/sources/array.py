@@ -47,7 +47,7 @@ class ArraySource(Source):
 
     @property
     def array(self):
-        """The array (n_all_rows, D)."""
+        """All rows (N, D), as starts see them."""
         return self._rows.array
 
     @property

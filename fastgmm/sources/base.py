@@ -24,8 +24,11 @@ class Source(ABC):
     dtype : numpy.dtype
         The type that rows are computed in: float32 or float64.
     n_features : int
+    n_unobserved : int
+        Rows of which nothing was observed: see `MissingSource`.
     """
 
+    n_unobserved = 0
     dtype = np.dtype(np.float64)
     n_features: int
 

@@ -2,11 +2,13 @@
 
 import os
 
+from fastgmm.engine.gaps import GappedRows
 from fastgmm.engine.rows import Rows
 from fastgmm.sources.array import ArraySource
 from fastgmm.sources.base import Source
 from fastgmm.sources.batches import BatchSource
 from fastgmm.sources.memory import parse_memory
+from fastgmm.sources.missing import MissingSource
 
 __all__ = ["as_source", "is_elsewhere"]
 
@@ -20,7 +22,7 @@ def _is_dataset(X):
     return type(X).__module__ == "pyarrow._dataset"
 
 
-def as_source(X, sample_weight=None, *, n_threads=None, max_memory=None, min_rows=2):
+def as_source(X, sample_weight=None, *, n_threads=None, max_memory=None, missing="raise", min_rows=2):
     """Return the source of the rows of X.
 
     Parameters
@@ -33,6 +35,8 @@ def as_source(X, sample_weight=None, *, n_threads=None, max_memory=None, min_row
     n_threads : int, optional
     max_memory : int or str, optional
         See `BatchSource`.
+    missing : {"raise", "em"}, default="raise"
+        "em" for a `MissingSource` of an array that has gaps.
     min_rows : int, default=2
         Rows that an array must have.
 
@@ -46,9 +50,14 @@ def as_source(X, sample_weight=None, *, n_threads=None, max_memory=None, min_row
             if value is not None:
                 raise ValueError(f"{name} must be None where X is a {type(X).__name__}: give it to the source instead")
         return X
+    if missing == "em" and (is_elsewhere(X) or max_memory is not None):
+        raise ValueError("missing='em' needs the rows in an array and max_memory=None: rows are sorted by their gaps")
     if is_elsewhere(X):
         return BatchSource(X, sample_weight, n_threads=n_threads, max_memory=max_memory)
     rows = X if isinstance(X, Rows) else Rows(X, min_rows=min_rows)
+    gapped = GappedRows.of(rows, sample_weight) if missing == "em" else None
+    if gapped is not None:
+        return MissingSource(gapped, n_threads=n_threads)
     if parse_memory(max_memory) is None:
         return ArraySource(rows, sample_weight, n_threads=n_threads)
     return BatchSource(rows.array, sample_weight, n_threads=n_threads, max_memory=max_memory)

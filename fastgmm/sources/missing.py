@@ -1,0 +1,176 @@
+"""Rows with gaps: exact EM where values are missing at random.
+
+A pass takes the expectation over what is missing too (`fastgmm.engine.gaps`), so EM sees completed statistics and knows
+of no gaps. Starts want rows without gaps, so theirs are filled: with the expectation of what is missing under one
+Gaussian, fitted to all rows by EM first. Statistics under given labels get that Gaussian's conditional covariances too,
+else clusters would start too narrow.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+
+from fastgmm import covariance
+from fastgmm._errors import IllDefinedCovarianceError
+from fastgmm.covariance import Parameters
+from fastgmm.engine.gaps import Marginal
+from fastgmm.engine.rows import Rows
+from fastgmm.sources.array import ArraySource
+
+__all__ = ["MissingSource"]
+
+FULL_FEATURES = (
+    64  # of more, the Gaussian of the starts has no correlations: D^3 for each pattern would outweigh the fit
+)
+ITERATIONS, TOL = 50, 1e-4  # of that Gaussian; it is a start
+LEAST_DEVIATION = 1e-8  # of a feature that does not vary, in the size of its mean
+
+
+class MissingSource(ArraySource):
+    """Rows with gaps, with weights.
+
+    What starts ask for comes from the filled rows, what EM asks for from the rows as they are.
+
+    Parameters
+    ----------
+    gapped : GappedRows
+    n_threads : int or None, default=None
+
+    Attributes
+    ----------
+    n_unobserved : int
+        Rows of which nothing was observed: they follow the weights and say nothing about the components.
+
+    Raises
+    ------
+    ValueError
+        If nothing was observed of a feature.
+    """
+
+    def __init__(self, gapped, *, n_threads=None):
+        self._gapped = gapped
+        mean, variances, mass = _observed_moments(gapped)
+        self._one = _one_gaussian(gapped, mean, variances, n_threads)
+        super().__init__(Rows(self._filled()), gapped.weights, n_threads=n_threads)
+        dense = self._one[1].dense_covariances(self._one[0].covariances, 1, self.n_features)
+        self._moments = self._one[0].means[0], np.diagonal(dense[0]).copy(), mass
+        nothing = [len(p.rows) for p in gapped.patterns if p.values is None]
+        self.n_unobserved = sum(nothing)
+
+    def accumulate(self, constants, *, pivot=None):
+        """Return the Statistics of all completed rows under a mixture: see `fastgmm.accumulate`."""
+        return self._gapped.accumulate(constants, pivot=pivot, n_threads=self._n_threads)
+
+    def score(self, constants, **wanted):
+        """Return the Scores of all rows under a mixture, by their marginal densities: see `fastgmm.engine.score`."""
+        return self._gapped.score(constants, n_threads=self._n_threads, **wanted)
+
+    def accumulate_given(self, kind, pivot, **given):
+        """Return the Statistics of all rows under given labels or responsibilities, completed by one Gaussian."""
+        stats = super().accumulate_given(kind, pivot, **given)
+        labels, resp = given.get("labels"), given.get("resp")
+        constants, D = self._one_constants(), self.n_features
+        correlated = kind in ("full", "rotated", "low_rank")
+        spread = np.zeros((len(pivot), D, D) if correlated else (len(pivot), D))
+        for p in self._gapped.patterns:
+            if not len(p.missing):
+                continue
+            weights = p.weight_of_rows()
+            if resp is not None:
+                n = weights @ resp[p.rows]
+            elif labels is not None:
+                own = labels[p.rows]
+                inside = (own >= 0) & (own < len(pivot))
+                n = np.bincount(own[inside], weights[inside], minlength=len(pivot))
+            else:
+                n = np.full(len(pivot), weights.sum())
+            C = Marginal(constants, p.observed, p.missing).conditional[0]
+            if not correlated:
+                spread[:, p.missing] += n[:, None] * (C if C.ndim == 1 else np.diagonal(C))
+            else:
+                dense = np.diag(C) if C.ndim == 1 else C
+                spread[:, p.missing[:, None], p.missing] += n[:, None, None] * dense
+        if kind == "low_rank":
+            spread = np.concatenate([np.diagonal(spread, axis1=1, axis2=2)[:, None], stats.axes @ spread], axis=1)
+        elif kind in ("rotated", "spherical"):
+            spread = spread.sum(axis=0 if kind == "rotated" else 1)
+        return replace(stats, S=stats.S + spread)
+
+    def map_rows(self, function, width, dtype):
+        """Return what a function makes of every row, gaps and all: see `Source.map_rows`."""
+        return function(self._gapped.rows)
+
+    def sorted_by(self, labels):
+        """Return the source itself: rows are visited pattern by pattern."""
+        return self
+
+    def _one_constants(self):
+        parameters, family = self._one
+        return family.constants(parameters, dtype=np.dtype(np.float64))
+
+    def _filled(self):
+        """Return the rows (N, D) with the expectation of what is missing under one Gaussian."""
+        constants = self._one_constants()
+        mean = constants.means[0]
+        filled = np.empty((self._gapped.n_rows, self._gapped.n_features), dtype=self._gapped.dtype)
+        for p in (*self._gapped.patterns, *self._gapped.weightless):
+            expected = np.broadcast_to(mean[p.missing], (len(p.rows), len(p.missing)))
+            if p.values is not None:
+                filled[p.rows[:, None], p.observed] = p.values.array
+                B = Marginal(constants, p.observed, p.missing).regression
+                if B is not None:
+                    expected = expected + (p.values.array - mean[p.observed]) @ B[0].T
+            filled[p.rows[:, None], p.missing] = expected
+        return filled
+
+
+def _observed_moments(gapped):
+    """Return means (D,) and variances (D,) of what was observed of each feature, and the weight of all rows.
+
+    Raises
+    ------
+    ValueError
+        If nothing was observed of a feature.
+    IllDefinedCovarianceError
+        If the squares of the rows overflow float64.
+    """
+    D = gapped.n_features
+    seen, first, second = np.zeros(D), np.zeros(D), np.zeros(D)
+    patterns = [p for p in gapped.patterns if p.values is not None]
+    for p in patterns:
+        seen[p.observed] += p.mass
+    if not seen.all():
+        raise ValueError(
+            f"Input X holds nothing but gaps in column {np.argmin(seen)} (counted from 0): nothing can be said about "
+            "it. Leave it out."
+        )
+    for p in patterns:
+        first[p.observed] += p.weight_of_rows() @ p.values.array.astype(np.float64) / seen[p.observed]
+    with np.errstate(over="ignore", invalid="ignore"):
+        for p in patterns:
+            offset = p.values.array - first[p.observed]
+            second[p.observed] += p.weight_of_rows() @ offset**2 / seen[p.observed]
+    if not (np.isfinite(first).all() and np.isfinite(second).all()):
+        raise IllDefinedCovarianceError
+    return first, second, sum(p.mass for p in gapped.patterns)
+
+
+def _one_gaussian(gapped, mean, variances, n_threads):
+    """Return (Parameters, family) of one Gaussian fitted to all rows, as far as that is well defined."""
+    family = covariance.get("full" if gapped.n_features <= FULL_FEATURES else "diag")
+    tiny = np.sqrt(np.finfo(np.float64).tiny)
+    variances = np.maximum(variances, np.maximum(LEAST_DEVIATION * np.abs(mean), tiny) ** 2)
+    start = variances[None] if family.name == "diag" else np.diag(variances)[None]
+    parameters = Parameters(np.ones(1), mean[None], start, family.from_covariances(start, 1, len(mean)))
+    bound = -np.inf
+    for _ in range(ITERATIONS):
+        stats = gapped.accumulate(family.constants(parameters, shift=mean), n_threads=n_threads)
+        before, bound = bound, stats.log_likelihood / stats.total_weight
+        try:
+            found = family.maximise(stats, previous=parameters)
+        except IllDefinedCovarianceError:
+            break  # fewer rows than features, or features that follow from others: the last step had a density
+        if bound - before < TOL:
+            break
+        parameters = found
+    return parameters, family
