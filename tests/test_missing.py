@@ -498,6 +498,23 @@ def test_a_column_that_is_all_gaps():
         fastgmm.GaussianMixture(missing="em").fit(X, sample_weight=np.arange(len(X)))
 
 
+def test_rows_have_to_be_in_an_array(tmp_path):
+    mixture, _, X = case("VVV")
+    path = tmp_path / "rows.npy"
+    np.save(path, X)
+    source = ArraySource(Rows(X))
+    message = "missing='em' needs the rows in an array and max_memory=None"
+    for call, rows, options in (
+        *((call, rows, {}) for call in (fastgmm.fit, mixture.score) for rows in (path, source)),
+        (fastgmm.fit, X, {"max_memory": "1 GB"}),
+    ):
+        with pytest.raises(ValueError, match=message):
+            call(rows, missing="em", **options)
+    for rows, options in ((path, {}), (source, {}), (X, {"max_memory": "1 GB"})):
+        with pytest.raises(ValueError, match=message):
+            fastgmm.GaussianMixture(missing="em", **options).fit(rows)
+
+
 def test_values_whose_squares_overflow():
     X = np.array([[1e200, 1.0], [-1e200, np.nan], [3e200, 2.0]])
     with pytest.raises(fastgmm.IllDefinedCovarianceError):

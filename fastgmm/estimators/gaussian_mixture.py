@@ -338,7 +338,8 @@ class GaussianMixture(MixtureEstimator):
         elsewhere = is_elsewhere(X) or self.max_memory is not None
         rows = Rows(X, min_rows=2, estimator=type(self).__name__) if not is_elsewhere(X) else X
         if elsewhere:
-            rows = as_source(rows, sample_weight, n_threads=self.n_threads, max_memory=self.max_memory)
+            options = {"n_threads": self.n_threads, "max_memory": self.max_memory, "missing": self.missing}
+            rows = as_source(rows, sample_weight, **options)
         elif rows.n_rows < self.n_components:
             raise ValueError(
                 f"Expected n_samples >= n_components but got n_components = {self.n_components}, "

@@ -45,13 +45,13 @@ def as_source(X, sample_weight=None, *, n_threads=None, max_memory=None, missing
     TypeError, ValueError
         If X is none of these; if an argument is given that a source knows already.
     """
+    if missing == "em" and (max_memory is not None or (is_elsewhere(X) and not isinstance(X, MissingSource))):
+        raise ValueError("missing='em' needs the rows in an array and max_memory=None: rows are sorted by their gaps")
     if isinstance(X, Source):
         for name, value in (("sample_weight", sample_weight), ("max_memory", max_memory)):
             if value is not None:
                 raise ValueError(f"{name} must be None where X is a {type(X).__name__}: give it to the source instead")
         return X
-    if missing == "em" and (is_elsewhere(X) or max_memory is not None):
-        raise ValueError("missing='em' needs the rows in an array and max_memory=None: rows are sorted by their gaps")
     if is_elsewhere(X):
         return BatchSource(X, sample_weight, n_threads=n_threads, max_memory=max_memory)
     rows = X if isinstance(X, Rows) else Rows(X, min_rows=min_rows)
