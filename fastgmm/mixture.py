@@ -35,9 +35,10 @@ class Mixture(Density):
         Means of the components.
     covariances : array-like, default=None
         Covariances, of shape (K, D, D) for "full", (D, D) for "tied", (K, D) for "diag", (K,) for "spherical", where
-        K = n_components and D = n_features.
-    covariance_type : {"full", "tied", "diag", "spherical"}, default="full"
-        The covariance family.
+        K = n_components and D = n_features; for a structure that of the family which contains it: see
+        docs/structures.md.
+    covariance_type : str, default="full"
+        The covariance family: "full", "tied", "diag", "spherical", or one of mclust's structures such as "VEV".
     precisions : array-like of the shape of `covariances`, default=None
         Inverse covariances.
     precisions_cholesky : array-like of the shape of `covariances`, default=None

@@ -1,6 +1,8 @@
 """What every family has, for structures whose components have something in common: whatever may be asked of a fit."""
 
+import re
 import warnings
+from pathlib import Path
 
 import numpy as np
 import problems
@@ -213,3 +215,24 @@ def test_command_line_takes_structures(cli, tmp_path):
     assert fastgmm.load(path).covariance_type in ("VEV", "EEI")
     said = cli("fit", problems.FAITHFUL, "--covariance", "all", "--components", 2)
     assert all(name in said for name in covariance.names())
+
+
+# ----------------------------------------------------------------------------------------------- documentation
+
+
+@pytest.mark.checkout
+def test_documentation_has_every_structure_and_its_count(capsys):
+    text = (Path(__file__).parents[1] / "docs" / "structures.md").read_text(encoding="utf-8")
+    rows = [
+        [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in text.splitlines() if "| `" in line
+    ]
+    assert [row[0].strip("`") for row in rows] == list(covariance.names())
+    for name, also, _, count, like, _ in rows:
+        family = covariance.get(name.strip("`"))
+        assert family.container == like
+        assert (also or family.name) == family.name
+        for K, D in ((1, 1), (3, 4), (5, 2)):
+            assert eval(count, {"K": K, "D": D}) == family.n_parameters(K, D)
+    for block in re.findall(r"^```python\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL):
+        exec(block, {})
+    assert capsys.readouterr().out == "9 (2, 2, 2)\n"

@@ -59,8 +59,8 @@ def common(covariances, mass, previous, equal_volumes):
         left = [_left(_diagonals(turned), mass, equal_volumes) for _, turned in tried]
         start = tried[int(np.argmin(left))][0]
     else:  # covariances that share their axes share them with any of their averages
-        blend = np.linspace(1, 2, len(previous)) / np.trace(previous, axis1=1, axis2=2)
-        start = np.linalg.eigh(np.tensordot(blend, previous, 1))[1]
+        blend = np.arange(1.0, len(previous) + 1) / np.trace(previous, axis1=1, axis2=2)
+        start = np.linalg.eigh((blend @ previous.reshape(len(previous), -1)).reshape(previous.shape[1:]))[1]
     axes, turned = _settled(covariances, mass, start, equal_volumes, MAX_ROUNDS)
     variances = _diagonals(turned)
     if not (variances > 0).all():
@@ -162,7 +162,8 @@ def _newton(turned, mass, equal_volumes):
     change = np.zeros((K, D, len(first)))  # of log T_jj
     change[:, first, planes] = -2 * turned[:, first, second] / variances[:, first]
     change[:, second, planes] = 2 * turned[:, first, second] / variances[:, second]
-    bend -= np.einsum("k,kjp,kjq->pq", weights, change, change, optimize=True)
+    root = (np.sqrt(weights)[:, None, None] * change).reshape(K * D, -1)
+    bend -= root.T @ root
     total = change.sum(axis=1)
     slope = weights @ total
     if equal_volumes:

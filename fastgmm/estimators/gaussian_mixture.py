@@ -39,8 +39,9 @@ class GaussianMixture(MixtureEstimator):
     ----------
     n_components : int, default=1
         Number of components K.
-    covariance_type : {"full", "tied", "diag", "spherical"}, default="full"
-        Shape of the covariances: one matrix for each component, one for all, variances of the features, one variance.
+    covariance_type : str, default="full"
+        What the covariances are: "full", one matrix for each component; "tied", one for all; "diag", variances of the
+        features; "spherical", one variance; or one of mclust's structures such as "VEV": see docs/structures.md.
     tol : float, default=1e-3
         The fit stops when the mean log-likelihood per row changes by less: see `stopping`.
     reg_covar : float, default=1e-6
@@ -59,7 +60,7 @@ class GaussianMixture(MixtureEstimator):
         Starting means in place of those of `init_params`.
     precisions_init : array-like, default=None
         Starting precisions in place of those of `init_params`: (K, D, D) for "full", (D, D) for "tied", (K, D) for
-        "diag", (K,) for "spherical".
+        "diag", (K,) for "spherical", and for a structure the shape of that of these which contains it.
     on_collapse : {"raise", "floor", "reseed", "drop"}, default="raise"
         What happens to a component that loses its rows, its width or its difference from another. "raise": a covariance
         that is not positive definite fails the start. The others keep all covariances above a floor, `covariance_floor`

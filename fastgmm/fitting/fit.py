@@ -81,7 +81,8 @@ def fit(
         float32 and float64 arrays of any strides are read in place, other numbers are converted piece by piece. Files
         (CSV, NPY, Parquet) and data sets are read block by block in every pass: see `fastgmm.sources.BatchSource`.
     n_components : int, default=1
-    covariance_type : {"full", "tied", "diag", "spherical"}, default="full"
+    covariance_type : str, default="full"
+        "full", "tied", "diag", "spherical", or one of mclust's structures such as "VEV": see docs/structures.md.
     tol : float, default=1e-3
         Stop when the mean log-likelihood per row changes by less: see `stopping`.
     reg_covar : float, default=1e-6
