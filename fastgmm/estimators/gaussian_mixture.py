@@ -464,6 +464,38 @@ class GaussianMixture(MixtureEstimator):
         attributes["_live"].publish(attributes, self.covariance_type, result.mixture)
         self.__dict__ = attributes
 
+    @classmethod
+    def from_result(
+        cls, result: fitting.FitResult, feature_names: npt.NDArray[np.object_] | None = None, **parameters: Any
+    ) -> Self:
+        """Return an estimator that is fitted as a result of `fastgmm.fit` says.
+
+        Parameters
+        ----------
+        result : FitResult
+            Where its attributes come from; also its number of components and covariance type, unless these are given.
+        feature_names : ndarray of shape (n_features,), default=None
+            Names of the features.
+        **parameters
+            Of the constructor.
+
+        Returns
+        -------
+        GaussianMixture
+
+        Examples
+        --------
+        >>> import fastgmm
+        >>> result = fastgmm.fit([[0.0], [2.0]])
+        >>> fastgmm.GaussianMixture.from_result(result).predict([[1.0]])
+        array([0])
+        """
+        mixture = result.mixture
+        of_result = {"n_components": mixture.n_components, "covariance_type": mixture.covariance_type}
+        estimator = cls(**{**of_result, **parameters})
+        estimator._publish(result, feature_names)
+        return estimator
+
     def to_sklearn(self) -> sklearn.mixture.GaussianMixture:
         """Return scikit-learn's estimator with the same parameters and, if fitted, the same attributes to the bit.
 
