@@ -120,6 +120,12 @@ class TestDegenerate:
         assert [re.match(r'`"(\w+)"`', cell)[1] for cell in shown[1:]] == list(fitting.POLICIES)
 
 
+class TestLowRank:
+    def test_python_runs(self, capsys):
+        exec(blocks((CHECKOUT / "docs" / "low_rank.md").read_text(encoding="utf-8"), "python")[0], {})
+        assert capsys.readouterr().out.split("\n")[1] == "(2000, 3)"
+
+
 class TestEmbedding:
     def test_python_runs(self):
         exec(blocks(EMBEDDING, "python")[0], {})

@@ -98,11 +98,12 @@ def _add_fit(commands: Any) -> None:
         metavar="K",
         help="numbers of components: 3, 1-9 or 2,4,8 (default: %(default)s)",
     )
+    known = (*covariance.known(), *covariance.WITH_RANK)
     models.add_argument(
         "--covariance",
         type=_names,
         metavar="LIST",
-        help=f"families: any of {','.join(covariance.known())}, or all (default: the first four)",
+        help=f"families: any of {','.join(known)}, or all (default: the first four)",
     )
     first = next(iter(CRITERIA))
     models.add_argument(

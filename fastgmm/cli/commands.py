@@ -113,8 +113,9 @@ def _families(names: list[str] | None) -> list[str]:
     """The families asked for, each known."""
     known = covariance.known()
     for name in names or ():
-        if name not in known and name != "all":
-            raise ValueError(f"--covariance: {name!r} is not a family; they are {', '.join(known)}, or all")
+        if not covariance.is_known(name) and name != "all":
+            possible = ", ".join((*known, *covariance.WITH_RANK))
+            raise ValueError(f"--covariance: {name!r} is not a family; they are {possible}, or all")
     if "all" in (names or ()):
         return ["all"]
     return list(names or covariance.SKLEARN)

@@ -94,8 +94,7 @@ def candidate(each: Candidate) -> dict[str, Any]:
 def model(mixture: Mixture, names: list[str] | None) -> dict[str, Any]:
     """A mixture; `names` of the features if they are known. `spread` are standard deviations."""
     K, D = mixture.means.shape
-    dense = mixture.family.dense_covariances(mixture.covariances, K, D)
-    spread = np.sqrt(np.diagonal(dense, axis1=1, axis2=2))
+    spread = np.sqrt(mixture.family.variances(mixture.covariances, K, D))
     return {
         "covariance_type": mixture.covariance_type,
         "n_components": K,

@@ -41,7 +41,8 @@ class GaussianMixture(MixtureEstimator):
         Number of components K.
     covariance_type : str, default="full"
         What the covariances are: "full", one matrix for each component; "tied", one for all; "diag", variances of the
-        features; "spherical", one variance; or one of mclust's structures such as "VEV": see docs/structures.md.
+        features; "spherical", one variance; one of mclust's structures such as "VEV": see docs/structures.md; of rank
+        q "mfa:q", factor analysers, or "mppca:q", principal components: see docs/low_rank.md.
     tol : float, default=1e-3
         The fit stops when the mean log-likelihood per row changes by less: see `stopping`.
     reg_covar : float, default=1e-6
@@ -166,7 +167,7 @@ class GaussianMixture(MixtureEstimator):
 
     _rules: ClassVar = {
         "n_components": _parameters.POSITIVE_INT,
-        "covariance_type": (_parameters.Choice(covariance.known()),),
+        "covariance_type": (_parameters.FamilyName(covariance.known()),),
         "tol": _parameters.NON_NEGATIVE,
         "reg_covar": _parameters.NON_NEGATIVE,
         "max_iter": _parameters.NON_NEGATIVE_INT,
