@@ -454,6 +454,13 @@ class TestLarge:
         assert peak < 40e6
 
 
+class TestSelection:
+    def test_the_rank_is_chosen_among_families(self):
+        X = twin.draw(model_of("mfa", 27, 8, 2, 2), 27, 600)
+        chosen = fastgmm.select(X, range(1, 4), ["mfa:1", "mfa:2", "mfa:3", "mppca:2", "full"], random_state=0).best
+        assert (chosen.covariance_type, chosen.to_mixture().n_components) == ("mfa:2", 2)
+
+
 class TestShell:
     def test_fit_predict_and_info(self, cli, tmp_path):
         X = twin.draw(model_of("mfa", 25, 4, 2, 1), 25, 300)

@@ -19,7 +19,7 @@ import numpy as np
 from scipy.cluster.hierarchy import cut_tree, linkage
 
 from fastgmm._errors import IllDefinedCovarianceError
-from fastgmm.covariance import Family, Parameters
+from fastgmm.covariance import Family, LowRank, Parameters
 from fastgmm.engine import Statistics
 from fastgmm.fitting import expectation_maximisation, kmeans
 from fastgmm.fitting.starts import first_parameters
@@ -180,17 +180,17 @@ class _Given:
         n = mass.sum(axis=0)
         return few.mean + mass.T @ (few.rows - few.mean) / np.where(n > 0, n, 1.0)[:, None]
 
-    def statistics(self, kind: str) -> Statistics:
-        """Return the statistics of a kernel kind."""
+    def statistics(self, family: Family) -> Statistics:
+        """Return the statistics that a first M-step of a family wants."""
+        kind = family.name if isinstance(family, LowRank) else family.statistics_kind()  # axes are a family's own
         if kind not in self._by_kind:
-            pivots = self._pivots()
-            self._by_kind[kind] = self._few.source.accumulate_given(kind, pivots, **self._given)
+            self._by_kind[kind] = family.first_statistics(self._few.source, self._pivots(), self._given)
         return self._by_kind[kind]
 
     def parameters(self, family: Family, reg_covar: float) -> Parameters | None:
         """Return the first M-step of a family, None if there is none."""
         try:
-            return family.maximise(self.statistics(family.statistics_kind()), reg_covar=reg_covar)
+            return family.maximise(self.statistics(family), reg_covar=reg_covar)
         except IllDefinedCovarianceError:
             return None
 
