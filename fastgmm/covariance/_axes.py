@@ -11,7 +11,7 @@ __all__ = ["above", "along", "common", "principal"]
 PROMISE = 1e-18  # share of n: what the planes of all pairs of axes promise to gain at the end
 SWEEPS = 8  # of planes, between two steps of Newton's
 MAX_ROUNDS = 50
-MAX_ROUNDS_ABOVE = 1000  # where a floor is met
+MAX_ROUNDS_ABOVE = 200  # where a floor is met
 MAX_PLANES = 500  # of more, a step of Newton's costs more than the sweeps that it saves
 MAX_TURN = 0.5  # radian, of a step
 LENGTHS = 4.0 ** -np.arange(6)  # shares of a step that are tried, until one gains
@@ -58,9 +58,8 @@ def common(covariances, mass, previous, equal_volumes):
         tried = [_settled(covariances, mass, start, equal_volumes, 1) for start in starts]
         left = [_left(_diagonals(turned), mass, equal_volumes) for _, turned in tried]
         start = tried[int(np.argmin(left))][0]
-    else:  # covariances that share their axes share them with any of their averages
-        blend = np.arange(1.0, len(previous) + 1) / np.trace(previous, axis1=1, axis2=2)
-        start = np.linalg.eigh((blend @ previous.reshape(len(previous), -1)).reshape(previous.shape[1:]))[1]
+    else:
+        start = _shared(previous)
     axes, turned = _settled(covariances, mass, start, equal_volumes, MAX_ROUNDS)
     variances = _diagonals(turned)
     if not (variances > 0).all():
@@ -71,12 +70,15 @@ def common(covariances, mass, previous, equal_volumes):
 def above(shaped, covariances, mass, previous, least):
     """Return covariances (K, D, D) along common axes that minimise with no variance below `least`: a local minimum.
 
-    Variances, which `shaped` of `_shapes` gives, and axes are looked for in turn. They begin at the axes that are
-    best without a floor for rows blurred by it.
+    Variances, which `shaped` of `_shapes` gives, and axes are looked for in turn. They begin at the axes of `previous`;
+    without them at those that are best without a floor for rows blurred by it.
     """
     D = covariances.shape[1]
-    blurred = covariances + least * np.eye(D)
-    axes, _ = common(blurred, mass, previous, equal_volumes=shaped is _shapes.equal_volumes)
+    if previous is None:
+        blurred = covariances + least * np.eye(D)
+        axes, _ = common(blurred, mass, previous, equal_volumes=shaped is _shapes.equal_volumes)
+    else:
+        axes = _shared(previous)
     least, before = np.full(D, least), np.inf
     for _ in range(MAX_ROUNDS_ABOVE):
         own = _diagonals(_turned(covariances, axes))
@@ -85,8 +87,14 @@ def above(shaped, covariances, mass, previous, least):
         if not before - left > 1e-13 * mass.sum():
             break
         before = left
-        axes = _orthogonal(common_axes(covariances, mass, axes, False, 0.0, 1, 1 / variances)[0])
+        axes = _orthogonal(common_axes(covariances, mass, axes, False, 0.0, SWEEPS, 1 / variances)[0])
     return along(axes[None], variances)
+
+
+def _shared(covariances):
+    """Return the axes of covariances that share them: those of any of their averages."""
+    blend = np.arange(1.0, len(covariances) + 1) / np.trace(covariances, axis1=1, axis2=2)
+    return np.linalg.eigh((blend @ covariances.reshape(len(covariances), -1)).reshape(covariances.shape[1:]))[1]
 
 
 def _turned(covariances, axes):
@@ -122,13 +130,13 @@ def _settled(covariances, mass, axes, equal_volumes, max_rounds):
         if not promised > PROMISE or number == max_rounds:
             break
         left = _left(_diagonals(turned), mass, equal_volumes)
-        if before - left <= 1e-15 * D * mass.sum():
+        if not before - left > 1e-15 * D * mass.sum():  # NaN too
             break
         before = left
         if D * (D - 1) // 2 > MAX_PLANES:
             continue
         step = _newton(turned, mass, equal_volumes)
-        for length in LENGTHS:
+        for length in LENGTHS if np.isfinite(step).all() else ():
             turn = step * (length / 2)
             nearer = axes @ np.linalg.solve(np.eye(D) - turn, np.eye(D) + turn)  # Cayley's: orthogonal
             if _left(_diagonals(_turned(covariances, nearer)), mass, equal_volumes) < left:
@@ -168,7 +176,10 @@ def _newton(turned, mass, equal_volumes):
     slope = weights @ total
     if equal_volumes:
         bend += (np.einsum("k,kp,kq->pq", weights, total, total) - np.outer(slope, slope) / mass.sum()) / D
-    values, vectors = np.linalg.eigh(bend)
+    try:
+        values, vectors = np.linalg.eigh(bend)
+    except np.linalg.LinAlgError:  # not finite, where variances are next to nothing
+        return np.full((D, D), np.nan)
     values = np.maximum(np.abs(values), 1e-12 * np.abs(values).max())
     turn = -vectors @ ((slope @ vectors) / values)
     step = np.zeros((D, D))

@@ -57,7 +57,7 @@ def equal_shapes(variances, mass, least=None, *, start=None):
         If a component has no variance at all, and there is no floor.
     """
     if least is not None:
-        return _equal_shapes_above(variances, mass, least)
+        return _equal_shapes_above(variances, mass, least, start)
     alive = variances.max(axis=1) > 0
     if not alive.all():
         raise IllDefinedCovarianceError(int(np.argmin(alive)))
@@ -66,13 +66,13 @@ def equal_shapes(variances, mass, least=None, *, start=None):
     return scales[:, None] * shape
 
 
-def _equal_shapes_above(variances, mass, least):
+def _equal_shapes_above(variances, mass, least, start):
     """Return `equal_shapes` above a floor: lambda_k >= 1 and b_j >= least_j in turn, until the lambda_k stay.
 
     Of all factors that could be moved between both, these are what v_kj >= least_j comes to. The objective is convex in
     the logarithms and the constraints are separate, so that coordinate descent ends at the minimum.
     """
-    scales = np.ones(len(mass))
+    scales = np.ones(len(mass)) if start is None else start / start.min()
     for _ in range(MAX_ROUNDS):
         shape = np.maximum((mass / scales) @ variances / mass.sum(), least)
         before, scales = scales, np.maximum((variances / shape).mean(axis=1), 1.0)
@@ -104,28 +104,15 @@ def _equal_volumes_above(variances, mass, least):
     def multipliers(s):
         n_above = np.maximum((reached < s).sum(axis=1), 1)
         rows = np.arange(len(logs)), n_above - 1
-        return (above[rows] + rest[rows] - s) / n_above
+        return (above[rows] + rest[rows] - s) / n_above, n_above
 
-    def excess(s):
-        return np.exp(multipliers(s) - np.log(mass.sum())).sum() - 1
-
-    low = total[0, 0]
-    if excess(low) <= 0:
-        return np.broadcast_to(least, variances.shape).copy()
-    high = low + 1
-    while excess(high) > 0:
-        high = low + 2 * (high - low)
-    s = _root(excess, low, high)
-    return np.maximum(np.exp(own - multipliers(s)[:, None]), least)
-
-
-def _root(function, low, high):
-    """Return where a falling function is zero between two points, by bisection until they are neighbours."""
-    while True:
-        middle = (low + high) / 2
-        if not low < middle < high:
-            return middle
-        if function(middle) > 0:
-            low = middle
-        else:
-            high = middle
+    s = total[0, 0]
+    for _ in range(MAX_ROUNDS):
+        log_multipliers, n_above = multipliers(s)
+        shares = np.exp(log_multipliers - np.log(mass.sum()))
+        excess = shares.sum() - 1  # falls in s and is convex: Newton's steps from below stay below
+        step = np.log1p(excess) * shares.sum() / (shares / n_above).sum()
+        if not (excess > TOLERANCE and s + step > s):
+            break
+        s += step
+    return np.maximum(np.exp(own - log_multipliers[:, None]), least)

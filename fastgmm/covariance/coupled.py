@@ -32,6 +32,9 @@ from fastgmm.engine._linalg import inverse_cholesky
 
 __all__ = ["Coupled", "CoupledMatrices", "CoupledVariances", "Oriented"]
 
+SLACK = 1e-9
+"""Covariances that are less than this share below a floor were above it but for rounding."""
+
 
 class Coupled(Family):
     """A family whose components have something in common."""
@@ -47,8 +50,8 @@ class Coupled(Family):
         """Return `nearest` where some of what `nearest_free` returns lies below the floor."""
 
     @abstractmethod
-    def holds(self, covariances, floor):
-        """Return whether finite covariances are above a `Floor`, or meet it."""
+    def holds(self, covariances, floor, slack=0.0):
+        """Return whether finite covariances are above a `Floor`, or below by no more than a share of it."""
 
     def nearest(self, covariances, mass, *, previous=None, floor=None):
         """Return the covariances of the structure that minimise sum_k n_k (log|Sigma_k| + tr(Sigma_k^-1 S_k)).
@@ -101,7 +104,7 @@ class Coupled(Family):
 
     def floored(self, covariances, floor):
         """Return covariances above a floor, and which met it: see `Family.floored`."""
-        if not self.holds(covariances, floor):
+        if not self.holds(covariances, floor, SLACK):
             covariances = self.nearest(covariances, np.ones(len(covariances)), floor=floor)
         return covariances, super().floored(covariances, floor)[1]
 
@@ -109,9 +112,9 @@ class Coupled(Family):
 class CoupledVariances(Coupled):
     """A coupled family of variances: (K, D) in coordinates along the features, or (K,)."""
 
-    def holds(self, covariances, floor):
-        """Return whether variances are above a `Floor`, or meet it."""
-        return bool((covariances >= self.least(floor)).all())
+    def holds(self, covariances, floor, slack=0.0):
+        """Return whether variances are above a `Floor`, or below by no more than a share of it."""
+        return bool((covariances >= (1 - slack) * self.least(floor)).all())
 
     def nearest_above(self, covariances, mass, previous, floor):
         """Return `nearest` above a floor."""
@@ -129,11 +132,11 @@ class CoupledMatrices(Coupled, Full):
     def nearest_with_eigenvalues(self, covariances, mass, previous, least):
         """Return `nearest` where no covariance may have an eigenvalue below `least`."""
 
-    def holds(self, covariances, floor):
-        """Return whether covariances are above a `Floor`, or meet it but for rounding."""
+    def holds(self, covariances, floor, slack=0.0):
+        """Return whether covariances are above a `Floor`, or below by no more than a share of it."""
         floor = self.metric(floor)
         try:
-            inverse_cholesky(covariances - (1 - 1e-9) * floor.share * (floor.root @ floor.root.T))
+            inverse_cholesky(covariances - (1 - slack) * floor.share * (floor.root @ floor.root.T))
         except IllDefinedCovarianceError:
             return False
         return True

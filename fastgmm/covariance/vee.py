@@ -12,6 +12,8 @@ from fastgmm.engine._structures import equal_matrices
 
 __all__ = ["VEE"]
 
+MAX_ROUNDS = 1000  # of coordinate descent where a floor is met
+
 
 class VEE(CoupledMatrices):
     """The covariance matrix of each component is a multiple of that of any other."""
@@ -29,8 +31,9 @@ class VEE(CoupledMatrices):
 
     def nearest_with_eigenvalues(self, covariances, mass, previous, least):
         """Return `nearest` above a floor: lambda_k >= 1 and C with eigenvalues of at least `least`, in turn."""
-        scales = np.ones(len(mass))
-        for _ in range(_shapes.MAX_ROUNDS):
+        scales = np.ones(len(mass)) if previous is None else np.trace(previous, axis1=1, axis2=2)
+        scales = scales / scales.min()
+        for _ in range(MAX_ROUNDS):
             pooled = np.einsum("k,kij->ij", mass / (mass.sum() * scales), covariances)
             variances, axes = (part[0] for part in _axes.principal(pooled[None]))
             variances = np.maximum(variances, least)
