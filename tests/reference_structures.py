@@ -9,16 +9,16 @@ With S_k = W_k / n_k every M-step minimises
 """
 
 import numpy as np
-import scipy.linalg
 
 STRUCTURES = ("EII", "VII", "EEI", "VEI", "EVI", "VVI", "EEE", "VEE", "EVE", "VVE", "EEV", "VEV", "EVV", "VVV")
 ALIASES = {"VII": "spherical", "VVI": "diag", "EEE": "tied", "VVV": "full"}
 
 
 def objective(covariances, S, mass):
-    """Q, of dense arrays."""
+    """Q, of dense arrays (..., K, D, D)."""
     log_det = np.linalg.slogdet(covariances)[1]
-    return float((mass * (log_det + np.trace(np.linalg.solve(covariances, S), axis1=1, axis2=2))).sum())
+    S = np.broadcast_to(S, covariances.shape)
+    return (log_det + np.trace(np.linalg.solve(covariances, S), axis1=-2, axis2=-1)) @ mass
 
 
 def off_stationary(covariances, S, mass):
@@ -128,17 +128,19 @@ def parts(name, covariances):
     return np.log(np.einsum("kji,kjl,kli->ki", axes, covariances, axes)), axes
 
 
-def perturbed(name, covariances, size, rng):
-    """Covariances of the structure near to others that are of it: volumes, shapes and axes moved by about `size`."""
+def perturbed(name, covariances, sizes, rng):
+    """Members (M, K, D, D) of the structure near to one (K, D, D): all its parts moved by about `sizes` (M,)."""
     (K, D), (logs, axes) = covariances.shape[:2], parts(name, covariances)
-    volume = size * rng.standard_normal((K if name[0] == "V" else 1, 1))
-    shape = size * rng.standard_normal((K if name[1] == "V" else 1, D)) * (name[1] != "I")
-    logs = logs + volume + shape - shape.mean(axis=1, keepdims=True)
+    M, sizes = len(sizes), np.asarray(sizes)[:, None, None]
+    volume = sizes * rng.standard_normal((M, K if name[0] == "V" else 1, 1))
+    shape = sizes * rng.standard_normal((M, K if name[1] == "V" else 1, D)) * (name[1] != "I")
+    logs = logs + volume + shape - shape.mean(axis=-1, keepdims=True)
     if name[2] != "I":
-        skew = size * rng.standard_normal((K if name[2] == "V" else 1, D, D))
-        axes = axes @ scipy.linalg.expm((skew - skew.transpose(0, 2, 1)) / 2)
-    half = axes * np.exp(logs / 2)[:, None, :]
-    return half @ half.transpose(0, 2, 1)
+        skew = sizes[..., None] * rng.standard_normal((M, K if name[2] == "V" else 1, D, D))
+        skew = (skew - np.swapaxes(skew, -1, -2)) / 2
+        axes = axes @ np.linalg.solve(np.eye(D) - skew / 2, np.eye(D) + skew / 2)  # Cayley's: orthogonal
+    half = axes * np.exp(logs / 2)[..., None, :]
+    return half @ np.swapaxes(half, -1, -2)
 
 
 def random(name, K, D, rng, condition=10.0):
