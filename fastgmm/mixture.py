@@ -36,16 +36,13 @@ class Mixture(Density):
     covariances : array-like, default=None
         Covariances, of shape (K, D, D) for "full", (D, D) for "tied", (K, D) for "diag", (K,) for "spherical", where
         K = n_components and D = n_features; for a structure that of the family which contains it: see
-        docs/structures.md; for a family of rank q (K, 1 + q, D), the variances psi of the noise and then the rows of
-        L^T, with covariance diag(psi) + L L^T: see docs/low_rank.md.
+        docs/structures.md.
     covariance_type : str, default="full"
-        The covariance family: "full", "tied", "diag", "spherical", one of mclust's structures such as "VEV", or of rank
-        q "mfa:q" or "mppca:q".
+        The covariance family: "full", "tied", "diag", "spherical", or one of mclust's structures such as "VEV".
     precisions : array-like of the shape of `covariances`, default=None
         Inverse covariances.
     precisions_cholesky : array-like of the shape of `covariances`, default=None
-        Factors U with precision = U U^T: upper triangular for "full" and "tied", 1/sigma for "diag" and "spherical";
-        for families of low rank see `fastgmm.covariance.low_rank`.
+        Factors U with precision = U U^T: upper triangular for "full" and "tied", 1/sigma for "diag" and "spherical".
         Any other square factor is accepted and replaced by the triangular one.
     feature_names : iterable of str, default=None
         Names of the features. They travel with the mixture into its file and take no part in any computation.
@@ -271,12 +268,32 @@ class Mixture(Density):
         # Imported where it is used: who only predicts need not load the file formats.
         from .io import model_file
 
+        model_file.write(path, *self.file_contents(feature_names))
+
+    def file_contents(self, feature_names: Iterable[str] | None = None) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return the arrays and the header of a model file of the mixture, as `fastgmm.io.model_file.write` takes them.
+
+        Parameters
+        ----------
+        feature_names : iterable of str, default=None
+            As for `save`.
+
+        Returns
+        -------
+        arrays, header : dict
+
+        Examples
+        --------
+        >>> from fastgmm import Mixture
+        >>> Mixture([1.0], [[0.0]], [1.0], "spherical").file_contents()[1]
+        {'covariance_type': 'spherical'}
+        """
         names = self._feature_names if feature_names is None else _checked_names(feature_names, self.n_features)
         arrays = {name: getattr(self, name) for name in _FILE_ARRAYS}
         header: dict[str, Any] = {"covariance_type": self.covariance_type}
         if names is not None:
             header["feature_names"] = list(names)
-        model_file.write(path, arrays, header)
+        return arrays, header
 
     def __setattr__(self, name: str, value: Any) -> NoReturn:
         """Refuse: a mixture does not change."""
@@ -354,11 +371,17 @@ def load(path: str | os.PathLike[str]) -> Mixture:
     ...     fastgmm.load(path).n_components
     1
     """
+    return load_all(path)[0]
+
+
+def load_all(path: str | os.PathLike[str]) -> tuple[Mixture, dict[str, Any], dict[str, Any]]:
+    """Read a mixture from a model file, and all arrays and the header: see `load`."""
     from .io import model_file
 
-    arrays, header = model_file.read(path)
+    arrays, header = model_file.read_all(path)
     try:
-        return _restore(arrays, header["covariance_type"], header.get("feature_names"))
+        named = {name: arrays[name] for name in _FILE_ARRAYS}
+        return _restore(named, header["covariance_type"], header.get("feature_names")), arrays, header
     except ValueError as error:
         raise ModelFileError(f"{os.fspath(path)} does not describe a mixture: {error}") from error
 

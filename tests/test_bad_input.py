@@ -240,6 +240,8 @@ BAD_VALUES = {
     "callback": (3, "print", [print]),
     "progress": (None, 1, "yes"),
     "max_memory": (0, -1, 1.5, True),
+    "step_decay": (0.5, 1.1, None, "slow"),
+    "forgetting": (-0.1, 1.0, None, "all"),
 }
 ARRAYS = {"weights_init", "means_init", "precisions_init"}
 
@@ -257,7 +259,7 @@ def test_value_out_of_range_is_named_before_any_work(X, name):
                 door(X, **{name: value})
             assert str(caught.value).startswith(expected)
             assert str(caught.value).endswith(f" Got {value!r} instead.")
-        if name not in ("warm_start", "verbose", "verbose_interval"):
+        if name not in ("warm_start", "verbose", "verbose_interval", "step_decay", "forgetting"):
             with pytest.raises((ValueError, TypeError)) as caught:
                 by_fit(X, **{name: value})
             assert str(caught.value).startswith(f"{name} must be ")

@@ -158,6 +158,8 @@ def test_every_parameter_goes_both_ways():
         "callback": print,
         "progress": True,
         "max_memory": "1 GB",
+        "step_decay": 0.9,
+        "forgetting": 0.1,
     }
     assert GaussianMixture(**ours, **params).to_sklearn().get_params() == params
     defaults = {name: GaussianMixture().get_params()[name] for name in ours}

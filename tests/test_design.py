@@ -1,4 +1,4 @@
-"""docs/design.md, sources.md and numerics.md: examples run, floors are those of test_layers, what is named exists."""
+"""Documents for readers of the code: examples run, floors are those of test_layers, what is named exists."""
 
 import re
 from pathlib import Path
@@ -10,6 +10,7 @@ from test_layers import FLOORS
 CHECKOUT = Path(__file__).parents[1]
 DESIGN = (CHECKOUT / "docs" / "design.md").read_text(encoding="utf-8")
 SOURCES = (CHECKOUT / "docs" / "sources.md").read_text(encoding="utf-8")
+STREAMS = (CHECKOUT / "docs" / "streams.md").read_text(encoding="utf-8")
 NUMERICS = (CHECKOUT / "docs" / "numerics.md").read_text(encoding="utf-8")
 
 
@@ -39,13 +40,18 @@ def test_source_of_your_own_is_fitted():
     assert names["result"].converged
 
 
+def test_streams_go_on_from_files_as_shown(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run_block(STREAMS, 0)["model"].n_iter_ == 101
+
+
 def test_floors_are_those_that_imports_are_held_to():
     rows = re.findall(r"^\| (`.*?`) \| ", DESIGN, flags=re.MULTILINE)
     assert [set(re.findall(r"`(\w+)`", row)) for row in rows] == FLOORS
 
 
 @pytest.mark.checkout
-@pytest.mark.parametrize("text", [DESIGN, SOURCES, NUMERICS], ids=["design", "sources", "numerics"])
+@pytest.mark.parametrize("text", [DESIGN, SOURCES, STREAMS, NUMERICS], ids=["design", "sources", "streams", "numerics"])
 def test_files_that_are_named_exist(text):
     tests = set(re.findall(r"`(test_\w+)`", text))
     files = set(re.findall(r"(?:docs|src_c|fitting|covariance|fastgmm)/[\w/]*\.\w+", text))

@@ -61,6 +61,8 @@ OURS = {
     "callback": None,
     "progress": False,
     "max_memory": None,
+    "step_decay": 0.7,
+    "forgetting": 0.0,
 }
 
 
@@ -131,6 +133,8 @@ PARAMETERS_THAT_ACT = {
     "callback": (None, lambda state: True),
     "progress": (False, True),
     "max_memory": (None, "1 GB"),
+    "step_decay": (0.6, 1.0),
+    "forgetting": (0.0, 0.5),
 }
 
 
@@ -161,6 +165,8 @@ def test_every_parameter_acts(X, name, capsys, monkeypatch):
             model = GaussianMixture(**{**base, name: value}).fit(X)
             if name == "warm_start":
                 model.fit(X)
+            if name in ("step_decay", "forgetting"):
+                model.partial_fit(X[:20])
         shown = "".join(capsys.readouterr())
         seen.append((model.means_.tobytes(), shown, tuple(threads)))
     by_means = name not in ("verbose", "verbose_interval", "n_threads", "progress", "max_memory")

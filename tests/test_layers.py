@@ -21,8 +21,8 @@ FLOORS = [
     {"mixture"},
     {"fitting"},
     {"estimators"},
-    {"plot"},
     {"selection"},
+    {"plot"},
     {"cli"},
     {"__main__"},
 ]
@@ -33,9 +33,9 @@ OPTIONAL = {
     "sklearn": {"estimators"},
     "matplotlib": {"plot"},
     "pyarrow": {"io"},
-    "tqdm": {"fitting", "selection", "cli"},
+    "tqdm": {"fitting", "cli"},
     "rich": set(),
-    "pandas": {"selection"},
+    "pandas": set(),
     "polars": set(),
 }
 

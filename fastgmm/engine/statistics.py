@@ -188,6 +188,17 @@ class Statistics:
             S = self.S + cross + cross.T + self.total_weight * np.outer(move, move)
         return replace(self, s=s, S=S, pivot=pivot, shift=shift)
 
+    def scaled(self, factor):
+        """Return the statistics of the same rows with all weights times a factor."""
+        return replace(
+            self,
+            n=self.n * factor,
+            s=self.s * factor,
+            S=self.S * factor,
+            log_likelihood=self.log_likelihood * factor,
+            total_weight=self.total_weight * factor,
+        )
+
     def with_means(self, held, means):
         """Return the statistics as an M-step has to see them where some means are held.
 

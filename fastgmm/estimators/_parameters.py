@@ -13,7 +13,6 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from fastgmm import covariance
 from fastgmm._checks import is_number
 
 from ._protocol import InvalidParameterError
@@ -34,18 +33,21 @@ class Rule(Protocol):
 
 @dataclass(frozen=True)
 class Number:
-    """An int or a float from `low` on, up to and with `high`; if `open_low`, without `low`."""
+    """An int or a float from `low` on, up to and with `high`; if `open_low` or `open_high`, without it."""
 
     kind: type[Any]
     low: float
     high: int | None = None
     open_low: bool = False
+    open_high: bool = False
 
     def accepts(self, value: Any) -> bool:
         """Whether the value is of the kind, finite and in the range."""
         if not is_number(value, self.kind, self.low) or (self.open_low and value == self.low):
             return False
-        return self.high is None or bool(value <= self.high)
+        if self.high is None:
+            return True
+        return bool(value < self.high if self.open_high else value <= self.high)
 
     def for_sklearn(self) -> Any:
         """An `Interval`."""
@@ -56,14 +58,14 @@ class Number:
     @property
     def _closed(self) -> str:
         if self.open_low:
-            return "neither" if self.high is None else "right"
-        return "left" if self.high is None else "both"
+            return "neither" if self.high is None or self.open_high else "right"
+        return "left" if self.high is None or self.open_high else "both"
 
     def __str__(self) -> str:
         """Such as "an int in the range [1, inf)"."""
         name = "an int" if self.kind is Integral else "a float"
         return f"{name} in the range {'(' if self.open_low else '['}{self.low}, " + (
-            "inf)" if self.high is None else f"{self.high}]"
+            "inf)" if self.high is None else f"{self.high}{')' if self.open_high else ']'}"
         )
 
 
@@ -86,19 +88,6 @@ class Choice:
     def __str__(self) -> str:
         """Such as "a str among {'full', 'tied'}"."""
         return f"a str among {{{', '.join(map(repr, self.options))}}}"
-
-
-@dataclass(frozen=True)
-class FamilyName(Choice):
-    """One of some strings, or a name of a covariance family with its rank."""
-
-    def accepts(self, value: Any) -> bool:
-        """Whether the value is the name of a family."""
-        return covariance.is_known(value)
-
-    def __str__(self) -> str:
-        """Such as "a str among {'full', 'tied', 'mfa:q', 'mppca:q'}"."""
-        return str(Choice((*self.options, *covariance.WITH_RANK)))
 
 
 @dataclass(frozen=True)

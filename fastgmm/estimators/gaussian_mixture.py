@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from numbers import Real
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
@@ -22,13 +23,14 @@ from ._base import MixtureEstimator
 from ._feature_names import feature_names
 from ._printer import Printer
 from ._protocol import HAS_SKLEARN, ConvergenceWarning, with_callbacks
+from ._stream import StreamMixin
 from ._warn import warn_user
 
 if TYPE_CHECKING:
     import sklearn.mixture
 
 
-class GaussianMixture(MixtureEstimator):
+class GaussianMixture(StreamMixin, MixtureEstimator):
     """Gaussian mixture fitted by expectation-maximisation.
 
     A drop-in for `sklearn.mixture.GaussianMixture`: the same parameters, attributes, methods and messages. It fits
@@ -41,8 +43,7 @@ class GaussianMixture(MixtureEstimator):
         Number of components K.
     covariance_type : str, default="full"
         What the covariances are: "full", one matrix for each component; "tied", one for all; "diag", variances of the
-        features; "spherical", one variance; one of mclust's structures such as "VEV": see docs/structures.md; of rank
-        q "mfa:q", factor analysers, or "mppca:q", principal components: see docs/low_rank.md.
+        features; "spherical", one variance; or one of mclust's structures such as "VEV": see docs/structures.md.
     tol : float, default=1e-3
         The fit stops when the mean log-likelihood per row changes by less: see `stopping`.
     reg_covar : float, default=1e-6
@@ -106,6 +107,12 @@ class GaussianMixture(MixtureEstimator):
     max_memory : int or str, default=None
         Bytes, or a string such as "500 MB", that a fit takes at most beyond the interpreter, its libraries and X. Rows
         are then read block by block, also those of arrays such as memory maps: see `fastgmm.sources.BatchSource`.
+    step_decay : float, default=0.7
+        Of `partial_fit`, in (0.5, 1]: how fast its steps shrink. 1 forgets nothing, less forgets what was learned under
+        early parameters.
+    forgetting : float, default=0.0
+        Of `partial_fit`, in [0, 1): the least step of a row, so that about 1 / `forgetting` rows are remembered and a
+        stream that drifts is followed.
 
     Attributes
     ----------
@@ -121,7 +128,7 @@ class GaussianMixture(MixtureEstimator):
         Whether the kept start met `tol`.
     stopped_by_ : str
         Why the kept start stopped: "tol" or "aitken" if it converged by `stopping`, else "max_iter", "max_time" or
-        "callback".
+        "callback"; "stream" after `partial_fit`.
     last_gain_ : float
         Gain of the mean log-likelihood by the last step of EM that was seen from both ends; infinite before one.
     convergence_rate_ : float
@@ -167,7 +174,7 @@ class GaussianMixture(MixtureEstimator):
 
     _rules: ClassVar = {
         "n_components": _parameters.POSITIVE_INT,
-        "covariance_type": (_parameters.FamilyName(covariance.known()),),
+        "covariance_type": (_parameters.Choice(covariance.known()),),
         "tol": _parameters.NON_NEGATIVE,
         "reg_covar": _parameters.NON_NEGATIVE,
         "max_iter": _parameters.NON_NEGATIVE_INT,
@@ -196,6 +203,8 @@ class GaussianMixture(MixtureEstimator):
         "callback": (_parameters.Function(), _parameters.Nothing()),
         "progress": (_parameters.Instance(bool),),
         "max_memory": (*_parameters.POSITIVE_INT, _parameters.Instance(str), _parameters.Nothing()),
+        "step_decay": (_parameters.Number(Real, 0.5, 1, open_low=True),),
+        "forgetting": (_parameters.Number(Real, 0.0, 1, open_high=True),),
     }
     if HAS_SKLEARN:
         _parameter_constraints: ClassVar[dict[str, list[Any]]] = _parameters.as_sklearn(_rules)
@@ -229,6 +238,8 @@ class GaussianMixture(MixtureEstimator):
         callback: Callable[[fitting.FitState], Any] | None = None,
         progress: bool = False,
         max_memory: int | str | None = None,
+        step_decay: float = 0.7,
+        forgetting: float = 0.0,
     ) -> None:
         self.n_components = n_components
         self.covariance_type = covariance_type
@@ -256,6 +267,8 @@ class GaussianMixture(MixtureEstimator):
         self.callback = callback
         self.progress = progress
         self.max_memory = max_memory
+        self.step_decay = step_decay
+        self.forgetting = forgetting
 
     @with_callbacks
     def fit(self, X: Any, y: Any = None, *, sample_weight: npt.ArrayLike | None = None) -> Self:
@@ -438,8 +451,13 @@ class GaussianMixture(MixtureEstimator):
         """Return where the fit was when it stopped, for one that goes on."""
         return {"progress": fitting.Progress(*vars(self).get("_progress", ())), "path": vars(self).get("_path")}
 
-    def _publish(self, result: fitting.FitResult, names: npt.NDArray[np.object_] | None) -> None:
-        """Set the fitted attributes, all in one step that no signal divides. Nothing of the rows is kept."""
+    def _publish(
+        self, result: fitting.FitResult, names: npt.NDArray[np.object_] | None, stream: list[Any] | None = None
+    ) -> None:
+        """Set the fitted attributes, all in one step that no signal divides. Nothing of the rows is kept.
+
+        But by a stream that has begun.
+        """
         attributes = {
             **vars(self),
             "converged_": result.converged,
@@ -457,6 +475,8 @@ class GaussianMixture(MixtureEstimator):
             "remaining_gain_": result.remaining_gain,
             "_progress": list(result.progress),
             "_path": None if result.path is None else list(result.path),
+            "_fitted_weight": result.total_weight,
+            "_stream": stream,
             "_live": LiveMixture(),
         }
         attributes.pop("feature_names_in_", None)
@@ -464,38 +484,6 @@ class GaussianMixture(MixtureEstimator):
             attributes["feature_names_in_"] = names
         attributes["_live"].publish(attributes, self.covariance_type, result.mixture)
         self.__dict__ = attributes
-
-    @classmethod
-    def from_result(
-        cls, result: fitting.FitResult, feature_names: npt.NDArray[np.object_] | None = None, **parameters: Any
-    ) -> Self:
-        """Return an estimator that is fitted as a result of `fastgmm.fit` says.
-
-        Parameters
-        ----------
-        result : FitResult
-            Where its attributes come from; also its number of components and covariance type, unless these are given.
-        feature_names : ndarray of shape (n_features,), default=None
-            Names of the features.
-        **parameters
-            Of the constructor.
-
-        Returns
-        -------
-        GaussianMixture
-
-        Examples
-        --------
-        >>> import fastgmm
-        >>> result = fastgmm.fit([[0.0], [2.0]])
-        >>> fastgmm.GaussianMixture.from_result(result).predict([[1.0]])
-        array([0])
-        """
-        mixture = result.mixture
-        of_result = {"n_components": mixture.n_components, "covariance_type": mixture.covariance_type}
-        estimator = cls(**{**of_result, **parameters})
-        estimator._publish(result, feature_names)
-        return estimator
 
     def to_sklearn(self) -> sklearn.mixture.GaussianMixture:
         """Return scikit-learn's estimator with the same parameters and, if fitted, the same attributes to the bit.

@@ -10,7 +10,7 @@ from fastgmm.covariance import Parameters
 from fastgmm.fitting.acceleration import begin
 from fastgmm.fitting.convergence import Progress
 
-__all__ = ["FitState", "Run", "expectation_maximisation"]
+__all__ = ["FitState", "Run", "expectation_maximisation", "statistics_under"]
 
 CONVERGED = ("tol", "aitken")
 MAX_CANCELLATION = 1e6  # beyond this factor an M-step's statistics are taken again about the new means
@@ -139,7 +139,7 @@ def expectation_maximisation(
     bounds, stopped_by = [], "max_iter"
     for iteration in range(1, max_iter + 1):
         previous, on_trial = progress.bound, path.on_trial
-        stats = _accumulate(source, family.constants(path.point, dtype=source.dtype, shift=shift))
+        stats = statistics_under(source, family.constants(path.point, dtype=source.dtype, shift=shift))
         bound = stats.log_likelihood / stats.total_weight
         mapped = _maximise(mstep, stats, path, iteration) if path.accepts(bound) else None
         if mapped is None:
@@ -190,7 +190,7 @@ def _maximise(mstep, stats, path, iteration):
         raise
 
 
-def _accumulate(source, constants):
+def statistics_under(source, constants):
     """Return the statistics of a pass, or of two if the first one's points were too far from the new means."""
     stats = source.accumulate(constants)
     if stats.cancellation() > MAX_CANCELLATION:

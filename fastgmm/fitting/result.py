@@ -66,6 +66,8 @@ class FitResult:
         "callback".
     n_unobserved : int
         Rows with nothing but gaps, with ``missing="em"``: they follow the weights and say nothing else.
+    total_weight : float
+        Of all rows.
     progress : Progress
         What its last iterations told.
     path : tuple or None
@@ -85,6 +87,7 @@ class FitResult:
     stopped_by: str = "max_iter"
     n_unobserved: int = 0
     progress: Progress = field(default=Progress(), repr=False, compare=False)
+    total_weight: float = field(default=0.0, repr=False, compare=False)
     path: tuple | None = field(default=None, repr=False, compare=False)
 
     @property

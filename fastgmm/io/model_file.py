@@ -4,16 +4,19 @@ A model file is an uncompressed zip archive with the members
 
 ===========================  ===============================================================================
 ``header.json``              a JSON object: ``format`` "fastgmm-mixture", ``version`` 1, ``covariance_type``
-                             (str) and, where the columns had names, ``feature_names`` (list of D str)
+                             (str) and, where the columns had names, ``feature_names`` (list of D str);
+                             ``version`` 2 and ``stream`` (str) where the state of a stream follows
 ``weights.npy``              (K,)
 ``means.npy``                (K, D)
-``covariances.npy``          (K, D, D), (D, D), (K, D), (K,), or of rank q (K, 1 + q, D)
+``covariances.npy``          (K, D, D), (D, D), (K, D) or (K,)
 ``precisions_cholesky.npy``  the same shape
+``stream_*.npy``             of version 2 only: arrays of one to three dimensions
 ===========================  ===============================================================================
 
-All arrays are little-endian float64, or all are float32, in C order and finite. `numpy.load` opens the file too. Equal
-arrays and headers give equal bytes: member order, times and attributes are fixed, and nothing in a file tells who
-wrote it or with which version of what.
+All arrays of the mixture are little-endian float64, or all are float32, in C order and finite; those of a stream may be
+of either type. What a stream is, is for the estimator. `numpy.load` opens the file too. Equal arrays and headers give
+equal bytes: member order, times and attributes are fixed, and nothing in a file tells who wrote it or with which
+version of what.
 
 Nothing is ever unpickled. Before memory is asked for, the archive's directory has to fit the file: few members, each
 known by name, none twice, none compressed, so that none is larger than the file itself. Anything else is a
@@ -37,21 +40,24 @@ from fastgmm._errors import ModelFileError
 
 from .files import replacing
 
-__all__ = ["ARRAYS", "FORMAT", "VERSION", "read", "write"]
+__all__ = ["ARRAYS", "FORMAT", "STREAM_ARRAYS", "STREAM_VERSION", "VERSION", "read", "read_all", "write"]
 
 FORMAT = "fastgmm-mixture"
-VERSION = 1
+VERSION, STREAM_VERSION = 1, 2  # of a mixture alone, and with the state of a stream
 ARRAYS = ("weights", "means", "covariances", "precisions_cholesky")
+
+STREAM_ARRAYS = tuple(f"stream_{name}" for name in ("numbers", "n", "s", "S", "pivot", "shift", "rows", "weights"))
+"""What a file of version 2 may hold besides."""
 
 _HEADER = "header.json"
 _MEMBERS = (_HEADER, *(f"{name}.npy" for name in ARRAYS))
-_KEYS = {"format", "version", "covariance_type", "feature_names"}
+_KEYS = {"format", "version", "covariance_type", "feature_names", "stream"}
 _MAX_HEADER = 1 << 24  # bytes of JSON: names of a million features
 
 _END = struct.Struct("<4s4H2LH")  # end of central directory: signature, disks, counts, size, offset, comment length
 _END64 = struct.Struct("<4sQ2H2L4Q")  # its 64-bit form, followed by a locator
 _LOCATOR64 = struct.Struct("<4sLQL")
-_MAX_DIRECTORY = 4096  # bytes: five entries of about 70, and room for the extra fields of other writers
+_MAX_DIRECTORY = 8192  # bytes: at most 13 entries of about 70, and room for the extra fields of other writers
 
 _NPY_MAGIC = b"\x93NUMPY\x01\x00"
 _NPY_HEADER = re.compile(
@@ -73,9 +79,11 @@ def write(path, arrays, header):
     path : str or os.PathLike
         The file to write; an existing one is replaced.
     arrays : dict of str to ndarray
-        `ARRAYS` by name, of one dtype, float64 or float32, and of the shapes given at the top of this module.
+        `ARRAYS` by name, of one dtype, float64 or float32, and of the shapes given at the top of this module; with
+        ``stream`` in the header also some of `STREAM_ARRAYS`.
     header : dict
-        ``covariance_type`` (str), optionally ``feature_names`` (list of D str). ``format`` and ``version`` are added.
+        ``covariance_type`` (str), optionally ``feature_names`` (list of D str) and ``stream`` (str). ``format`` and
+        ``version`` are added.
 
     Raises
     ------
@@ -95,13 +103,13 @@ def write(path, arrays, header):
     >>> read(path)[1]["covariance_type"]
     'spherical'
     """
-    header = {**header, "format": FORMAT, "version": VERSION}
+    header = {**header, "format": FORMAT, "version": STREAM_VERSION if "stream" in header else VERSION}
     arrays = {name: np.asarray(array) for name, array in arrays.items()}
     _check_header(header)
     _check_arrays(arrays, header)
     with replacing(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         archive.writestr(_member(_HEADER), json.dumps(header, sort_keys=True).encode("ascii"))
-        for name in ARRAYS:
+        for name in (name for name in (*ARRAYS, *STREAM_ARRAYS) if name in arrays):
             archive.writestr(_member(f"{name}.npy"), _to_npy(arrays[name]))
 
 
@@ -134,6 +142,12 @@ def read(path):
     ...
     fastgmm._errors.ModelFileError: ...model_file.py is not a readable fastgmm model file: it is not a zip archive...
     """
+    arrays, header = read_all(path)
+    return {name: arrays[name] for name in ARRAYS}, header
+
+
+def read_all(path):
+    """As `read`, with the arrays of a stream, if there are any."""
     path = os.fspath(path)
     mode = os.stat(path).st_mode
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # a pipe would block, a device has no end
@@ -151,11 +165,11 @@ def _read(file):
     _check_directory(file, size)
     with zipfile.ZipFile(file) as archive:
         members = archive.infolist()
-        _check_members(members, size)
+        names = _check_members(members, size)
         by_name = {info.filename: info for info in members}
         header = _from_json(archive.read(by_name[_HEADER]))
         _check_header(header)
-        arrays = {name: _from_npy(archive.read(by_name[f"{name}.npy"]), name) for name in ARRAYS}
+        arrays = {name: _from_npy(archive.read(by_name[f"{name}.npy"]), name) for name in names}
     _check_arrays(arrays, header)
     return arrays, header
 
@@ -181,14 +195,19 @@ def _check_directory(file, size):
             signature, *_, count, length, start = _END64.unpack(record)
             if signature != b"PK\x06\x06" or locator[2] != end:
                 raise ValueError("its 64-bit directory is damaged")
-    if count != len(_MEMBERS) or length > _MAX_DIRECTORY or start + length != end:
+    if (
+        not len(_MEMBERS) <= count <= len(_MEMBERS) + len(STREAM_ARRAYS)
+        or length > _MAX_DIRECTORY
+        or start + length != end
+    ):
         raise ValueError("its directory is not that of a model file")
 
 
 def _check_members(members, size):
-    """Refuse members that are unknown, repeated, compressed, encrypted or larger than the file."""
+    """Return the names of the arrays; refuse members that are unknown, repeated, compressed or larger than the file."""
     names = [info.filename for info in members]
-    if sorted(names) != sorted(_MEMBERS):
+    others = {f"{name}.npy" for name in STREAM_ARRAYS}
+    if sorted(set(names) - others) != sorted(_MEMBERS) or len(set(names)) != len(names):
         raise ValueError(f"its members are {names}, expected {list(_MEMBERS)}")
     for info in members:
         if info.compress_type != zipfile.ZIP_STORED or info.compress_size != info.file_size or info.flag_bits & 0x1:
@@ -197,6 +216,7 @@ def _check_members(members, size):
         raise ValueError("its members are larger than the file")
     if next(info for info in members if info.filename == _HEADER).file_size > _MAX_HEADER:
         raise ValueError(f"its header is larger than {_MAX_HEADER} bytes")
+    return [name.removesuffix(".npy") for name in names if name != _HEADER]
 
 
 def _from_json(raw):
@@ -218,10 +238,13 @@ def _check_header(header):
     if not isinstance(header, dict) or header.get("format") != FORMAT:
         raise ValueError(f"its header does not say format {FORMAT!r}")
     version = header.get("version")
-    if type(version) is not int or version != VERSION:
+    if type(version) is not int or version not in (VERSION, STREAM_VERSION):
         raise ValueError(
-            f"its format version is {reprlib.repr(version)}; this version of fastgmm reads version {VERSION}"
+            f"its format version is {reprlib.repr(version)}; this version of fastgmm reads version {VERSION} "
+            f"and {STREAM_VERSION}"
         )
+    if ("stream" in header) != (version == STREAM_VERSION) or not isinstance(header.get("stream", ""), str):
+        raise ValueError("its version and stream do not fit together")
     if not set(header) <= _KEYS:
         raise ValueError(f"its header has unknown fields {reprlib.repr(sorted(set(header) - _KEYS))}")
     if not isinstance(header.get("covariance_type"), str):
@@ -233,9 +256,10 @@ def _check_header(header):
 
 def _check_arrays(arrays, header):
     """Refuse arrays whose names, dtypes or shapes do not fit together, or that are not finite."""
-    if set(arrays) != set(ARRAYS):
+    besides = set(arrays) - set(ARRAYS)
+    if not set(ARRAYS) <= set(arrays) or not besides <= (set(STREAM_ARRAYS) if "stream" in header else set()):
         raise ValueError(f"its arrays are {sorted(arrays)}, expected {sorted(ARRAYS)}")
-    dtypes = {array.dtype.name for array in arrays.values()}
+    dtypes = {arrays[name].dtype.name for name in ARRAYS}
     if len(dtypes) != 1 or not dtypes <= set(_DTYPES):
         raise ValueError(f"its arrays have dtypes {sorted(dtypes)}, expected all float64 or all float32")
     if arrays["means"].ndim != 2 or arrays["means"].size == 0:
@@ -244,8 +268,7 @@ def _check_arrays(arrays, header):
     if arrays["weights"].shape != (K,):
         raise ValueError(f"weights have shape {arrays['weights'].shape}, expected {(K,)} as means are {(K, D)}")
     shape = arrays["covariances"].shape
-    low_rank = len(shape) == 3 and shape == (K, max(shape[1], 2), D)
-    if not (low_rank or shape in {(K, D, D), (D, D), (K, D), (K,)}) or arrays["precisions_cholesky"].shape != shape:
+    if shape not in {(K, D, D), (D, D), (K, D), (K,)} or arrays["precisions_cholesky"].shape != shape:
         raise ValueError(
             f"covariances have shape {shape} and precisions_cholesky {arrays['precisions_cholesky'].shape}, "
             f"which does not fit means of {(K, D)}"
