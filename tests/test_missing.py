@@ -179,6 +179,11 @@ def test_without_gaps_a_fit_has_the_same_bits(name):
     assert type(as_source(Rows(X), None, n_threads=1, missing="em")) is ArraySource
 
 
+def level(K, D):
+    """Means and constants of a mixture, where they are no matter."""
+    return np.zeros((K, D)), np.zeros(K)
+
+
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 7), st.sampled_from([1.0, 1e3, 1e6]))
 def test_marginals_and_regressions(seed, D, condition):
@@ -188,7 +193,7 @@ def test_marginals_and_regressions(seed, D, condition):
     scale = 10.0 ** rng.uniform(-100, 100, D)  # of the features: units of rows are no matter
     gap = rng.random(D) < 0.5
     o, m = np.flatnonzero(~gap), np.flatnonzero(gap)
-    factor, B, C = _gaps.marginals(np.ascontiguousarray(W / scale), o, m)
+    _, factor, _, B, C = _gaps.marginals(np.ascontiguousarray(W / scale), *level(2, D), o, m)
     sigma = np.linalg.inv(W) @ np.linalg.inv(W).transpose(0, 2, 1)
     oo, mo, mm = (sigma[(slice(None), *np.ix_(a, b))] for a, b in ((o, o), (m, o), (m, m)))
     own = factor * scale[o]
@@ -208,9 +213,9 @@ def test_marginal_keeps_the_digits_of_an_ill_conditioned_factor():
     e = 1e-9
     r = np.sqrt(1 - e**2)
     W = np.array([[[1.0, 0.0], [-r / e, 1 / e]]])
-    _, B, C = _gaps.marginals(W, np.array([0]), np.array([1]))
+    *_, B, C = _gaps.marginals(W, *level(1, 2), np.array([0]), np.array([1]))
     np.testing.assert_allclose((B[0, 0, 0], C[0, 0, 0]), (r, e**2), rtol=1e-14)
-    factor, B, C = _gaps.marginals(W, np.array([1]), np.array([0]))
+    _, factor, _, B, C = _gaps.marginals(W, *level(1, 2), np.array([1]), np.array([0]))
     np.testing.assert_allclose((factor[0, 0, 0], B[0, 0, 0]), (1.0, r), rtol=1e-7)
 
 
@@ -539,9 +544,12 @@ def test_number_of_draws_is_checked(draws):
         mixture.impute(X, draws)
 
 
-def test_columns_beyond_the_factor_are_refused():
-    W = np.eye(3)[None]
-    with pytest.raises(ValueError, match="expected columns below 3"):
-        _gaps.marginals(W, np.array([0, 5]), np.array([1]))
-    with pytest.raises(ValueError, match="expected 3 columns"):
-        _gaps.marginals(W, np.array([0]), np.array([1]))
+@pytest.mark.parametrize("function", ["marginals", "independent_marginals"])
+def test_columns_beyond_the_factor_are_refused(function):
+    factors = np.ones((1, 3, 3)) if function == "marginals" else np.ones((1, 3))
+    for columns, message in (
+        (([0, 5], [1]), "expected columns below 3"),
+        (([0], [1]), "expected 3 columns, got 1 observed and 1 missing"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            getattr(_gaps, function)(factors, *level(1, 3), *map(np.array, columns))

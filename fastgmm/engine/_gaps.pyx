@@ -19,7 +19,7 @@ c = mu_m - p_m - B (mu_o - p_o):
 Dempster, Laird and Rubin (1977), section 4.1; Little and Rubin, Statistical Analysis with Missing Data, chapter 11.
 """
 
-from libc.math cimport copysign, fabs, sqrt
+from libc.math cimport copysign, fabs, log, sqrt
 from libc.stdlib cimport free, malloc
 
 import numpy as np
@@ -29,6 +29,8 @@ cimport numpy as cnp
 from fastgmm.engine._core cimport float64_values
 
 cnp.import_array()
+
+cdef double HALF_LOG_2PI = 0.91893853320467274178
 
 
 cdef double *data(cnp.ndarray array, Py_ssize_t size) except NULL:
@@ -132,23 +134,45 @@ cdef void condition(Py_ssize_t D, Py_ssize_t m, const double *R, double *V, doub
             C[i * m + j] = C[j * m + i] = sum
 
 
-def marginals(cnp.ndarray factors, cnp.ndarray observed, cnp.ndarray missing):
-    """Return the factors of the marginals W (K, d, d), the regressions B (K, m, d) and the covariances C (K, m, m).
+cdef void pick(Py_ssize_t K, Py_ssize_t D, Py_ssize_t d, const Py_ssize_t *columns, const double *values,
+               double *out) noexcept nogil:
+    """Some columns (K, d) of values (K, D)."""
+    cdef Py_ssize_t k, j
+    for k in range(K):
+        for j in range(d):
+            out[k * d + j] = values[k * D + columns[j]]
+
+
+def marginals(cnp.ndarray factors, cnp.ndarray means, cnp.ndarray log_norm, cnp.ndarray observed, cnp.ndarray missing):
+    """Return a mixture of the full kind as rows of one pattern see it.
 
     Parameters
     ----------
     factors : (K, D, D) array
         Lower-triangular.
+    means, log_norm : (K, D), (K,) arrays
     observed, missing : (d,), (m,) intp arrays
         Rising, and together all columns.
+
+    Returns
+    -------
+    means, factors, log_norm : (K, d), (K, d, d), (K,) arrays
+        Of the marginals.
+    regression, conditional : (K, m, d), (K, m, m) arrays
+        B and C.
     """
-    cdef Py_ssize_t K = factors.shape[0], D = factors.shape[1], d = observed.shape[0], m = missing.shape[0], k
+    cdef Py_ssize_t K = factors.shape[0], D = factors.shape[1], d = observed.shape[0], m = missing.shape[0], k, i
     if d + m != D:
         raise ValueError(f"expected {D} columns, got {d} observed and {m} missing")
     cdef const Py_ssize_t *o = indices(observed, D)
     cdef const Py_ssize_t *gaps = indices(missing, D)
     cdef const double *W = data(factors, K * D * D)
-    marginal, regression, conditional = np.empty((K, d, d)), np.empty((K, m, d)), np.empty((K, m, m))
+    cdef const double *mu = data(means, K * D)
+    cdef const double *norm = data(log_norm, K)
+    own_means, marginal, own_norm = np.empty((K, d)), np.empty((K, d, d)), np.empty(K)
+    regression, conditional = np.empty((K, m, d)), np.empty((K, m, m))
+    cdef double *out_means = data(own_means, K * d)
+    cdef double *out_norm = data(own_norm, K)
     cdef double *out = data(marginal, K * d * d)
     cdef double *B = data(regression, K * m * d)
     cdef double *C = data(conditional, K * m * m)
@@ -156,19 +180,53 @@ def marginals(cnp.ndarray factors, cnp.ndarray observed, cnp.ndarray missing):
     if work == NULL:
         raise MemoryError("marginals")
     with nogil:
+        pick(K, D, d, o, mu, out_means)
         for k in range(K):
             triangle_of(D, W + k * D * D, m, gaps, o, work)
             condition(D, m, work, work + D * D + D, out + k * d * d, B + k * m * d, C + k * m * m)
+            out_norm[k] = norm[k] + m * HALF_LOG_2PI
+            for i in range(m):  # |W| = |R_mm| |R_oo|
+                out_norm[k] -= log(fabs(work[i * D + i]))
     free(work)
-    return marginal, regression, conditional
+    return own_means, marginal, own_norm, regression, conditional
+
+
+def independent_marginals(cnp.ndarray scales, cnp.ndarray means, cnp.ndarray log_norm, cnp.ndarray observed,
+                          cnp.ndarray missing):
+    """Return means (K, d), scales (K, d) and log_norm (K,) of the marginals, and variances (K, m) of what is missing.
+
+    scales (K, D) are 1 / sigma; else as `marginals`.
+    """
+    cdef Py_ssize_t K = scales.shape[0], D = scales.shape[1], d = observed.shape[0], m = missing.shape[0], k, j
+    if d + m != D:
+        raise ValueError(f"expected {D} columns, got {d} observed and {m} missing")
+    cdef const Py_ssize_t *o = indices(observed, D)
+    cdef const Py_ssize_t *gaps = indices(missing, D)
+    cdef const double *scale = data(scales, K * D)
+    cdef const double *mu = data(means, K * D)
+    cdef const double *norm = data(log_norm, K)
+    own_means, own_scales, own_norm, variances = np.empty((K, d)), np.empty((K, d)), np.empty(K), np.empty((K, m))
+    cdef double *out_norm = data(own_norm, K)
+    cdef double *variance = data(variances, K * m)
+    cdef double one
+    pick(K, D, d, o, mu, data(own_means, K * d))
+    pick(K, D, d, o, scale, data(own_scales, K * d))
+    for k in range(K):
+        out_norm[k] = norm[k] + m * HALF_LOG_2PI
+        for j in range(m):
+            one = scale[k * D + gaps[j]]
+            variance[k * m + j] = 1 / (one * one)
+            out_norm[k] -= log(one)
+    return own_means, own_scales, own_norm, variances
 
 
 cdef void complete_one(Py_ssize_t D, Py_ssize_t d, Py_ssize_t m, const Py_ssize_t *o, const Py_ssize_t *gaps, double n,
-                       const double *s, const double *S, const double *B, const double *C, const double *c,
+                       const double *s, const double *S, const double *B, const double *C, const double *delta,
                        double *work, double *total_s, double *total_S) noexcept nogil:
     cdef Py_ssize_t i, j, h
-    cdef double *t = work      # B s (m)
-    cdef double *BS = work + m  # B S (m, d)
+    cdef double *t = work           # B s (m)
+    cdef double *c = work + m       # c (m)
+    cdef double *BS = work + 2 * m  # B S (m, d)
     cdef double sum
     for i in range(d):
         total_s[o[i]] += s[i]
@@ -176,7 +234,9 @@ cdef void complete_one(Py_ssize_t D, Py_ssize_t d, Py_ssize_t m, const Py_ssize_
             total_S[o[i] * D + o[j]] += S[i * d + j]
     for i in range(m):
         t[i] = 0
+        c[i] = delta[gaps[i]]
         for j in range(d):
+            c[i] -= B[i * d + j] * delta[o[j]]
             t[i] += B[i * d + j] * s[j]
             BS[i * d + j] = 0
         for h in range(d):
@@ -197,7 +257,7 @@ cdef void complete_one(Py_ssize_t D, Py_ssize_t d, Py_ssize_t m, const Py_ssize_
                 total_S[gaps[j] * D + gaps[i]] += sum
 
 
-def complete(n, s, S, regression, conditional, offset, cnp.ndarray observed, cnp.ndarray missing, total_n, total_s,
+def complete(n, s, S, regression, conditional, delta, cnp.ndarray observed, cnp.ndarray missing, total_n, total_s,
              total_S):
     """Add the sums of completed rows to totals: see the head of this module.
 
@@ -205,8 +265,10 @@ def complete(n, s, S, regression, conditional, offset, cnp.ndarray observed, cnp
     ----------
     n, s, S : (K,), (K, d), (K, d, d) arrays
         Sums over the rows of one pattern, of their observed features.
-    regression, conditional, offset : (K, m, d), (K, m, m), (K, m) arrays
-        B, C and c.
+    regression, conditional : (K, m, d), (K, m, m) arrays
+        B and C.
+    delta : (K, D) array
+        mu - p.
     observed, missing : (d,), (m,) intp arrays
     total_n, total_s, total_S : (K,), (K, D), (K, D, D) arrays
         Changed in place.
@@ -219,16 +281,48 @@ def complete(n, s, S, regression, conditional, offset, cnp.ndarray observed, cnp
     cdef const double *moments = data(S, K * d * d)
     cdef const double *B = data(regression, K * m * d)
     cdef const double *C = data(conditional, K * m * m)
-    cdef const double *c = data(offset, K * m)
+    cdef const double *apart = data(delta, K * D)
     cdef double *all_n = data(total_n, K)
     cdef double *all_s = data(total_s, K * D)
     cdef double *all_S = data(total_S, K * D * D)
-    cdef double *work = <double *> malloc((m + m * d + 1) * sizeof(double))
+    cdef double *work = <double *> malloc((2 * m + m * d + 1) * sizeof(double))
     if work == NULL:
         raise MemoryError("completed statistics")
     with nogil:
         for k in range(K):
             all_n[k] += mass[k]
             complete_one(D, d, m, o, gaps, mass[k], sums + k * d, moments + k * d * d, B + k * m * d, C + k * m * m,
-                         c + k * m, work, all_s + k * D, all_S + k * D * D)
+                         apart + k * D, work, all_s + k * D, all_S + k * D * D)
     free(work)
+
+
+def complete_independent(n, s, S, variances, delta, cnp.ndarray observed, cnp.ndarray missing, total_n, total_s,
+                         total_S):
+    """As complete, where features are independent given the component.
+
+    S and total_S are (K, d) and (K, D), or both (K,), the traces of these; variances are (K, m).
+    """
+    cdef Py_ssize_t K = total_s.shape[0], D = total_s.shape[1], d = observed.shape[0], m = missing.shape[0], k, j, at
+    cdef bint traces = total_S.ndim == 1
+    cdef const Py_ssize_t *o = indices(observed, D)
+    cdef const Py_ssize_t *gaps = indices(missing, D)
+    cdef const double *mass = data(n, K)
+    cdef const double *sums = data(s, K * d)
+    cdef const double *moments = data(S, K if traces else K * d)
+    cdef const double *variance = data(variances, K * m)
+    cdef const double *apart = data(delta, K * D)
+    cdef double *all_n = data(total_n, K)
+    cdef double *all_s = data(total_s, K * D)
+    cdef double *all_S = data(total_S, K if traces else K * D)
+    for k in range(K):
+        all_n[k] += mass[k]
+        if traces:
+            all_S[k] += moments[k]
+        for j in range(d):
+            all_s[k * D + o[j]] += sums[k * d + j]
+            if not traces:
+                all_S[k * D + o[j]] += moments[k * d + j]
+        for j in range(m):
+            at = k * D + gaps[j]
+            all_s[at] += mass[k] * apart[at]
+            all_S[k if traces else at] += mass[k] * (variance[k * m + j] + apart[at] * apart[at])

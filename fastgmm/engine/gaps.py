@@ -7,11 +7,10 @@ row with nothing observed has density one and the weights as its responsibilitie
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 import numpy as np
 
-from fastgmm.engine import _gaps, _linalg, passes
+from fastgmm.engine import _gaps, passes
 from fastgmm.engine.constants import FACTOR_SHAPES, KernelConstants
 from fastgmm.engine.passes import Scores
 from fastgmm.engine.rows import Rows, Weights, check_sample_weight
@@ -22,7 +21,7 @@ __all__ = ["GappedRows", "Marginal", "Pattern", "separate"]
 
 MAX_PARTS = 64  # patterns are added up in so many parts, whatever the number of threads
 PARTS_BYTES = 64 << 20  # of the sums of all parts
-SHARED_WORK = 2e7  # in multiplications: with less, a second thread costs more than it brings
+SHARED_WORK = 2e6  # multiplications of a pattern: with less, threads wait for the interpreter more than they work
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,8 +59,9 @@ def separate(constants):
 
     A marginal of a rotated kind would be rotated too, but its completed scatter depends on the responsibilities.
     """
+    constants = constants.unpooled()
     if constants.kind != "low_rank":
-        return constants.unpooled()
+        return replace(constants, factors=np.ascontiguousarray(constants.factors, dtype=np.float64))
     a, rows = constants.factors[:, :1], constants.factors[:, 1:]
     lengths = np.sqrt((rows**2).sum(axis=2, keepdims=True))
     axes = rows / np.where(lengths > 0, lengths, 1.0)
@@ -83,8 +83,8 @@ class Marginal:
 
     Attributes
     ----------
-    log_weights : (K,) array
-        log pi_k, where nothing was observed; else see `constants`.
+    log_norm : (K,) array
+        log pi_k where nothing was observed; else that of `constants`.
     constants : KernelConstants or None
         Of the observed features; None if there are none.
     regression : (K, m, d) array or None
@@ -94,39 +94,31 @@ class Marginal:
     """
 
     def __init__(self, constants, observed, missing):
-        kind, factors, d = constants.kind, constants.factors, len(observed)
+        kind, factors, dtype = constants.kind, constants.factors, constants.dtype
+        K, D = constants.means.shape
         self.regression = None
+        if not len(missing):
+            self.constants, self.log_norm = constants, constants.log_norm
+            self.regression = np.empty((K, 0, D)) if kind == "full" else None
+            self.conditional = np.empty((K, 0, 0)[: 3 if kind == "full" else 2])
+            return
         if kind == "full":
-            shared = factors.strides[0] == 0  # one factor for all components: one regression
-            used = np.ascontiguousarray(factors[:1] if shared else factors, dtype=np.float64)
-            found = _gaps.marginals(used, observed, missing)
-            log_det = _linalg.log_diagonals(found[0]) - _linalg.log_diagonals(used)
-            if shared:
-                found = [np.repeat(array, len(factors), axis=0) for array in found]
-            marginal, self.regression, self.conditional = found
+            means, factors, self.log_norm, self.regression, self.conditional = _gaps.marginals(
+                factors, constants.means, constants.log_norm, observed, missing
+            )
         else:
-            scale = factors[:, missing] if kind == "diagonal" else np.repeat(factors[:, None], len(missing), axis=1)
-            marginal = np.ascontiguousarray(factors[:, observed]) if kind == "diagonal" else factors
-            self.conditional = scale**-2.0
-            log_det = -np.log(scale).sum(axis=1)
-        log_norm = constants.log_norm + (log_det + 0.5 * len(missing) * np.log(2 * np.pi))
-        self.log_weights = log_norm
+            scales = factors if kind == "diagonal" else np.repeat(factors[:, None], D, axis=1)
+            means, own, self.log_norm, self.conditional = _gaps.independent_marginals(
+                scales, constants.means, constants.log_norm, observed, missing
+            )
+            factors = own if kind == "diagonal" else factors
         self.constants = None
-        if d:
-            means, shift = np.ascontiguousarray(constants.means[:, observed]), constants.shift[observed]
-            self.constants = KernelConstants(kind, means, marginal, log_norm, shift, constants.dtype)
-
-    def offset(self, from_centers, observed, missing):
-        """Return c_k (K, m): the mean of x_m at the centre of x_o, from the centre of x_m; from_centers is (K, D)."""
-        c = from_centers[:, missing]
-        if self.regression is not None and from_centers.any():
-            c = c - np.einsum("kmd,kd->km", self.regression, from_centers[:, observed])
-        return np.ascontiguousarray(c)
+        if len(observed):
+            self.constants = KernelConstants(kind, means, factors, self.log_norm, constants.shift[observed], dtype)
 
     def weights(self):
         """Return pi_k (K,), where nothing was observed."""
-        top = self.log_weights.max()
-        shares = np.exp(self.log_weights - top)
+        shares = np.exp(self.log_norm - self.log_norm.max())
         return shares / shares.sum()
 
 
@@ -194,10 +186,12 @@ class GappedRows:
             out[:, place] = array[rows, column]
         return Rows(out)
 
-    @cached_property
-    def _costs(self):
-        """Kinds aside, how much work each pattern is to each component: (P,) multiplications."""
-        return np.array([(len(p.rows) + 2 * p.missing.size) * (p.observed.size**2 + 24.0) for p in self.patterns])
+    def _costs(self, kind):
+        """Return how much work each pattern is for each component: (P,) multiplications."""
+        squares = kind == "full"
+        return np.array(
+            [len(p.rows) * (squares * p.observed.size**2 + 6.0 * p.observed.size + 24) for p in self.patterns]
+        )
 
     def accumulate(self, constants, *, pivot=None, n_threads=None):
         """Return the Statistics of the completed rows under a mixture, as `fastgmm.accumulate` does without gaps.
@@ -209,47 +203,43 @@ class GappedRows:
         if pivot is not None:
             centers = constants.shift + (pivot - constants.shift).astype(constants.dtype)
         # A part adds up its own patterns; parts are added in their order: no thread decides what is added to what.
-        parts = self._map(
+        (n, s, S, likelihood), *others = self._map(
             lambda part, threads: self._sums(part, constants, centers, pivot, threads), constants, n_threads
         )
-        first, *others = parts
-        total = sum(others, start=first)
-        if axes is None:
-            return total
-        S = np.concatenate([np.diagonal(total.S, axis1=1, axis2=2)[:, None], axes @ total.S], axis=1)
-        return replace(total, kind="low_rank", S=S, axes=axes)
+        for other_n, other_s, other_S, other_likelihood in others:
+            n += other_n
+            s += other_s
+            S += other_S
+            likelihood += other_likelihood
+        kind, weight = constants.kind, sum(p.mass for p in self.patterns)
+        if axes is not None:
+            kind = "low_rank"
+            S = np.concatenate([np.diagonal(S, axis1=1, axis2=2)[:, None], axes @ S], axis=1)
+        n_rows = sum(len(p.rows) for p in self.patterns)
+        return Statistics(kind, n, s, S, centers, constants.shift, likelihood, weight, n_rows, axes)
 
     def _sums(self, part, constants, centers, pivot, n_threads):
-        """Return the Statistics of the patterns in a slice."""
+        """Return n, s, S and log-likelihood of the patterns in a slice."""
         K, D = centers.shape
-        n, s = np.zeros(K), np.zeros((K, D))
-        S = np.zeros(FACTOR_SHAPES[constants.kind](K, D))
-        likelihood, weight, n_rows = 0.0, 0.0, 0
+        n, s, S = np.zeros(K), np.zeros((K, D)), np.zeros(FACTOR_SHAPES[constants.kind](K, D))
+        delta, likelihood = constants.means - centers, 0.0
         for p in self.patterns[part]:
             marginal = Marginal(constants, p.observed, p.missing)
             if p.values is None:
-                found_n, found_s, found_S = p.mass * marginal.weights(), np.zeros((K, 0)), np.zeros((K, 0, 0))
-                found_S = found_S if constants.kind == "full" else np.zeros((K, 0))
+                found = p.mass * marginal.weights(), np.zeros((K, 0)), np.zeros(FACTOR_SHAPES[constants.kind](K, 0))
             else:
                 about = None if pivot is None else pivot[:, p.observed]
-                found = passes.accumulate(
+                stats = passes.accumulate(
                     p.values, marginal.constants, sample_weight=p.weights, pivot=about, n_threads=n_threads
                 )
-                found_n, found_s, found_S = found.n, found.s, found.S
-                likelihood += found.log_likelihood
-            weight += p.mass
-            n_rows += len(p.rows)
-            offset = marginal.offset(constants.means - centers, p.observed, p.missing)
+                found = stats.n, stats.s, stats.S
+                likelihood += stats.log_likelihood
             if constants.kind == "full":
-                _gaps.complete(
-                    *(found_n, found_s, found_S, marginal.regression, marginal.conditional, offset),
-                    *(p.observed, p.missing, n, s, S),
-                )
+                B, C = marginal.regression, marginal.conditional
+                _gaps.complete(*found, B, C, delta, p.observed, p.missing, n, s, S)
             else:
-                _complete_independent(
-                    constants.kind, found_n, found_s, found_S, marginal.conditional, offset, p, n, s, S
-                )
-        return Statistics(constants.kind, n, s, S, centers, constants.shift, likelihood, weight, n_rows)
+                _gaps.complete_independent(*found, marginal.conditional, delta, p.observed, p.missing, n, s, S)
+        return n, s, S, likelihood
 
     def score(self, constants, *, log_density=False, resp=False, labels=False, joint=False, n_threads=None):
         """Return the Scores of the rows by their marginal densities, as `fastgmm.engine.score` does without gaps."""
@@ -278,7 +268,7 @@ class GappedRows:
         marginal = Marginal(full, p.observed, p.missing)
         if p.values is None:
             weights = marginal.weights()
-            fixed = {"log_density": 0.0, "resp": weights, "labels": weights.argmax(), "joint": marginal.log_weights}
+            fixed = {"log_density": 0.0, "resp": weights, "labels": weights.argmax(), "joint": marginal.log_norm}
             for name, array in out.items():
                 array[p.rows] = fixed[name]
             return 0.0
@@ -292,39 +282,30 @@ class GappedRows:
     def _map(self, work, constants, n_threads):
         """Return work(part, threads) for each part of the patterns, a slice, in the order of the parts.
 
-        Parts of many rows are visited by all threads together, the others by one thread each.
+        Parts of many rows are visited by all threads together, the others by one thread each if they are worth it.
         """
         K, D = constants.n_components, self.n_features
         n_threads = resolve(n_threads)
-        costs = self._costs * K
+        costs = self._costs("full" if constants.kind in ("rotated", "low_rank") else constants.kind) * K
         n_parts = max(1, min(MAX_PARTS, len(costs), PARTS_BYTES // (8 * K * (1 + D + D * D))))
         middles = (np.cumsum(costs) - costs / 2) / costs.sum()
         edges = np.unique(np.searchsorted(middles, np.arange(n_parts + 1) / n_parts))
         parts = [slice(*pair) for pair in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True)]
-        if n_threads == 1 or costs.sum() < SHARED_WORK:
+        if n_threads == 1:
             return [work(part, 1) for part in parts]
         large = [costs[part].sum() * n_threads > costs.sum() / 2 for part in parts]
         done = {i: work(part, n_threads) for i, part in enumerate(parts) if large[i]}
         small = [i for i in range(len(parts)) if not large[i]]
-        pool = ThreadPoolExecutor(n_threads)
-        try:
-            done.update(zip(small, pool.map(lambda i: work(parts[i], 1), small), strict=True))
-        finally:  # an error or Ctrl-C: what has not begun never does
-            pool.shutdown(cancel_futures=True)
+        left = np.concatenate([costs[parts[i]] for i in small]) if small else costs[:0]
+        if left.sum() < SHARED_WORK * max(len(left), n_threads):
+            done.update((i, work(parts[i], 1)) for i in small)
+        else:
+            pool = ThreadPoolExecutor(n_threads)
+            try:
+                done.update(zip(small, pool.map(lambda i: work(parts[i], 1), small), strict=True))
+            finally:  # an error or Ctrl-C: what has not begun never does
+                pool.shutdown(cancel_futures=True)
         return [done[i] for i in range(len(parts))]
-
-
-def _complete_independent(kind, found_n, found_s, found_S, variances, offset, p, n, s, S):
-    """Add the sums of completed rows to totals, where features are independent given the component."""
-    second = found_n[:, None] * (variances + offset**2)
-    n += found_n
-    s[:, p.observed] += found_s
-    s[:, p.missing] += found_n[:, None] * offset
-    if kind == "spherical":
-        S += second.sum(axis=1) if p.values is None else found_S + second.sum(axis=1)
-    else:
-        S[:, p.observed] += found_S
-        S[:, p.missing] += second
 
 
 def _words_of_gaps(rows):
