@@ -236,10 +236,11 @@ def cost(family: str, n_components: int, n_threads: int) -> dict[str, Any]:
     Y = np.where(gaps[rng.choice(len(gaps), COST_ROWS, p=p)], np.nan, X)
     shape = {"full": np.stack([np.eye(D)] * K), "tied": np.eye(D), "diag": np.ones((K, D)), "spherical": np.ones(K)}
     mixture = fastgmm.Mixture(np.full(K, 1 / K), rng.standard_normal((K, D)), shape[family], family)
-    constants, whole, gapped = mixture.constants(), ArraySource(X, n_threads=n_threads), GappedRows(Rows(Y))
+    whole, gapped = ArraySource(X, n_threads=n_threads), GappedRows(Rows(Y), n_threads=n_threads)
+    constants = mixture.constants()
     passes = {
         "without": lambda: whole.accumulate(constants),
-        "with": lambda: gapped.accumulate(constants, n_threads=n_threads),
+        "with": lambda: gapped.accumulate(constants),
     }
     seconds: dict[str, list[float]] = {name: [] for name in passes}
     for number in range(COST_ROUNDS + 1):

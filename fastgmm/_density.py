@@ -627,9 +627,9 @@ class Density:
         rows = self._checked_source(Rows.of(X))
         constants = self.constants(rows.dtype)
         if check_missing(missing) == "em":
-            gapped = GappedRows.of(rows, sample_weight)
+            gapped = GappedRows.of(rows, sample_weight, n_threads=n_threads)
             if gapped is not None:
-                return gapped.score(constants, n_threads=n_threads, **wanted)
+                return gapped.score(constants, **wanted)
         return engine.score(rows, constants, sample_weight=sample_weight, n_threads=n_threads, **wanted)
 
 

@@ -17,6 +17,8 @@ from fastgmm.engine import _gaps, gaps
 from fastgmm.engine.gaps import GappedRows
 from fastgmm.engine.rows import Rows
 from fastgmm.fitting.acceleration import SLACK
+from fastgmm.selection.criteria import cross_validate
+from fastgmm.selection.sweep import sweep
 from fastgmm.sources import ArraySource, as_source
 
 STRUCTURES, NAMES = covariance.names(), covariance.known()
@@ -147,26 +149,28 @@ def test_float32_rows_keep_float32s_digits(name):
 @by_family
 def test_n_threads_agnosticism(name, monkeypatch):
     mixture, _, X = case(name, n=3000, share=0.2)
-    gapped = GappedRows(Rows(X))
-    alone = gapped.accumulate(mixture.constants(), n_threads=1)
-    labels = gapped.score(mixture.constants(), log_density=True, labels=True, n_threads=1)
+
+    def passes(n_threads):
+        gapped = GappedRows(Rows(X), n_threads=n_threads)
+        return gapped.accumulate(mixture.constants()), gapped.score(mixture.constants(), log_density=True, labels=True)
+
+    alone, scores = passes(1)
     monkeypatch.setattr(gaps, "SHARED_WORK", 0.0)
     for n_threads in (2, 3, 8):
-        shared = gapped.accumulate(mixture.constants(), n_threads=n_threads)
+        shared, again = passes(n_threads)
         assert shared.to_bytes() == alone.to_bytes()
-        again = gapped.score(mixture.constants(), log_density=True, labels=True, n_threads=n_threads)
-        assert again.log_likelihood == labels.log_likelihood
-        np.testing.assert_array_equal(again.log_density, labels.log_density)
-        np.testing.assert_array_equal(again.labels, labels.labels)
+        assert again.log_likelihood == scores.log_likelihood
+        np.testing.assert_array_equal(again.log_density, scores.log_density)
+        np.testing.assert_array_equal(again.labels, scores.labels)
 
 
 def test_an_error_in_a_thread_surfaces(monkeypatch):
     mixture, _, X = case("VVV", n=2000, share=0.2)
     monkeypatch.setattr(gaps, "SHARED_WORK", 0.0)
-    gapped = GappedRows(Rows(X))
+    gapped = GappedRows(Rows(X), n_threads=2)
     monkeypatch.setattr(gaps.passes, "accumulate", lambda *_, **__: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        gapped.accumulate(mixture.constants(), n_threads=2)
+        gapped.accumulate(mixture.constants())
 
 
 @by_structure
@@ -553,3 +557,37 @@ def test_columns_beyond_the_factor_are_refused(function):
     ):
         with pytest.raises(ValueError, match=message):
             getattr(_gaps, function)(factors, *level(1, 3), *map(np.array, columns))
+
+
+# --------------------------------------------------------------------------------------------------- model choice
+
+
+def test_sweep_chooses_among_fits_of_rows_with_gaps():
+    truth = fastgmm.Mixture([0.4, 0.6], [[-4.0, 0.0, 1.0], [4.0, 1.0, 0.0]], [np.eye(3)] * 2)
+    X = with_gaps(truth.sample(600, random_state=0)[0], 0.1, np.random.default_rng(0))
+    weights = np.random.default_rng(1).integers(1, 3, len(X)).astype(float)
+    found = sweep(X, range(1, 4), ("diag", "tied"), missing="em", random_state=0, sample_weight=weights)
+    assert found.best.n_components == 2
+    for each in found.candidates:
+        options = {"covariance_type": each.covariance_type, "random_state": 0, "sample_weight": weights}
+        assert each.result == fitted(X, each.n_components, **options)
+        expected = each.mixture.bic(X, weights, missing="em")
+        assert each.value("bic") == pytest.approx(expected, rel=1e-12)
+    with pytest.raises(ValueError, match="contains NaN"):
+        sweep(X, [1])
+    with pytest.raises(fastgmm.InvalidParameterError, match="missing must be"):
+        sweep(X, [1], missing="mean")
+
+
+@by_family
+@pytest.mark.parametrize("K", [1, 2])
+def test_cross_validation_of_rows_with_gaps(name, K):
+    _, _, X = case(name, n=120)
+    options = {"tol": 1e-10, "max_iter": 2000}
+    start = fitted(X, K, covariance_type=name, random_state=0, **options).mixture
+    found = cross_validate(X, K, covariance_type=name, n_folds=3, start=start, missing="em", random_state=0, **options)
+    init = {"weights_init": start.weights, "means_init": start.means, "precisions_init": start.precisions}
+    for fold in range(3):
+        train, test = X[found.fold_of_row != fold], X[found.fold_of_row == fold]
+        expected = fitted(train, K, covariance_type=name, **init, **options).mixture.score(test, missing="em")
+        assert found.folds[fold] == pytest.approx(expected, rel=1e-5)

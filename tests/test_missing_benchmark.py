@@ -37,7 +37,7 @@ def test_every_case_is_stored():
 
 @pytest.mark.parametrize("case", missing.load()["packages"], ids=lambda case: f"{case['name']}, {case['package']}")
 def test_estimates_of_packages_are_where_em_rests(case):
-    """The maxima of the same likelihood by lavaan and StepMix, stored in full: the likelihood is theirs, no step gains."""
+    """Maxima of the same likelihood, by lavaan and StepMix, stored in full: its value is theirs, and no step gains."""
     X = missing.table(case["name"])
     found = missing.judged(X, case["family"], case)
     for key in ("ours_at_theirs", "ours"):

@@ -129,6 +129,7 @@ class GappedRows:
     ----------
     rows : Rows
     sample_weight : array-like, number, Weights or None
+    n_threads : int or None, default=None
 
     Attributes
     ----------
@@ -145,9 +146,10 @@ class GappedRows:
     Memory: a copy of all values that were observed, and 8 bytes for each row.
     """
 
-    def __init__(self, rows, sample_weight=None):
+    def __init__(self, rows, sample_weight=None, *, n_threads=None):
         self.n_rows, self.n_features, self.dtype = rows.n_rows, rows.n_features, rows.dtype
         self.rows, self.weights = rows, check_sample_weight(sample_weight, rows.n_rows)
+        self.n_threads = resolve(n_threads)
         words, kept = _words_of_gaps(rows), self.weights.kept
         if kept is None:
             self.patterns, self.weightless = self._sorted(words, np.arange(self.n_rows)), []
@@ -156,9 +158,9 @@ class GappedRows:
             self.patterns, self.weightless = self._sorted(words, kept), self._sorted(words, others, weightless=True)
 
     @classmethod
-    def of(cls, rows, sample_weight=None):
+    def of(cls, rows, sample_weight=None, *, n_threads=None):
         """Return the rows by pattern, or None if there are no gaps; ValueError for infinities."""
-        return cls(rows, sample_weight) if rows.has_gaps() else None
+        return cls(rows, sample_weight, n_threads=n_threads) if rows.has_gaps() else None
 
     def _sorted(self, words, rows, weightless=False):
         """Return the patterns of some rows."""
@@ -193,7 +195,7 @@ class GappedRows:
             [len(p.rows) * (squares * p.observed.size**2 + 6.0 * p.observed.size + 24) for p in self.patterns]
         )
 
-    def accumulate(self, constants, *, pivot=None, n_threads=None):
+    def accumulate(self, constants, *, pivot=None):
         """Return the Statistics of the completed rows under a mixture, as `fastgmm.accumulate` does without gaps.
 
         The rotated kind gives statistics of the full kind: with gaps the scatter depends on the responsibilities.
@@ -204,7 +206,7 @@ class GappedRows:
             centers = constants.shift + (pivot - constants.shift).astype(constants.dtype)
         # A part adds up its own patterns; parts are added in their order: no thread decides what is added to what.
         (n, s, S, likelihood), *others = self._map(
-            lambda part, threads: self._sums(part, constants, centers, pivot, threads), constants, n_threads
+            lambda part, threads: self._sums(part, constants, centers, pivot, threads), constants
         )
         for other_n, other_s, other_S, other_likelihood in others:
             n += other_n
@@ -241,7 +243,7 @@ class GappedRows:
                 _gaps.complete_independent(*found, marginal.conditional, delta, p.observed, p.missing, n, s, S)
         return n, s, S, likelihood
 
-    def score(self, constants, *, log_density=False, resp=False, labels=False, joint=False, n_threads=None):
+    def score(self, constants, *, log_density=False, resp=False, labels=False, joint=False):
         """Return the Scores of the rows by their marginal densities, as `fastgmm.engine.score` does without gaps."""
         N, K, dtype = self.n_rows, constants.n_components, constants.dtype
         out = {
@@ -255,11 +257,10 @@ class GappedRows:
         parts = self._map(
             lambda part, threads: [self._score(p, constants, full, out, threads) for p in self.patterns[part]],
             constants,
-            n_threads,
         )
         if out:
             for p in self.weightless:
-                self._score(p, constants, full, out, n_threads)
+                self._score(p, constants, full, out, self.n_threads)
         likelihoods = [likelihood for part in parts for likelihood in part]
         return Scores(sum(likelihoods), sum(p.mass for p in self.patterns), **out)
 
@@ -279,13 +280,13 @@ class GappedRows:
             array[p.rows] = getattr(found, name)
         return found.log_likelihood
 
-    def _map(self, work, constants, n_threads):
+    def _map(self, work, constants):
         """Return work(part, threads) for each part of the patterns, a slice, in the order of the parts.
 
         Parts of many rows are visited by all threads together, the others by one thread each if they are worth it.
         """
         K, D = constants.n_components, self.n_features
-        n_threads = resolve(n_threads)
+        n_threads = self.n_threads
         costs = self._costs("full" if constants.kind in ("rotated", "low_rank") else constants.kind) * K
         n_parts = max(1, min(MAX_PARTS, len(costs), PARTS_BYTES // (8 * K * (1 + D + D * D))))
         middles = (np.cumsum(costs) - costs / 2) / costs.sum()

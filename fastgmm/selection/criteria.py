@@ -11,11 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from fastgmm import covariance, fitting
-from fastgmm._checks import check_number
+from fastgmm._checks import check_missing, check_number
 from fastgmm._criteria import CRITERIA, Criterion, Measured, check_criterion
 from fastgmm._errors import IllDefinedCovarianceError, InvalidParameterError
 from fastgmm._random import generator
 from fastgmm.engine import check_sample_weight
+from fastgmm.engine.gaps import GappedRows
 from fastgmm.engine.rows import Rows
 from fastgmm.mixture import Mixture
 from fastgmm.sources import ArraySource
@@ -115,13 +116,13 @@ def cross_validate(
         start = whole.mixture
     weights = np.zeros(rows.n_rows)
     weights[kept] = 1.0 if given.values is None else given.values
-    parts = [
-        ArraySource(rows, np.where(fold_of_row == fold, weights, 0), n_threads=n_threads) for fold in range(n_folds)
-    ]
+    gaps = check_missing(options.get("missing", "raise")) == "em" and rows.has_gaps()
+    part = GappedRows if gaps else ArraySource
+    parts = [part(rows, np.where(fold_of_row == fold, weights, 0), n_threads=n_threads) for fold in range(n_folds)]
     scores = []
     for fold, parameters in enumerate(_first_steps(parts, start, reg_covar)):
         mixture = Mixture.from_parameters(parameters.astype(rows.dtype), start.family)
-        if start.n_components > 1:
+        if start.n_components > 1 or gaps:  # else the first M-step is the last
             others = np.where(fold_of_row == fold, 0, weights)
             found = fitting.run(
                 rows,
@@ -140,7 +141,7 @@ def cross_validate(
     )
 
 
-def _first_steps(parts: list[ArraySource], start: Mixture, reg_covar: float) -> list[covariance.Parameters]:
+def _first_steps(parts: list[Any], start: Mixture, reg_covar: float) -> list[covariance.Parameters]:
     """Return the parameters after the first M-step of all parts but one, for each part: one pass over all rows."""
     family, parameters = start.family, start.parameters.astype(np.float64)
     shift = start.weights @ start.means

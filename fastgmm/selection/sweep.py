@@ -11,11 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from fastgmm import covariance, fitting
+from fastgmm._checks import check_missing
 from fastgmm._errors import InvalidParameterError
 from fastgmm._random import generator
 from fastgmm.engine.rows import Rows
 from fastgmm.mixture import Mixture
-from fastgmm.sources import ArraySource, Source, as_source, is_elsewhere
+from fastgmm.sources import MissingSource, Source, as_source, is_elsewhere
 
 from .criteria import CRITERIA, Criterion, Measured, check_criterion
 
@@ -127,7 +128,7 @@ def sweep(
     progress : callable, default=None
         Called with each `Candidate` when it is done.
     **options
-        Of `fastgmm.fit`: tol, reg_covar, max_iter, n_init, init_params, n_threads, callback.
+        Of `fastgmm.fit`: tol, reg_covar, max_iter, n_init, init_params, n_threads, missing, callback.
 
     Returns
     -------
@@ -157,9 +158,12 @@ def sweep(
         rows = X if isinstance(X, Rows) else Rows(X, min_rows=2)
         if sample_weight is not None:
             sample_weight = np.asarray(sample_weight, dtype=np.float64)
-        source = ArraySource(rows, sample_weight, n_threads=options.get("n_threads"))
+        missing = check_missing(options.get("missing", "raise"))
+        source = as_source(rows, sample_weight, n_threads=options.get("n_threads"), missing=missing)
         source.moments()  # what is wrong with the data is wrong for every candidate
         n_rows = float(rows.n_rows) if sample_weight is None else float(sample_weight.sum())
+        if isinstance(source, MissingSource):
+            rows, sample_weight = source, None  # sorted by their gaps once for all candidates
     families = covariance.SKLEARN if covariance_types is None else tuple(covariance_types)
     options = {**options, "random_state": _seed(random_state), "sample_weight": sample_weight}
     candidates = []

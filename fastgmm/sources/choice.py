@@ -55,9 +55,9 @@ def as_source(X, sample_weight=None, *, n_threads=None, max_memory=None, missing
     if is_elsewhere(X):
         return BatchSource(X, sample_weight, n_threads=n_threads, max_memory=max_memory)
     rows = X if isinstance(X, Rows) else Rows(X, min_rows=min_rows)
-    gapped = GappedRows.of(rows, sample_weight) if missing == "em" else None
+    gapped = GappedRows.of(rows, sample_weight, n_threads=n_threads) if missing == "em" else None
     if gapped is not None:
-        return MissingSource(gapped, n_threads=n_threads)
+        return MissingSource(gapped)
     if parse_memory(max_memory) is None:
         return ArraySource(rows, sample_weight, n_threads=n_threads)
     return BatchSource(rows.array, sample_weight, n_threads=n_threads, max_memory=max_memory)

@@ -34,7 +34,6 @@ class MissingSource(ArraySource):
     Parameters
     ----------
     gapped : GappedRows
-    n_threads : int or None, default=None
 
     Attributes
     ----------
@@ -47,11 +46,11 @@ class MissingSource(ArraySource):
         If nothing was observed of a feature.
     """
 
-    def __init__(self, gapped, *, n_threads=None):
+    def __init__(self, gapped):
         self._gapped = gapped
         mean, variances, mass = _observed_moments(gapped)
-        self._one = _one_gaussian(gapped, mean, variances, n_threads)
-        super().__init__(Rows(self._filled()), gapped.weights, n_threads=n_threads)
+        self._one = _one_gaussian(gapped, mean, variances)
+        super().__init__(Rows(self._filled()), gapped.weights, n_threads=gapped.n_threads)
         dense = self._one[1].dense_covariances(self._one[0].covariances, 1, self.n_features)
         self._moments = self._one[0].means[0], np.diagonal(dense[0]).copy(), mass
         nothing = [len(p.rows) for p in gapped.patterns if p.values is None]
@@ -59,11 +58,11 @@ class MissingSource(ArraySource):
 
     def accumulate(self, constants, *, pivot=None):
         """Return the Statistics of all completed rows under a mixture: see `fastgmm.accumulate`."""
-        return self._gapped.accumulate(constants, pivot=pivot, n_threads=self._n_threads)
+        return self._gapped.accumulate(constants, pivot=pivot)
 
     def score(self, constants, **wanted):
         """Return the Scores of all rows under a mixture, by their marginal densities: see `fastgmm.engine.score`."""
-        return self._gapped.score(constants, n_threads=self._n_threads, **wanted)
+        return self._gapped.score(constants, **wanted)
 
     def accumulate_given(self, kind, pivot, **given):
         """Return the Statistics of all rows under given labels or responsibilities, completed by one Gaussian."""
@@ -155,7 +154,7 @@ def _observed_moments(gapped):
     return first, second, sum(p.mass for p in gapped.patterns)
 
 
-def _one_gaussian(gapped, mean, variances, n_threads):
+def _one_gaussian(gapped, mean, variances):
     """Return (Parameters, family) of one Gaussian fitted to all rows, as far as that is well defined."""
     family = covariance.get("full" if gapped.n_features <= FULL_FEATURES else "diag")
     tiny = np.sqrt(np.finfo(np.float64).tiny)
@@ -164,7 +163,7 @@ def _one_gaussian(gapped, mean, variances, n_threads):
     parameters = Parameters(np.ones(1), mean[None], start, family.from_covariances(start, 1, len(mean)))
     bound = -np.inf
     for _ in range(ITERATIONS):
-        stats = gapped.accumulate(family.constants(parameters, shift=mean), n_threads=n_threads)
+        stats = gapped.accumulate(family.constants(parameters, shift=mean))
         before, bound = bound, stats.log_likelihood / stats.total_weight
         try:
             found = family.maximise(stats, previous=parameters)
