@@ -26,11 +26,13 @@ _HOME = {
     "ModelFileError": "fastgmm._errors",
     "NotFittedError": "fastgmm._errors",
     "NothingObservedWarning": "fastgmm._errors",
+    "Selection": "fastgmm.selection",
     "Statistics": "fastgmm.engine",
     "accumulate": "fastgmm.engine",
     "fit": "fastgmm.fitting",
     "get_include": "fastgmm._config",
     "load": "fastgmm.mixture",
+    "select": "fastgmm.selection",
     "show_config": "fastgmm._config",
 }
 _MODULES = ("covariance", "engine", "estimators", "fitting", "io", "plot", "selection", "sources")

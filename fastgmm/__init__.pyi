@@ -24,3 +24,5 @@ from fastgmm.fitting import FitResult as FitResult
 from fastgmm.fitting import fit as fit
 from fastgmm.mixture import Mixture as Mixture
 from fastgmm.mixture import load as load
+from fastgmm.selection import Selection as Selection
+from fastgmm.selection import select as select

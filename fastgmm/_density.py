@@ -19,13 +19,17 @@ from ._criteria import Measured, check_criterion
 from ._errors import InvalidParameterError
 from ._impute import conditional_draws, conditional_means
 from ._random import generator
-from .covariance import Family, Parameters
+from .covariance import Family, LowRank, Parameters
 from .engine.gaps import GappedRows
 from .engine.rows import Rows, check_sample_weight
 from .sources import as_source, is_elsewhere
 
 _RESP_VALUES = 1 << 19  # responsibilities at once, where only sums over rows are wanted
 _TINY = np.finfo(np.float64).tiny
+
+
+_CHUNK = 1 << 20  # numbers that are taken to float64 at a time
+_SETTLED = 1e-9  # share of a log-likelihood that EM gains no more
 
 
 class Density:
@@ -418,14 +422,16 @@ class Density:
 
     def _single(self, X: Any, sample_weight: npt.ArrayLike | None, n_threads: int | None) -> float:
         """Return the log-likelihood of the one component of the same structure that is most likely."""
-        rows = Rows.of(X)
-        weights = check_sample_weight(sample_weight, rows.n_rows)
-        first = rows.array[:1] if weights.kept is None else rows.array[weights.kept[:1]]
-        kind, pivot = self._family.statistics_kind(), np.asarray(first, dtype=np.float64)
-        stats = engine.accumulate_given(rows, kind, pivot, sample_weight=weights, n_threads=n_threads)
-        stats = engine.accumulate_given(rows, kind, stats.means(), sample_weight=weights, n_threads=n_threads)
-        constants = self._family.constants(self._family.maximise(stats), dtype=rows.dtype)
-        return engine.score(rows, constants, sample_weight=weights, n_threads=n_threads).log_likelihood
+        source, family = as_source(Rows.of(X), sample_weight, n_threads=n_threads), self._family
+        stats = family.first_statistics(source, source.moments()[0][None], {"labels": None})
+        parameters, log_likelihood = family.maximise(stats), -math.inf
+        while True:
+            scores = source.score(family.constants(parameters, dtype=source.dtype))
+            gain, log_likelihood = scores.log_likelihood - log_likelihood, scores.log_likelihood
+            if not (isinstance(family, LowRank) and gain > _SETTLED * abs(log_likelihood)):  # of others one step is all
+                return log_likelihood
+            stats = source.accumulate(family.constants(parameters, dtype=source.dtype))
+            parameters = family.maximise(stats, previous=parameters)
 
     def impute(
         self, X: Any, draws: int | None = None, random_state: Any = None, *, n_threads: int | None = None
@@ -532,6 +538,57 @@ class Density:
             order = rng.permutation(len(y))
             X, y = X[order], y[order]
         return X.astype(np.float64, copy=False), y
+
+    def transform(self, X: Any, *, n_threads: int | None = None) -> npt.NDArray[np.floating]:
+        """Return the posterior latent coordinates of each row, in its most probable component.
+
+        For families of low rank, "mfa:q" and "mppca:q": dimension reduction inside the model. A row of component k is
+        x = means_k + L_k f + noise with f ~ N(0, I_q), and this is E[f | x]. Coordinates of different components have
+        nothing to do with each other: see `predict`. Within one they are determined but for a rotation.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_rows, n_features)
+            Rows.
+        n_threads : int, default=None
+            Threads that find the components; None takes as many as are worth it. No effect on the result.
+
+        Returns
+        -------
+        latent : ndarray of shape (n_rows, q)
+
+        Raises
+        ------
+        ValueError
+            If the family has no latent coordinates.
+
+        References
+        ----------
+        Ghahramani and Hinton (1996), CRG-TR-96-1.
+
+        Examples
+        --------
+        >>> from fastgmm import Mixture
+        >>> mixture = Mixture([1.0], [[0.0, 0.0]], [[[1.0, 1.0], [1.0, 1.0]]], "mfa:1")
+        >>> mixture.transform([[3.0, 0.0]])
+        array([[1.]])
+        """
+        family, parameters = self._family, self._parameters
+        if not isinstance(family, LowRank):
+            raise ValueError(
+                f"transform needs a family of low rank, covariance_type='mfa:q' or 'mppca:q', got {family.name!r}"
+            )
+        rows = Rows.of(X)
+        labels = self.predict(rows, n_threads=n_threads)
+        out = np.empty((len(labels), family.rank), np.result_type(rows.dtype, parameters.means.dtype))
+        step = max(1, _CHUNK // parameters.n_features)
+        for k in range(parameters.n_components):
+            members = np.flatnonzero(labels == k)
+            for first in range(0, len(members), step):
+                some = members[first : first + step]
+                offsets = np.asarray(rows.array[some], dtype=np.float64) - parameters.means[k]
+                out[some] = family.latent_means(parameters, k, offsets)
+        return out
 
     def constants(self, dtype: npt.DTypeLike = np.float32) -> engine.KernelConstants:
         """Return the mixture in the form that the engine's passes take, such as `fastgmm.accumulate`.

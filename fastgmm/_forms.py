@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ._errors import IllDefinedCovarianceError
-from .covariance import Family
+from .covariance import Family, LowRank
 from .covariance._matrices import check_symmetric
 
 _Array = npt.NDArray[np.floating]
@@ -48,6 +48,8 @@ def complete(family: Family, given: dict[str, _Array], means: _Array) -> tuple[_
     """
     # A narrow type only stores: everything is derived and compared in float64.
     wide = {form: array.astype(np.float64) for form, array in given.items()}
+    if isinstance(family, LowRank):
+        return _complete_low_rank(family, wide, max(float(np.finfo(array.dtype).eps) for array in given.values()))
     matrices = _are_matrices(family)
     n_components, n_features = means.shape
     if "covariance" in given and matrices:
@@ -72,6 +74,37 @@ def complete(family: Family, given: dict[str, _Array], means: _Array) -> tuple[_
                 _check_agreement(form, wide[form], factors, matrices, eps, family.name)
     check_range(covariances, factors, family)
     check_structure(family, covariances, factors, max(float(np.finfo(array.dtype).eps) for array in given.values()))
+    return covariances, factors
+
+
+def _complete_low_rank(family: LowRank, given: dict[str, _Array], eps: float) -> tuple[_Array, _Array]:
+    """Return covariances and factors of a family of low rank, as `complete`; `eps` is the unit of what was given."""
+    name, (K, _, D) = family.name, next(iter(given.values())).shape
+    forms: dict[str, tuple[_Array, _Array]] = {}
+    with np.errstate(over="ignore", under="ignore", divide="ignore", invalid="ignore"):
+        if "covariance" in given:
+            covariances = given["covariance"]
+            try:
+                forms["covariance"] = covariances, family.from_covariances(covariances, K, D)
+            except IllDefinedCovarianceError:
+                raise ValueError(f"the first rows of '{name} covariance', psi, should be positive") from None
+        if "precisions_cholesky" in given:
+            factors = given["precisions_cholesky"]
+            forms["precisions_cholesky"] = family.covariances_of(factors), factors
+        if "precision" in given:
+            forms["precision"] = family.from_precisions(given["precision"], K, D)
+    covariances, factors = next(iter(forms.values()))
+    factors = given.get("precisions_cholesky", factors)
+    check_range(covariances, factors, family)
+    for form, (other, _) in forms.items():
+        if not family.agree(covariances, other, 16 * np.sqrt(eps)):
+            raise ValueError(
+                f"The {name} parameters disagree: '{form}' does not belong to the same distribution as the other forms "
+                "of the covariance that were given"
+            )
+    psi = covariances[:, 0]
+    if not (np.abs(family.noise(psi) - psi) <= np.sqrt(eps) * psi).all():
+        raise ValueError(f"the first rows of '{name} covariance', psi, should be the same in all features")
     return covariances, factors
 
 
@@ -101,7 +134,10 @@ def check_structure(family: Family, covariances: _Array, factors: _Array, eps: f
 
 def check_range(covariances: _Array, factors: _Array, family: Family) -> None:
     """Raise a ValueError if covariances or factors became infinite, or variances zero, in the type that they have."""
-    variances = np.diagonal(covariances, axis1=-2, axis2=-1) if _are_matrices(family) else covariances
+    if isinstance(family, LowRank):
+        variances = covariances[:, 0]
+    else:
+        variances = np.diagonal(covariances, axis1=-2, axis2=-1) if _are_matrices(family) else covariances
     if not (np.isfinite(covariances).all() and np.isfinite(factors).all() and variances.min() > 0.0):
         raise ValueError(
             f"The {family.name} covariances or their inverses are out of the range of {covariances.dtype}."

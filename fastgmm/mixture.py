@@ -36,13 +36,16 @@ class Mixture(Density):
     covariances : array-like, default=None
         Covariances, of shape (K, D, D) for "full", (D, D) for "tied", (K, D) for "diag", (K,) for "spherical", where
         K = n_components and D = n_features; for a structure that of the family which contains it: see
-        docs/structures.md.
+        docs/structures.md; for a family of rank q (K, 1 + q, D), the variances psi of the noise and then the rows of
+        L^T, with covariance diag(psi) + L L^T: see docs/low_rank.md.
     covariance_type : str, default="full"
-        The covariance family: "full", "tied", "diag", "spherical", or one of mclust's structures such as "VEV".
+        The covariance family: "full", "tied", "diag", "spherical", one of mclust's structures such as "VEV", or of rank
+        q "mfa:q" or "mppca:q".
     precisions : array-like of the shape of `covariances`, default=None
         Inverse covariances.
     precisions_cholesky : array-like of the shape of `covariances`, default=None
-        Factors U with precision = U U^T: upper triangular for "full" and "tied", 1/sigma for "diag" and "spherical".
+        Factors U with precision = U U^T: upper triangular for "full" and "tied", 1/sigma for "diag" and "spherical";
+        for families of low rank see `fastgmm.covariance.low_rank`.
         Any other square factor is accepted and replaced by the triangular one.
     feature_names : iterable of str, default=None
         Names of the features. They travel with the mixture into its file and take no part in any computation.

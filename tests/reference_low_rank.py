@@ -94,3 +94,47 @@ def moments_size(X, resp, pivot, axes):
         [np.einsum("nk,nkd->kd", resp, offsets**2)[:, None], np.einsum("nk,nkq,nkd->kqd", resp, t, offsets)], axis=1
     )
     return resp.sum(axis=0), np.einsum("nk,nkd->kd", resp, offsets), S
+
+
+# ------------------------------------------------------------------------------------------------------- estimation
+
+
+def responsibilities(model, X):
+    """Responsibilities (N, K)."""
+    joint = log_joint(model, X)
+    joint = np.exp(joint - joint.max(axis=1, keepdims=True))
+    return joint / joint.sum(axis=1, keepdims=True)
+
+
+def log_likelihood(model, X, sample_weight=None):
+    """Mean log-likelihood per unit of weight."""
+    joint = log_joint(model, X)
+    top = joint.max(axis=1)
+    density = top + np.log(np.exp(joint - top[:, None]).sum(axis=1))
+    return np.average(density, weights=sample_weight)
+
+
+def em_step(model, X, *, isotropic=False, reg_covar=0.0, sample_weight=None):
+    """One step of EM with dense scatter matrices: parameter-expanded, so that the latent covariance is taken into L."""
+    resp = responsibilities(model, X) * (np.ones(len(X)) if sample_weight is None else sample_weight)[:, None]
+    n = resp.sum(axis=0)
+    means = (resp.T @ X) / n[:, None]
+    psi, loadings = np.empty_like(model.psi), np.empty_like(model.loadings)
+    sigma = covariances(model)
+    for k, L in enumerate(model.loadings):
+        offsets = X - means[k]
+        S = (resp[:, k, None] * offsets).T @ offsets / n[k]
+        beta = L.T @ np.linalg.inv(sigma[k])
+        theta = np.eye(L.shape[1]) - beta @ L + beta @ S @ beta.T
+        regressed = S @ beta.T @ np.linalg.inv(theta)  # the L of Ghahramani and Hinton
+        psi[k] = np.diag(S - regressed @ beta @ S)
+        loadings[k] = regressed @ np.linalg.cholesky(theta)
+        if isotropic:
+            psi[k] = psi[k].mean()
+    return Model(n / n.sum(), means, psi + reg_covar, loadings)
+
+
+def latent_means(model, X, labels):
+    """E[f | x] (N, q) in given components."""
+    beta = model.loadings.transpose(0, 2, 1) @ np.linalg.inv(covariances(model))
+    return np.einsum("nqd,nd->nq", beta[labels], X - model.means[labels])

@@ -87,7 +87,7 @@ def test_ctrl_c_on_a_terminal_ends_bar_and_fit(process, tmp_path):
 
     np.save(tmp_path / "rows.npy", np.random.default_rng(0).normal(size=(20_000, 8)))
     terminal, theirs = pty.openpty()  # its size is not known: 0 rows of 0 columns
-    running = process("fit", "rows.npy", "--n-init", 1000, "--components", 9, stderr=theirs)
+    running = process("fit", "rows.npy", "--tol", 0, "--max-iter", 100_000, "--components", "1-9", stderr=theirs)
     os.close(theirs)
     seen = b""
     while b"iteration" not in seen:  # the bar is there, so the fit is going on

@@ -19,6 +19,7 @@ from fastgmm import fitting
 from fastgmm.cli import main
 from fastgmm.cli.arguments import parser
 from fastgmm.io import model_file
+from fastgmm.selection import CRITERIA
 
 CHECKOUT = Path(__file__).parents[1]
 COMMAND_LINE = (CHECKOUT / "docs" / "command_line.md").read_text(encoding="utf-8")
@@ -119,6 +120,12 @@ class TestDegenerate:
         assert [re.match(r'`"(\w+)"`', cell)[1] for cell in shown[1:]] == list(fitting.POLICIES)
 
 
+class TestLowRank:
+    def test_python_runs(self, capsys):
+        exec(blocks((CHECKOUT / "docs" / "low_rank.md").read_text(encoding="utf-8"), "python")[0], {})
+        assert capsys.readouterr().out.split("\n")[1] == "(2000, 3)"
+
+
 class TestEmbedding:
     def test_python_runs(self):
         exec(blocks(EMBEDDING, "python")[0], {})
@@ -157,3 +164,20 @@ class TestReadme:
         assert type(theirs["model"]).__module__.startswith("sklearn")
         agreement = np.mean(ours["labels"] == theirs["labels"])
         assert agreement in (0, 1)  # the numbers of the components may be swapped
+
+
+class TestSelection:
+    TEXT = (CHECKOUT / "docs" / "selection.md").read_text(encoding="utf-8")
+
+    def test_python_runs(self, tmp_path, monkeypatch, capsys):
+        (tmp_path / "examples").mkdir()
+        shutil.copy(FAITHFUL, tmp_path / "examples")
+        monkeypatch.chdir(tmp_path)
+        names = {}
+        for block in blocks(self.TEXT, "python"):
+            exec(block, names)
+        assert "best: EEE, 3 components" in capsys.readouterr().out
+
+    def test_criteria_are_those_of_the_library(self):
+        shown = [name for cells in rows(section(self.TEXT, "Criteria")) for name in re.findall(r"`(\w+)`", cells[0])]
+        assert shown == list(CRITERIA)

@@ -21,8 +21,8 @@ FLOORS = [
     {"mixture"},
     {"fitting"},
     {"estimators"},
-    {"selection"},
     {"plot"},
+    {"selection"},
     {"cli"},
     {"__main__"},
 ]
@@ -33,9 +33,9 @@ OPTIONAL = {
     "sklearn": {"estimators"},
     "matplotlib": {"plot"},
     "pyarrow": {"io"},
-    "tqdm": {"fitting", "cli"},
+    "tqdm": {"fitting", "selection", "cli"},
     "rich": set(),
-    "pandas": set(),
+    "pandas": {"selection"},
     "polars": set(),
 }
 

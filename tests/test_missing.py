@@ -17,8 +17,8 @@ from fastgmm.engine import _gaps, gaps
 from fastgmm.engine.gaps import GappedRows
 from fastgmm.engine.rows import Rows
 from fastgmm.fitting.acceleration import SLACK
+from fastgmm.selection import select
 from fastgmm.selection.criteria import cross_validate
-from fastgmm.selection.sweep import sweep
 from fastgmm.sources import ArraySource, as_source
 
 STRUCTURES, NAMES = covariance.names(), covariance.known()
@@ -562,21 +562,28 @@ def test_columns_beyond_the_factor_are_refused(function):
 # --------------------------------------------------------------------------------------------------- model choice
 
 
-def test_sweep_chooses_among_fits_of_rows_with_gaps():
+@pytest.mark.parametrize("criterion", ["bic", "icl", "cv"])
+def test_select_chooses_among_fits_of_rows_with_gaps(criterion):
     truth = fastgmm.Mixture([0.4, 0.6], [[-4.0, 0.0, 1.0], [4.0, 1.0, 0.0]], [np.eye(3)] * 2)
     X = with_gaps(truth.sample(600, random_state=0)[0], 0.1, np.random.default_rng(0))
     weights = np.random.default_rng(1).integers(1, 3, len(X)).astype(float)
-    found = sweep(X, range(1, 4), ("diag", "tied"), missing="em", random_state=0, sample_weight=weights)
-    assert found.best.n_components == 2
+    options = {"missing": "em", "random_state": 0, "sample_weight": weights, "n_folds": 3}
+    found = select(X, range(1, 4), ("diag", "tied"), criterion, **options)
+    assert found.chosen.n_components == 2
+    assert found.best.missing == "em"
     for each in found.candidates:
-        options = {"covariance_type": each.covariance_type, "random_state": 0, "sample_weight": weights}
-        assert each.result == fitted(X, each.n_components, **options)
-        expected = each.mixture.bic(X, weights, missing="em")
-        assert each.value("bic") == pytest.approx(expected, rel=1e-12)
+        for name in ("bic", "icl"):
+            expected = each.mixture.criterion(X, name, weights, missing="em")
+            assert each.value(name) == pytest.approx(expected, rel=1e-9)
+        if not each.abandoned:
+            single = fitted(
+                X, each.n_components, covariance_type=each.covariance_type, random_state=0, sample_weight=weights
+            )
+            assert each.result.lower_bound > single.lower_bound - 1e-3
     with pytest.raises(ValueError, match="contains NaN"):
-        sweep(X, [1])
+        select(X, [1])
     with pytest.raises(fastgmm.InvalidParameterError, match="missing must be"):
-        sweep(X, [1], missing="mean")
+        select(X, [1], missing="mean")
 
 
 @by_family

@@ -302,7 +302,10 @@ BAD = [
     ({"covariances": None, "precisions_cholesky": np.ones((2, 2)), "covariance_type": "tied"}, "tied.*invertible"),
     ({"covariances": None, "precisions_cholesky": [1.0, -1], "covariance_type": "spherical"}, "spherical.*positive"),
     ({"covariances": None, "precisions_cholesky": [1e-200, 1], "covariance_type": "spherical"}, "range of float64"),
-    ({"covariance_type": "round"}, "covariance_type must be one of 'full', 'tied', .*'VVV', 'E', 'V', got 'round'"),
+    (
+        {"covariance_type": "round"},
+        "covariance_type must be one of 'full', 'tied', .*'VVV', 'E', 'V', 'mfa:q', 'mppca:q', got 'round'",
+    ),
     ({"feature_names": ["a"]}, "feature_names.*2 names.*got 1"),
     ({"feature_names": "ab"}, "feature_names should be strings"),
     ({"feature_names": [1, 2]}, "feature_names should be strings"),

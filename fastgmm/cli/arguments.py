@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 from fastgmm import covariance, fitting
 from fastgmm._version import __version__
-from fastgmm.selection.criteria import CRITERIA
+from fastgmm.selection import CRITERIA, select
 from fastgmm.sources import parse_memory
 
 __all__ = ["SETTINGS", "parser"]
@@ -27,7 +27,7 @@ SETTINGS = (
     "covariance_floor",
     "equal_weights",
 )
-"""The options that are arguments of `fastgmm.fit` of the same name; their defaults are the same too."""
+"""The options that are arguments of `fastgmm.select` of the same name; their defaults are the same too."""
 
 _MAX_CANDIDATES = 1000  # numbers of components in one sweep
 _EXAMPLES = """\
@@ -98,18 +98,20 @@ def _add_fit(commands: Any) -> None:
         metavar="K",
         help="numbers of components: 3, 1-9 or 2,4,8 (default: %(default)s)",
     )
+    known = (*covariance.known(), *covariance.WITH_RANK)
     models.add_argument(
         "--covariance",
         type=_names,
         metavar="LIST",
-        help=f"families: any of {','.join(covariance.known())}, or all (default: the first four)",
+        help=f"families: any of {','.join(known)}, or all (default: the first four)",
     )
     first = next(iter(CRITERIA))
     models.add_argument(
         "--criterion",
-        choices=[name for name, each in CRITERIA.items() if not each.needs and not each.higher_is_better],
+        type=_criterion,
         default=first,
-        help="what chooses among them, lower is better (default: %(default)s)",
+        metavar="NAME",
+        help=f"what chooses among them: {', '.join(CRITERIA)} (default: %(default)s)",
     )
     _add_columns(fit, weights=True)
     _add_estimation(fit)
@@ -126,14 +128,17 @@ def _add_fit(commands: Any) -> None:
         "--verbose", action="store_true", help="tell on standard error how fits go, in place of the progress bar"
     )
     _add_json(output)
-    library = inspect.signature(fitting.run).parameters
+    library = inspect.signature(select).parameters
     fit.set_defaults(**{name: library[name].default for name in SETTINGS})
 
 
 def _add_estimation(fit: argparse.ArgumentParser) -> None:
     em = fit.add_argument_group("estimation")
     em.add_argument(
-        "--n-init", type=_positive, metavar="N", help="starts, the best of which is kept (default: %(default)s)"
+        "--n-init",
+        type=_positive,
+        metavar="N",
+        help="starts of each kind and number of components (default: %(default)s)",
     )
     em.add_argument(
         "--init", choices=fitting.STARTS, dest="init_params", help="how starts are made (default: %(default)s)"
@@ -288,6 +293,12 @@ def _names(text: str) -> list[str]:
     if not names or not all(names):
         raise _wrong("names with commas between", text)
     return names
+
+
+def _criterion(text: str) -> str:
+    if text not in CRITERIA:
+        raise _wrong(f"one of {', '.join(CRITERIA)}", text)
+    return text
 
 
 def _positive(text: str) -> int:

@@ -16,7 +16,7 @@ from fastgmm._errors import IllDefinedCovarianceError
 from fastgmm.io.files import check_writable
 from fastgmm.io.tables import check_table, write_csv, writing_table
 from fastgmm.mixture import Mixture, load
-from fastgmm.selection.sweep import Candidate, Sweep, sweep
+from fastgmm.selection import Candidate, NothingFittedError, Selection, select
 from fastgmm.sources import BatchSource
 
 from . import document, report
@@ -45,12 +45,12 @@ def fit(options: Any) -> None:
     )
     start = time.perf_counter()
     with log_lines(sys.stderr) if options.verbose else contextlib.nullcontext():
-        found = _sweep(data, families, options)
+        found = _select(data, families, options)
     seconds = time.perf_counter() - start
-    mixture = found.best.mixture
+    mixture = found.chosen.mixture
     if data.named:
         mixture = Mixture.from_parameters(mixture.parameters, mixture.family, feature_names=data.names)
-    _write_outputs(outputs, mixture, data, found.best, options.threads)
+    _write_outputs(outputs, mixture, data, found.chosen, options.threads)
     described = document.fit(found, data, {"seed": options.seed, **_settings(options)}, outputs, seconds)
     if options.json:
         print(document.as_json(described))
@@ -110,39 +110,31 @@ def info(options: Any) -> None:
 
 
 def _families(names: list[str] | None) -> list[str]:
-    """The families asked for, each known and once."""
+    """The families asked for, each known."""
     known = covariance.known()
     for name in names or ():
-        if name not in known and name != "all":
-            raise ValueError(f"--covariance: {name!r} is not a family; they are {', '.join(known)}, or all")
-    families: list[str] = []
-    for name in names or covariance.SKLEARN:
-        families += covariance.names() if name == "all" else [name]
-    return list(dict.fromkeys(families))
+        if not covariance.is_known(name) and name != "all":
+            possible = ", ".join((*known, *covariance.WITH_RANK))
+            raise ValueError(f"--covariance: {name!r} is not a family; they are {possible}, or all")
+    if "all" in (names or ()):
+        return ["all"]
+    return list(names or covariance.SKLEARN)
 
 
 def _settings(options: Any) -> dict[str, Any]:
-    """What the estimation is told, as `fastgmm.fit` calls it."""
+    """What the estimation is told, as `fastgmm.select` calls it."""
     return {name: getattr(options, name) for name in SETTINGS}
 
 
-def _sweep(data: Data, families: list[str], options: Any) -> Sweep:
+def _select(data: Data, families: list[str], options: Any) -> Selection:
     """All fits, under a progress bar."""
-    names = [f"{family} {K}" for K in options.components for family in families]  # in the order of the sweep
-    n_done, doing = 0, names[0]
-    with progress_bar(len(names), names[0], None if options.verbose else sys.stderr) as show:
+    n_done, doing = 0, ""
+    with progress_bar(1, "", None if options.verbose else sys.stderr) as show:
 
-        def count(_: Candidate) -> None:
+        def follow(done: int, total: int, text: str) -> None:
             nonlocal n_done, doing
-            n_done += 1
-            doing = [*names, ""][n_done]
-            show(n_done, doing)
-
-        def follow(state: Any) -> None:
-            nonlocal doing
-            start = f"start {state.init + 1}, " if options.n_init > 1 else ""
-            doing = f"{names[n_done]}: {start}iteration {state.iteration}"
-            show(n_done, doing)
+            n_done, doing = done, text
+            show(done, text, total)
 
         def read(_: int, n_rows: int, of: int | None) -> None:
             total = "" if of is None else f" of {of:,}"
@@ -152,20 +144,25 @@ def _sweep(data: Data, families: list[str], options: Any) -> Sweep:
             data.X.progress = read
 
         try:
-            return sweep(
+            found = select(
                 data.X,
                 options.components,
                 families,
-                criterion=options.criterion,
+                options.criterion,
                 sample_weight=data.weights,
                 random_state=options.seed,
-                progress=count,
-                callback=follow,
+                progress=follow,
                 n_threads=options.threads,
                 **_settings(options),
             )
-        except IllDefinedCovarianceError as error:
-            raise FitFailedError(f"no candidate could be fitted: {error}") from error
+        except NothingFittedError as error:
+            first = error.errors[0]
+            if isinstance(first, IllDefinedCovarianceError):
+                raise FitFailedError(f"no candidate could be fitted: {first}") from error
+            raise first from error
+    if found.interrupted:
+        raise KeyboardInterrupt
+    return found
 
 
 def _check_outputs(outputs: dict[str, str | None]) -> None:

@@ -11,8 +11,8 @@ import numpy as np
 
 from fastgmm._version import __version__
 from fastgmm.mixture import Mixture
+from fastgmm.selection import Candidate, Selection
 from fastgmm.selection.criteria import CRITERIA, Measured
-from fastgmm.selection.sweep import Candidate, Sweep
 
 from .data import Data
 
@@ -24,15 +24,15 @@ def as_json(document: dict[str, Any]) -> str:
     return json.dumps(_finite(document), indent=2, allow_nan=False)
 
 
-def fit(sweep: Sweep, rows: Data, options: dict[str, Any], files: dict[str, str], seconds: float) -> dict[str, Any]:
+def fit(found: Selection, rows: Data, options: dict[str, Any], files: dict[str, str], seconds: float) -> dict[str, Any]:
     """Everything that `fit` found.
 
     Parameters
     ----------
-    sweep : Sweep
+    found : Selection
     rows : Data
     options : dict
-        Of the fits: the seed, and arguments of `fastgmm.fit`.
+        Of the search: the seed, and arguments of `fastgmm.select`.
     files : dict of str to str
         What was written, by kind.
     seconds : float
@@ -42,16 +42,16 @@ def fit(sweep: Sweep, rows: Data, options: dict[str, Any], files: dict[str, str]
     -------
     document : dict
     """
-    best = sweep.best
+    best = found.chosen
     return {
         "fastgmm": __version__,
         "data": data(rows),
         "options": options,
-        "criterion": sweep.criterion.name,
-        "candidates": [candidate(each) for each in sweep.candidates],
+        "criterion": found.criterion.name,
+        "candidates": [candidate(each) for each in found.candidates],
         "chosen": {
             **candidate(best),
-            "index": sweep.candidates.index(best),
+            "index": found.candidates.index(best),
             "log_likelihood_per_row": float(best.result.lower_bound),
         },
         "model": model(best.mixture, rows.names),
@@ -86,6 +86,7 @@ def candidate(each: Candidate) -> dict[str, Any]:
         "stopped_by": None if result is None else result.stopped_by,
         "collapses": None if result is None else [dataclasses.asdict(event) for event in result.collapses],
         "seconds": each.seconds,
+        "abandoned": each.abandoned,
         "error": None if each.error is None else str(each.error) or type(each.error).__name__,
     }
 
@@ -93,8 +94,7 @@ def candidate(each: Candidate) -> dict[str, Any]:
 def model(mixture: Mixture, names: list[str] | None) -> dict[str, Any]:
     """A mixture; `names` of the features if they are known. `spread` are standard deviations."""
     K, D = mixture.means.shape
-    dense = mixture.family.dense_covariances(mixture.covariances, K, D)
-    spread = np.sqrt(np.diagonal(dense, axis1=1, axis2=2))
+    spread = np.sqrt(mixture.family.variances(mixture.covariances, K, D))
     return {
         "covariance_type": mixture.covariance_type,
         "n_components": K,

@@ -117,7 +117,9 @@ def _candidates(document: dict[str, Any], style: Style) -> Iterator[str]:
     fitted = [key for key, each in cells.items() if each["error"] is None]
     texts = dict(zip(fitted, numbers.values([cells[key][criterion] for key in fitted]), strict=True))
     width = max(9, *(len(text) for text in texts.values()), *(len(family) for family in families))
-    yield style.strong(f"{CRITERIA[criterion].title} of K components in each covariance family (lower is better)")
+    yield style.strong(
+        f"{CRITERIA[criterion].title} of K components in each covariance family ({CRITERIA[criterion].direction})"
+    )
     per_block = max(1, (WIDTH - 4) // (width + 4))
     for start in range(0, len(families), per_block):
         block = families[start : start + per_block]
@@ -137,7 +139,7 @@ def _cell(each: dict[str, Any], text: str | None, width: int, chosen: bool, styl
     text = f"{text:>{width}}"
     if chosen:
         return "  " + style.good(f"{text} {style.sign('chosen')}")
-    return f"  {text}{' ' if each['converged'] else '~'} "
+    return f"  {text}{style.sign('abandoned') if each['abandoned'] else ' ' if each['converged'] else '~'} "
 
 
 def _notes(document: dict[str, Any], style: Style) -> Iterator[str]:
@@ -147,13 +149,16 @@ def _notes(document: dict[str, Any], style: Style) -> Iterator[str]:
     others = [each for i, each in enumerate(candidates) if each["error"] is None and i != chosen["index"]]
     yield "   " + style.good(f"{style.sign('chosen')} chosen: {_model(chosen)}")
     if others:
-        second = min(others, key=lambda each: each[criterion])
+        second = min(others, key=lambda each: CRITERIA[criterion].loss(each[criterion]))
         yield f"     next best: {_model(second)} ({second[criterion] - chosen[criterion]:+.1f})"
     tried = {each["n_components"] for each in candidates}
     fitted = {each["n_components"] for each in candidates if each["error"] is None}
     if chosen["n_components"] == max(tried) and len(fitted) > 1:
         yield "     this is the largest number tried: more may be better, see --components"
-    loose = [each for each in candidates if each["converged"] is False]
+    abandoned = sum(each["abandoned"] is not None for each in candidates)
+    if abandoned:
+        yield f"   {style.sign('abandoned')} abandoned: could not become the best ({abandoned} of {len(candidates)})"
+    loose = [each for each in candidates if each["converged"] is False and each["abandoned"] is None]
     if loose:
         limit = f" after {_count(document['options']['max_iter'], 'iteration')}"
         see = "--max-iter"

@@ -90,6 +90,7 @@ _SIGNS = {
     "times": ("×", "x"),
     "ellipsis": ("…", "..."),
     "chosen": ("◀", "<"),
+    "abandoned": ("·", "."),
     "rule": ("─", "-"),
 }
 
@@ -123,7 +124,7 @@ class _Line(logging.Formatter):
 
 
 @contextlib.contextmanager
-def progress_bar(total: int, text: str, stream: TextIO | None) -> Iterator[Callable[[int, str], None]]:
+def progress_bar(total: int, text: str, stream: TextIO | None) -> Iterator[Callable[..., None]]:
     """A bar of `total` steps on `stream`, if that is a terminal and tqdm is installed; it goes away at the end.
 
     Parameters
@@ -136,14 +137,16 @@ def progress_bar(total: int, text: str, stream: TextIO | None) -> Iterator[Calla
     Yields
     ------
     show : callable
-        ``show(done, text)``: that many steps are done, and this is going on. It may be called as often as one likes.
+        ``show(done, text)``: that many steps are done, and this is going on. It may be called as often as one likes,
+        also with another ``total``.
     """
     bar = _tqdm(total, text, stream) if stream is not None and stream.isatty() else None
     if bar is None:
-        yield lambda done, text: None
+        yield lambda done, text, total=None: None
         return
 
-    def show(done: int, text: str) -> None:
+    def show(done: int, text: str, total: int | None = None) -> None:
+        bar.total = total or bar.total
         bar.set_description_str(text, refresh=False)
         bar.update(done - bar.n)
 

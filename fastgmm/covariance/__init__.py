@@ -1,8 +1,12 @@
 """Covariance families and their registry: the one place where a family is looked up by name.
 
 The fourteen structures of Celeux and Govaert have mclust's names. Four of them are scikit-learn's families, and have
-its names beside: full is VVV, tied EEE, diag VVI, spherical VII.
+its names beside: full is VVV, tied EEE, diag VVI, spherical VII. Families of low rank have their rank in their name:
+"mfa:10" are factor analysers with ten latent coordinates each, "mppca:10" probabilistic principal components.
 """
+
+import functools
+import re
 
 from fastgmm._errors import InvalidParameterError
 from fastgmm.covariance.base import Family, Parameters
@@ -15,6 +19,7 @@ from fastgmm.covariance.evi import EVI
 from fastgmm.covariance.evv import EVV
 from fastgmm.covariance.floor import Floor
 from fastgmm.covariance.full import Full
+from fastgmm.covariance.low_rank import FactorAnalysers, LowRank, PrincipalComponents
 from fastgmm.covariance.spherical import Spherical
 from fastgmm.covariance.tied import Tied
 from fastgmm.covariance.univariate import E, V
@@ -23,7 +28,7 @@ from fastgmm.covariance.vei import VEI
 from fastgmm.covariance.vev import VEV
 from fastgmm.covariance.vve import VVE
 
-__all__ = ["SKLEARN", "Family", "Floor", "Parameters", "get", "known", "names"]
+__all__ = ["SKLEARN", "WITH_RANK", "Family", "Floor", "LowRank", "Parameters", "get", "is_known", "known", "names"]
 
 _STRUCTURES = {
     "EII": EII(),
@@ -45,6 +50,14 @@ _UNIVARIATE = {"E": E(), "V": V()}
 
 SKLEARN = ("full", "tied", "diag", "spherical")
 """The families that scikit-learn has, under its names."""
+
+_LOW_RANK = {"mfa": FactorAnalysers, "mppca": PrincipalComponents}
+"""Families that have a rank, by what stands before it in their names."""
+
+WITH_RANK = tuple(f"{prefix}:q" for prefix in _LOW_RANK)
+"""Their names, for messages and help: q stands for the rank."""
+
+_RANKED = re.compile(rf"({'|'.join(_LOW_RANK)}):([1-9]\d{{0,8}})")
 
 _BY_NAME = {family.name: family for family in _STRUCTURES.values() if family.name in SKLEARN}
 _REGISTRY = {**{name: _BY_NAME[name] for name in SKLEARN}, **_STRUCTURES, **_UNIVARIATE}
@@ -70,6 +83,22 @@ def known():
     return tuple(_REGISTRY)
 
 
+def is_known(name):
+    """Return whether a value is a name that `get` knows, one with a rank included.
+
+    Examples
+    --------
+    >>> is_known("mfa:3"), is_known("mfa")
+    (True, False)
+    """
+    return isinstance(name, str) and (name in _REGISTRY or _RANKED.fullmatch(name) is not None)
+
+
+@functools.cache
+def _with_rank(prefix, rank):
+    return _LOW_RANK[prefix](rank)
+
+
 def get(name):
     """Return the family of a name, or the family itself if it is one.
 
@@ -84,9 +113,18 @@ def get(name):
     6
     >>> get("EEE") is get("tied")
     True
+    >>> get("mfa:2").rank
+    2
     """
     if isinstance(name, Family):
         return name
-    if not isinstance(name, str) or name not in _REGISTRY:
-        raise InvalidParameterError(f"covariance_type must be one of {', '.join(map(repr, _REGISTRY))}, got {name!r}")
-    return _REGISTRY[name]
+    if not is_known(name):
+        hint = ""
+        if isinstance(name, str) and name.partition(":")[0] in _LOW_RANK:
+            hint = "; the rank q is a whole number from 1, as in 'mfa:2'"
+        known = ", ".join(map(repr, (*_REGISTRY, *WITH_RANK)))
+        raise InvalidParameterError(f"covariance_type must be one of {known}, got {name!r}{hint}")
+    if name in _REGISTRY:
+        return _REGISTRY[name]
+    prefix, rank = _RANKED.fullmatch(name).groups()
+    return _with_rank(prefix, int(rank))

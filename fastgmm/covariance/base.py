@@ -26,6 +26,9 @@ MIN_MASS = 10 * np.finfo(np.float64).eps
 """A component with less than this share of the total weight has no rows to speak of: it stays where it is."""
 
 
+MAX_FIRST_CANCELLATION = 1e3  # beyond this factor the statistics of a start are taken again about the means
+
+
 @dataclass(frozen=True, eq=False)
 class Parameters:
     """Parameters of a mixture, in the shapes that scikit-learn gives them.
@@ -35,7 +38,8 @@ class Parameters:
     weights : (K,) array
     means : (K, D) array
     covariances : array
-        full (K, D, D), tied (D, D), diag (K, D), spherical (K,); other families as their `Family.container`.
+        full (K, D, D), tied (D, D), diag (K, D), spherical (K,); other families as their `Family.container`, but for
+        those of low rank: see `fastgmm.covariance.low_rank`.
     precisions_cholesky : array of the shape of `covariances`
         Upper-triangular U with U U^T the inverse covariance for full and tied, 1 / sigma for diag and spherical.
     """
@@ -88,8 +92,8 @@ class Family(ABC):
     summary : str
         One line for tables.
     container : {"full", "tied", "diag", "spherical"}
-        The family of scikit-learn that contains this one. Parameters have its shapes, and describe the same mixture in
-        either.
+        The family of scikit-learn that contains this one. But for the low-rank kind, parameters have its shapes, and
+        describe the same mixture in either.
     shared : bool
         Whether all components have one covariance, and the arrays hold it once.
     coupled : bool
@@ -126,6 +130,23 @@ class Family(ABC):
         """Return the kernel kind whose statistics a first M-step, from given labels, wants."""
         return self.kind
 
+    def first_statistics(self, source, pivot, given):
+        """Return the statistics that a first M-step wants.
+
+        Parameters
+        ----------
+        source : object with ``accumulate_given(kind, pivot, *, labels, resp, factors) -> Statistics``
+        pivot : (K, D) array
+            Points near the means; if they turn out to be far from them, a second pass is made.
+        given : dict
+            ``labels`` or ``resp``.
+        """
+        kind = self.statistics_kind()
+        stats = source.accumulate_given(kind, pivot, **given)
+        if stats.cancellation() > MAX_FIRST_CANCELLATION:
+            stats = source.accumulate_given(kind, stats.means(), **given)
+        return stats
+
     @abstractmethod
     def maximise_covariances(self, stats, mass, reg_covar):
         """Return the covariances that maximise the likelihood of `stats`, plus `reg_covar` on the diagonal.
@@ -140,6 +161,10 @@ class Family(ABC):
         `covariances` maximise it without the floor, or with it already if they come from `estimate`. Only what lies
         below the floor is changed. Where components share a covariance, the second array has one entry.
         """
+
+    def seeded(self, floor, n_features):
+        """Return the covariance of a component that is put anew: the floor itself, of which `share` says how large."""
+        return self.floored(np.zeros(self.covariance_shape(1, n_features)), floor)[0][0]
 
     @abstractmethod
     def from_covariances(self, covariances, n_components, n_features):
@@ -179,13 +204,21 @@ class Family(ABC):
         """
         return params
 
+    def variances(self, covariances, n_components, n_features):
+        """Return the variances of the features in each component (K, D)."""
+        return np.diagonal(self.dense_covariances(covariances, n_components, n_features), axis1=1, axis2=2)
+
     @abstractmethod
     def dense_covariances(self, covariances, n_components, n_features):
         """Return the covariances as (K, D, D) matrices."""
 
+    def n_normals(self, n_features):
+        """Return of how many standard normal numbers a row is made."""
+        return n_features
+
     @abstractmethod
     def scale_draws(self, params, component, normal):
-        """Return standard normal rows (n, D) turned into rows of a component about its mean."""
+        """Return standard normal rows (n, `n_normals`) turned into rows of a component about its mean."""
 
     def maximise(self, stats, *, reg_covar=0.0, previous=None):
         """Return the parameters that maximise the likelihood given the statistics: the M-step.
@@ -319,5 +352,5 @@ class Family(ABC):
         n : int
         rng : numpy.random.Generator
         """
-        normal = rng.standard_normal((n, params.n_features))
+        normal = rng.standard_normal((n, self.n_normals(params.n_features)))
         return params.means[component].astype(np.float64) + self.scale_draws(params, component, normal)

@@ -37,7 +37,7 @@ class VEE(CoupledMatrices):
             pooled = np.einsum("k,kij->ij", mass / (mass.sum() * scales), covariances)
             variances, axes = (part[0] for part in _axes.principal(pooled[None]))
             variances = np.maximum(variances, least)
-            own = np.einsum("ji,kjl,li->ki", axes, covariances, axes, optimize=True) / variances
+            own = (axes * (covariances @ axes)).sum(axis=1) / variances
             before, scales = scales, np.maximum(own.mean(axis=1), 1.0)
             if np.abs(scales / before - 1).max() <= _shapes.TOLERANCE:
                 break

@@ -100,8 +100,8 @@ use(os.environ.get("FASTGMM_SIMD") or fastest)
 
 cdef Py_ssize_t panels_per_block(Py_ssize_t K, Py_ssize_t D, Py_ssize_t item) noexcept nogil:
     # Offsets and logits of a block stay within 128 KiB each, so that together they live in L2. Where the moments read
-    # rows (FG_OUTER_FROM), fewer of them stay in L1. Where the D x D factors and sums of the components do not fit in L2
-    # anyway, more rows to each reading of them are worth more.
+    # rows (FG_OUTER_FROM), fewer of them stay in L1. Where the D x D factors and sums of the components do not fit in
+    # L2 anyway, more rows to each reading of them are worth more.
     cdef Py_ssize_t room = (128 << 10) if D < 64 else (1 << 20)
     cdef Py_ssize_t most = FG_MAX_PANELS // 2 if FG_OUTER_FROM <= D < 64 else FG_MAX_PANELS
     return max(1, min(most, room // (FG_PANEL * item * max(D + 1, K))))

@@ -3,6 +3,7 @@
 They inherit from scikit-learn's base classes where it is installed, and work all the same where it is not.
 """
 
+from ._feature_names import feature_names
 from .gaussian_mixture import GaussianMixture
 
-__all__ = ["GaussianMixture"]
+__all__ = ["GaussianMixture", "feature_names"]

@@ -9,6 +9,7 @@ import numpy as np
 
 from fastgmm import covariance
 from fastgmm.fitting import Progress
+from fastgmm.mixture import Mixture
 
 from ._attributes import is_fitted
 from ._protocol import InvalidParameterError
@@ -96,6 +97,7 @@ def to_sklearn(estimator: GaussianMixture) -> sklearn.mixture.GaussianMixture:
         # Edited attributes are checked, and brought into agreement, before they leave.
         estimator.to_mixture()
         _copy_attributes(estimator, theirs)
+        _as_dense(estimator.to_mixture(), theirs)
         theirs.n_components = len(theirs.weights_)  # fewer than asked for, where components were dropped
     return theirs
 
@@ -169,9 +171,18 @@ def _shared_params(estimator: Any, theirs: type) -> dict[str, Any]:
             f"Got {estimator!r}, which has {', '.join(map(repr, others))} beside."
         )
     params = {name: copy.deepcopy(getattr(estimator, name)) for name in shared}
-    if params["covariance_type"] in covariance.known():  # theirs has four, one of which contains it
+    if covariance.is_known(params["covariance_type"]):  # theirs has four, one of which contains it
         params["covariance_type"] = covariance.get(params["covariance_type"]).container
     return params
+
+
+def _as_dense(mixture: Mixture, theirs: Any) -> None:
+    """Set covariances of low rank, which scikit-learn does not have, as the matrices that they are."""
+    if isinstance(mixture.family, covariance.LowRank):
+        dense = mixture.family.dense_covariances(mixture.covariances, mixture.n_components, mixture.n_features)
+        full = Mixture(mixture.weights, mixture.means, dense)
+        theirs.covariances_, theirs.precisions_ = np.array(full.covariances), np.array(full.precisions)
+        theirs.precisions_cholesky_ = np.array(full.precisions_cholesky)
 
 
 def _copy_attributes(source: Any, target: Any) -> None:

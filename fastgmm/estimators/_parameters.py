@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from fastgmm import covariance
 from fastgmm._checks import is_number
 
 from ._protocol import InvalidParameterError
@@ -88,6 +89,19 @@ class Choice:
     def __str__(self) -> str:
         """Such as "a str among {'full', 'tied'}"."""
         return f"a str among {{{', '.join(map(repr, self.options))}}}"
+
+
+@dataclass(frozen=True)
+class FamilyName(Choice):
+    """One of some strings, or a name of a covariance family with its rank."""
+
+    def accepts(self, value: Any) -> bool:
+        """Whether the value is the name of a family."""
+        return covariance.is_known(value)
+
+    def __str__(self) -> str:
+        """Such as "a str among {'full', 'tied', 'mfa:q', 'mppca:q'}"."""
+        return str(Choice((*self.options, *covariance.WITH_RANK)))
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,8 @@ class GaussianMixture(StreamMixin, MixtureEstimator):
         Number of components K.
     covariance_type : str, default="full"
         What the covariances are: "full", one matrix for each component; "tied", one for all; "diag", variances of the
-        features; "spherical", one variance; or one of mclust's structures such as "VEV": see docs/structures.md.
+        features; "spherical", one variance; one of mclust's structures such as "VEV": see docs/structures.md; of rank
+        q "mfa:q", factor analysers, or "mppca:q", principal components: see docs/low_rank.md.
     tol : float, default=1e-3
         The fit stops when the mean log-likelihood per row changes by less: see `stopping`.
     reg_covar : float, default=1e-6
@@ -174,7 +175,7 @@ class GaussianMixture(StreamMixin, MixtureEstimator):
 
     _rules: ClassVar = {
         "n_components": _parameters.POSITIVE_INT,
-        "covariance_type": (_parameters.Choice(covariance.known()),),
+        "covariance_type": (_parameters.FamilyName(covariance.known()),),
         "tol": _parameters.NON_NEGATIVE,
         "reg_covar": _parameters.NON_NEGATIVE,
         "max_iter": _parameters.NON_NEGATIVE_INT,
@@ -484,6 +485,38 @@ class GaussianMixture(StreamMixin, MixtureEstimator):
             attributes["feature_names_in_"] = names
         attributes["_live"].publish(attributes, self.covariance_type, result.mixture)
         self.__dict__ = attributes
+
+    @classmethod
+    def from_result(
+        cls, result: fitting.FitResult, feature_names: npt.NDArray[np.object_] | None = None, **parameters: Any
+    ) -> Self:
+        """Return an estimator that is fitted as a result of `fastgmm.fit` says.
+
+        Parameters
+        ----------
+        result : FitResult
+            Where its attributes come from; also its number of components and covariance type, unless these are given.
+        feature_names : ndarray of shape (n_features,), default=None
+            Names of the features.
+        **parameters
+            Of the constructor.
+
+        Returns
+        -------
+        GaussianMixture
+
+        Examples
+        --------
+        >>> import fastgmm
+        >>> result = fastgmm.fit([[0.0], [2.0]])
+        >>> fastgmm.GaussianMixture.from_result(result).predict([[1.0]])
+        array([0])
+        """
+        mixture = result.mixture
+        of_result = {"n_components": mixture.n_components, "covariance_type": mixture.covariance_type}
+        estimator = cls(**{**of_result, **parameters})
+        estimator._publish(result, feature_names)
+        return estimator
 
     def to_sklearn(self) -> sklearn.mixture.GaussianMixture:
         """Return scikit-learn's estimator with the same parameters and, if fitted, the same attributes to the bit.

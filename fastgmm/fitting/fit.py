@@ -82,7 +82,8 @@ def fit(
         (CSV, NPY, Parquet) and data sets are read block by block in every pass: see `fastgmm.sources.BatchSource`.
     n_components : int, default=1
     covariance_type : str, default="full"
-        "full", "tied", "diag", "spherical", or one of mclust's structures such as "VEV": see docs/structures.md.
+        "full", "tied", "diag", "spherical", one of mclust's structures such as "VEV": see docs/structures.md, or of
+        rank q "mfa:q" or "mppca:q": see docs/low_rank.md.
     tol : float, default=1e-3
         Stop when the mean log-likelihood per row changes by less: see `stopping`.
     reg_covar : float, default=1e-6

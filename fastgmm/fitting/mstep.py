@@ -203,12 +203,12 @@ class MStep:
         close = np.flatnonzero((np.abs(np.diff(means, axis=0)) <= near).all(axis=1))
         if not len(close):
             return []
-        shape = parameters.means.shape
-        dense = self._family.dense_covariances(parameters.covariances, *shape)
         twins = []
         for one, other in zip(order[close], order[close + 1], strict=True):
-            scale = np.sqrt(np.diagonal(dense[one]))
-            if (np.abs(dense[one] - dense[other]) <= SAME * scale[:, None] * scale).all():
+            two = parameters.covariances if self._family.shared else parameters.covariances[[one, other]]
+            first, second = self._family.dense_covariances(two, 2, parameters.n_features)
+            scale = np.sqrt(np.diagonal(first))
+            if (np.abs(first - second) <= SAME * scale[:, None] * scale).all():
                 twins.append(int(max(one, other)))
         return twins
 
@@ -260,9 +260,7 @@ class MStep:
         covariances = parameters.covariances
         if not self._family.shared:
             covariances = covariances.copy()
-            covariances[component] = self._family.floored(
-                np.zeros(self._family.covariance_shape(1, D)), self._floor.of_share(K ** (-2 / D))
-            )[0][0]
+            covariances[component] = self._family.seeded(self._floor.of_share(K ** (-2 / D)), D)
         others = _normalised(np.delete(parameters.weights, component))
         shares = np.insert(others * (1 - 1 / K), component, 1 / K)
         if self._family.coupled and not self._family.shared:

@@ -172,10 +172,7 @@ def first_parameters(source, family, n_components, init_params, rng, *, reg_cova
         given, pivot = _STARTS[init_params](source, n_components, rng)
     else:
         given, pivot = _given_start(source, init_params, n_components, rng)
-    kind = family.statistics_kind()
-    stats = source.accumulate_given(kind, pivot, **given)
-    if stats.cancellation() > 1e3:  # the pivots were far from the means: once more, about the means
-        stats = source.accumulate_given(kind, stats.means(), **given)
+    stats = family.first_statistics(source, pivot, given)
     weights, means, covariances = family.estimate(stats, reg_covar=reg_covar, floor=floor)
     if floor is not None:
         covariances, _ = family.floored(covariances, floor)

@@ -8,7 +8,7 @@ A model file is an uncompressed zip archive with the members
                              ``version`` 2 and ``stream`` (str) where the state of a stream follows
 ``weights.npy``              (K,)
 ``means.npy``                (K, D)
-``covariances.npy``          (K, D, D), (D, D), (K, D) or (K,)
+``covariances.npy``          (K, D, D), (D, D), (K, D), (K,), or of rank q (K, 1 + q, D)
 ``precisions_cholesky.npy``  the same shape
 ``stream_*.npy``             of version 2 only: arrays of one to three dimensions
 ===========================  ===============================================================================
@@ -268,7 +268,8 @@ def _check_arrays(arrays, header):
     if arrays["weights"].shape != (K,):
         raise ValueError(f"weights have shape {arrays['weights'].shape}, expected {(K,)} as means are {(K, D)}")
     shape = arrays["covariances"].shape
-    if shape not in {(K, D, D), (D, D), (K, D), (K,)} or arrays["precisions_cholesky"].shape != shape:
+    low_rank = len(shape) == 3 and shape == (K, max(shape[1], 2), D)
+    if not (low_rank or shape in {(K, D, D), (D, D), (K, D), (K,)}) or arrays["precisions_cholesky"].shape != shape:
         raise ValueError(
             f"covariances have shape {shape} and precisions_cholesky {arrays['precisions_cholesky'].shape}, "
             f"which does not fit means of {(K, D)}"

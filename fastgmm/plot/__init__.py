@@ -7,10 +7,12 @@ starts of a fit went; the functions whose names begin with `draw_` draw one thin
 from .axes import component_colours, draw_density, draw_density_curve, draw_ellipses, draw_histogram, draw_rows
 from .convergence import convergence, draw_gaps, draw_log_likelihoods
 from .picture import import_matplotlib, picture, save_picture
+from .selection import criterion_lines
 
 __all__ = [
     "component_colours",
     "convergence",
+    "criterion_lines",
     "draw_density",
     "draw_density_curve",
     "draw_ellipses",

@@ -1,5 +1,17 @@
-"""Which family and how many components: criteria, and fits of all candidates."""
+"""Which family and how many components: criteria, and one search over all candidates."""
 
+from .candidate import Candidate
 from .criteria import CRITERIA, Criterion, CrossValidation, cross_validate
+from .selection import Selection
+from .sweep import NothingFittedError, select
 
-__all__ = ["CRITERIA", "Criterion", "CrossValidation", "cross_validate"]
+__all__ = [
+    "CRITERIA",
+    "Candidate",
+    "Criterion",
+    "CrossValidation",
+    "NothingFittedError",
+    "Selection",
+    "cross_validate",
+    "select",
+]

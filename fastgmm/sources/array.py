@@ -70,7 +70,7 @@ class ArraySource(Source):
             self._scatter = shift, scatter
         return scatter
 
-    def accumulate_given(self, kind, pivot, *, labels=None, resp=None):
+    def accumulate_given(self, kind, pivot, *, labels=None, resp=None, factors=None):
         """Return the Statistics of all rows under given labels or responsibilities.
 
         Parameters
@@ -80,9 +80,17 @@ class ArraySource(Source):
         pivot : (K, D) array
         labels : (N,) array over all rows of the array, or None
         resp : (N, K) array or object that gives the responsibilities of the rows in a slice or index array, or None
+        factors : (K, 1 + q, D) array, for the low-rank kind alone: along which axes
         """
         return engine.accumulate_given(
-            self._rows, kind, pivot, labels=labels, resp=resp, shift=self.moments()[0], **self._options
+            self._rows,
+            kind,
+            pivot,
+            labels=labels,
+            resp=resp,
+            factors=factors,
+            shift=self.moments()[0],
+            **self._options,
         )
 
     def accumulate_all(self, kind, point):

@@ -1,0 +1,76 @@
+"""Pictures of choosing a model: a criterion against the number of components."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from .picture import STYLE, import_matplotlib
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["criterion_lines"]
+
+_MARKERS = "os^vDP*X"
+
+
+def criterion_lines(
+    lines: Mapping[str, Sequence[tuple[int, float, bool]]], chosen: tuple[str, int], label: str
+) -> Figure:
+    """Draw a criterion against the number of components, a line for each structure.
+
+    Parameters
+    ----------
+    lines : mapping of str to sequence of (n_components, value, abandoned)
+        By structure. Points of fits that were abandoned are hollow.
+    chosen : (str, int)
+        Structure and number of components that are ringed.
+    label : str
+        Of the axis of the criterion.
+
+    Returns
+    -------
+    figure : matplotlib.figure.Figure
+        Not known to pyplot: no window opens, and nothing has to be closed.
+
+    Raises
+    ------
+    ImportError
+        If matplotlib is not installed.
+
+    Examples
+    --------
+    >>> figure = criterion_lines({"full": [(1, 5.0, False), (2, 3.0, False)]}, ("full", 2), "BIC")
+    >>> figure.axes[0].get_ylabel()
+    'BIC'
+    """
+    matplotlib = import_matplotlib()
+    from matplotlib import colormaps
+    from matplotlib.ticker import MaxNLocator
+
+    with matplotlib.rc_context(STYLE):
+        figure = matplotlib.figure.Figure(figsize=(8, 5), layout="constrained")
+        ax = figure.subplots()
+        for i, (name, points) in enumerate(lines.items()):
+            numbers, values, _ = zip(*points, strict=True)
+            colour = colormaps["tab20"](i % 20)
+            ax.plot(numbers, values, color=colour, linewidth=1, label=name)
+            done = [point for point in points if not point[2]]
+            left = [point for point in points if point[2]]
+            marker = {"color": colour, "linestyle": "", "marker": _MARKERS[i % len(_MARKERS)], "markersize": 4}
+            ax.plot([point[0] for point in done], [point[1] for point in done], **marker)
+            ax.plot([point[0] for point in left], [point[1] for point in left], **marker, markerfacecolor="none")
+        best = next(value for number, value, _ in lines[chosen[0]] if number == chosen[1])
+        ax.plot(chosen[1], best, "o", markersize=12, color="0.2", fillstyle="none")
+        ax.annotate(
+            f"{chosen[0]}, {chosen[1]}",
+            (chosen[1], best),
+            xytext=(8, -14),
+            textcoords="offset points",
+            fontsize="small",
+        )
+        ax.set(xlabel="number of components", ylabel=label)
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+        figure.legend(loc="outside right upper", frameon=False, fontsize="small")
+    return figure

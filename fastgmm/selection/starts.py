@@ -1,0 +1,244 @@
+"""Where the fits of a sweep start: partitions that all families share, and neighbours with one component more or less.
+
+Starts are made and compared on few of many rows: they are where EM begins, and all rows have their say after that.
+
+Splitting and merging are those of Ueda, Nakano, Ghahramani and Hinton (2000, Neural Computation 12:2109). To be split
+is the component k whose rows differ most from what it says, by the divergence of f_k, the rows weighted by their
+responsibilities, from its density p_k; to be merged are the components i and j that share most of their rows,
+sum_n r_ni r_nj.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+from scipy.cluster.hierarchy import cut_tree, linkage
+
+from fastgmm._errors import IllDefinedCovarianceError
+from fastgmm.covariance import Family, LowRank, Parameters
+from fastgmm.engine import Statistics
+from fastgmm.fitting import expectation_maximisation, kmeans
+from fastgmm.fitting.starts import first_parameters
+from fastgmm.mixture import Mixture
+from fastgmm.sources import ArraySource, Source
+
+__all__ = ["Few", "Runner", "race"]
+
+SAMPLE_ROWS = 4096
+SAMPLE_ROWS_PER_COMPONENT = 512
+TREE_ROWS = 1500  # in Ward's hierarchy, which takes the square of it
+NEIGHBOURS = 2  # splits, and merges, that are tried
+MOVES = 4, 3  # merges, and splits after each, where both are made
+FLAT = 1e-10  # share of the largest variance: directions with less have no scale to compare distances by
+
+
+class Few:
+    """Few of many rows, or all of few, in which starts are looked for.
+
+    Parameters
+    ----------
+    source : Source
+    n_components : int
+        The largest number that is asked for.
+    rng : numpy.random.Generator
+    """
+
+    def __init__(self, source: Source, n_components: int, rng: np.random.Generator) -> None:
+        n_rows = max(SAMPLE_ROWS, SAMPLE_ROWS_PER_COMPONENT * n_components)
+        self.is_all = isinstance(source, ArraySource) and source.n_rows <= 2 * n_rows
+        self.source = (source if self.is_all else source.sample(n_rows, rng)).gathered()
+        rows = self.source.rows_at(np.arange(self.source.n_rows))
+        mean, variances, _ = self.source.moments()
+        weights = self.source.weights()
+        self.weights = np.ones(len(rows)) if weights is None else weights
+        deviations = np.sqrt(variances)
+        varying = deviations > FLAT * np.abs(mean)
+        self.rows, self.mean = rows, mean
+        self.standard = (rows - mean)[:, varying] / deviations[varying]  # (n, d), of unit variance
+        self.spaces = [ArraySource(space, weights, n_threads=1) for space in self._spaces() if space.size]
+
+    def _spaces(self) -> Iterator[np.ndarray]:
+        """Yield the rows in the coordinates in which distances are compared: of unit variance, and uncorrelated too."""
+        yield self.standard
+        if self.standard.shape[1] > 1:
+            correlation = (self.weights[:, None] * self.standard).T @ self.standard / self.weights.sum()
+            values, vectors = np.linalg.eigh(correlation)
+            kept = values > FLAT * values[-1]
+            yield self.standard @ (vectors[:, kept] / np.sqrt(values[kept]))
+
+    def partitions(self, n_components: int, n_init: int, rng: np.random.Generator) -> list[_Given]:
+        """Return partitions that are the same for all families: Ward's and, n_init times, k-means', in every space."""
+        partitions = []
+        for space, tree in zip(self.spaces, self._trees, strict=True):
+            if n_components <= space.n_rows:
+                partitions.append(_Given(self, labels=self._cut_tree(space, tree, n_components)))
+                for _ in range(n_init):
+                    centres = kmeans.seed(space, n_components, rng)
+                    partitions.append(_Given(self, labels=kmeans.lloyd(space, centres)[1]))
+        return partitions
+
+    @cached_property
+    def _trees(self) -> list[np.ndarray]:
+        """Ward's hierarchies of the rows in every space, of few of them where they are many."""
+        return [linkage(space.rows_at(self._in_tree), "ward") for space in self.spaces]
+
+    @cached_property
+    def _in_tree(self) -> np.ndarray:
+        """Which rows are in the hierarchies."""
+        return np.linspace(0, len(self.rows) - 1, min(len(self.rows), TREE_ROWS)).astype(np.intp)
+
+    def _cut_tree(self, space: ArraySource, tree: np.ndarray, n_components: int) -> np.ndarray:
+        """Return the labels (n,) of a hierarchy where it has so many clusters; rows outside go to the nearest."""
+        labels = cut_tree(tree, n_components)[:, 0]
+        if len(labels) == space.n_rows:
+            return labels
+        inside = space.rows_at(self._in_tree)
+        member = labels == np.arange(n_components)[:, None]
+        centres = member @ inside / member.sum(axis=1, keepdims=True)
+        return space.nearest(centres, shift=np.zeros(space.n_features), labels=True).labels
+
+    def drawn(
+        self, family: Family, n_components: int, init_params: str, n_init: int, seed: list[int], reg_covar: float
+    ):
+        """Return starts of a family as `fastgmm.fit` makes them."""
+        starts = []
+        for draw in range(n_init):
+            rng = np.random.default_rng([*seed, draw])
+            try:
+                starts.append(
+                    first_parameters(self.source, family, n_components, init_params, rng, reg_covar=reg_covar)
+                )
+            except IllDefinedCovarianceError:
+                continue
+        return starts
+
+    def splits(self, mixture: Mixture, n_splits: int = NEIGHBOURS) -> list[_Given]:
+        """Return responsibilities with one component more: those that fit worst, cut along their longest axis."""
+        scores = self.source.score(mixture.constants(self.source.dtype), resp=True, joint=True)
+        resp, joint = scores.resp.astype(np.float64), scores.joint.astype(np.float64)
+        mass = self.weights[:, None] * resp
+        n = mass.sum(axis=0)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            # f log(f / p), weighted rows f = r / n against the density p = exp(joint) / weight
+            terms = np.where(mass > 0, mass * (np.log(resp) - joint), 0.0)
+            misfit = terms.sum(axis=0) / n - np.log(n) + np.log(mixture.weights.astype(np.float64))
+        large = np.flatnonzero(n > 2 * self.weights.sum() / len(self.weights))  # two rows can be parted
+        worst = large[np.argsort(-misfit[large], kind="stable")][:n_splits]
+        return [_Given(self, resp=self._cut(resp, mass, k)) for k in worst.tolist()]
+
+    def _cut(self, resp: np.ndarray, mass: np.ndarray, k: int) -> np.ndarray:
+        """Return responsibilities (n, K + 1) with component k cut in two at its mean."""
+        offsets = self.standard - mass[:, k] @ self.standard / mass[:, k].sum()
+        axis = np.linalg.eigh((mass[:, k, None] * offsets).T @ offsets)[1][:, -1]
+        upper = offsets @ axis > 0
+        parted = np.column_stack([resp, np.where(upper, resp[:, k], 0.0)])
+        parted[upper, k] = 0.0
+        return parted
+
+    def merges(self, mixture: Mixture, n_merges: int = NEIGHBOURS) -> list[_Given]:
+        """Return responsibilities with one component less: two that share most of their rows made one."""
+        resp = self.source.score(mixture.constants(self.source.dtype), resp=True).resp.astype(np.float64)
+        shared = resp.T @ (self.weights[:, None] * resp)
+        norms = np.sqrt(np.diagonal(shared))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            shared = np.nan_to_num(shared / np.outer(norms, norms), nan=1.0)  # one without rows goes first
+        pairs = sorted(itertools.combinations(range(len(shared)), 2), key=lambda pair: -shared[pair])
+        merged = []
+        for i, j in pairs[:n_merges]:
+            one = np.delete(resp, j, axis=1)
+            one[:, i] += resp[:, j]
+            merged.append(_Given(self, resp=one))
+        return merged
+
+    def moves(self, mixture: Mixture, reg_covar: float) -> list[_Given]:
+        """Return responsibilities with as many components: two of them made one, and another cut in two."""
+        moved = []
+        for merged in self.merges(mixture, MOVES[0]):
+            parameters = merged.parameters(mixture.family, reg_covar)
+            if parameters is not None:
+                moved += self.splits(Mixture.from_parameters(parameters, mixture.family), MOVES[1])
+        return moved
+
+
+class _Given:
+    """Labels (n,) or responsibilities (n, K) of the few rows, and the statistics of any kind under them, made once."""
+
+    def __init__(self, few: Few, *, labels: np.ndarray | None = None, resp: np.ndarray | None = None) -> None:
+        self._few, self._given = few, {"labels": labels, "resp": resp}
+        self._by_kind: dict[str, Statistics] = {}
+
+    def _pivots(self) -> np.ndarray:
+        """Return the means (K, D) under the labels or responsibilities."""
+        few, labels, resp = self._few, self._given["labels"], self._given["resp"]
+        if resp is None:
+            resp = labels[:, None] == np.arange(labels.max() + 1)
+        mass = few.weights[:, None] * resp
+        n = mass.sum(axis=0)
+        return few.mean + mass.T @ (few.rows - few.mean) / np.where(n > 0, n, 1.0)[:, None]
+
+    def statistics(self, family: Family) -> Statistics:
+        """Return the statistics that a first M-step of a family wants."""
+        kind = family.name if isinstance(family, LowRank) else family.statistics_kind()  # axes are a family's own
+        if kind not in self._by_kind:
+            self._by_kind[kind] = family.first_statistics(self._few.source, self._pivots(), self._given)
+        return self._by_kind[kind]
+
+    def parameters(self, family: Family, reg_covar: float) -> Parameters | None:
+        """Return the first M-step of a family, None if there is none."""
+        try:
+            return family.maximise(self.statistics(family), reg_covar=reg_covar)
+        except IllDefinedCovarianceError:
+            return None
+
+
+class Runner(NamedTuple):
+    """A start after a few iterations of EM.
+
+    Attributes
+    ----------
+    bounds : list of float
+        Mean log-likelihood of the few rows before each iteration.
+    parameters : Parameters
+        After them.
+    """
+
+    bounds: list[float]
+    parameters: Parameters
+
+
+def race(
+    source: ArraySource,
+    family: Family,
+    starts: list[Parameters],
+    *,
+    n_iter: int,
+    reg_covar: float,
+    is_thin: Callable[[Family, Parameters], bool],
+) -> list[Runner]:
+    """Return starts after a few iterations, the best first; those that collapse are out.
+
+    Parameters
+    ----------
+    source : ArraySource
+        The few rows.
+    family : Family
+    starts : list of Parameters
+    n_iter : int
+        Iterations of each.
+    reg_covar : float
+    is_thin : callable
+        Whether covariances are those of components that have collapsed.
+    """
+    runners = []
+    for start in starts:
+        try:
+            run = expectation_maximisation(source, family, start, tol=0.0, max_iter=n_iter, reg_covar=reg_covar)
+        except IllDefinedCovarianceError:
+            continue
+        if not is_thin(family, run.parameters):
+            runners.append(Runner(run.bounds, run.parameters))
+    return sorted(runners, key=lambda runner: -runner.bounds[-1])
