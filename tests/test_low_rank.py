@@ -14,6 +14,7 @@ from sklearn.datasets import load_breast_cancer, load_diabetes, load_wine
 from sklearn.decomposition import FactorAnalysis
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from test_hard_fits import POLICIES, hard_rows
 
 import fastgmm
 from fastgmm import GaussianMixture, InvalidParameterError, Mixture, covariance
@@ -239,6 +240,36 @@ class TestCollapse:
         psi = found.mixture.covariances[0, 0]
         assert psi[4] == pytest.approx(0.05 * X[:, 4].var())
         assert (psi[:4] > 0.1 * X[:, :4].var(axis=0)).all()
+
+
+class TestHardFits:
+    """Rows that have no honest optimum: see test_hard_fits.py."""
+
+    @pytest.mark.parametrize("seed", [*range(80), 1550])
+    def test_they_end_well(self, seed):
+        rng = np.random.default_rng(seed)
+        X, K = hard_rows(rng)
+        X = X if X.shape[1] > 1 else np.hstack([X, X])
+        if rng.random() < 0.2 and 1e-12 < np.abs(X).max() < 1e12:
+            X = X.astype(np.float32)
+        q, policy = int(rng.integers(1, X.shape[1])), str(rng.choice(POLICIES))
+        options = {
+            "covariance_type": f"{rng.choice(NAMES)}:{q}",
+            "init_params": str(rng.choice(["kmeans", "random", "random_from_data"])),
+            "covariance_floor": rng.choice([None, 1e-9, 1e-3]),
+            "acceleration": rng.choice([None, "squarem"]),
+        }
+        with np.errstate(all="raise", under="ignore"):
+            found = fastgmm.fitting.run(
+                X, K, on_collapse=policy, reg_covar=0.0, max_iter=30, tol=0.0, random_state=seed, **options
+            )
+        assert found.n_failed_inits == 0
+        assert all(np.isfinite(array).all() for array in found.mixture.parameters.arrays())
+        assert np.isfinite(found.mixture.predict_proba(X)).all()
+        bounds = np.array(found.lower_bounds)
+        assert np.isfinite(bounds).all()
+        if policy == "floor" and X.dtype == np.float64:
+            assert (np.diff(bounds) >= -1e-10 * np.abs(bounds).max()).all()
 
 
 class TestForms:

@@ -272,7 +272,7 @@ def _first_loadings(variances, images, axes):
     `images` (K, q, D) is axes S.
     """
     along = images @ axes.transpose(0, 2, 1)  # covariance of t
-    values, turn = np.linalg.eigh((along + along.transpose(0, 2, 1)) / 2)
+    values, turn = np.linalg.eigh(_symmetric(along))
     resolved = values > RESOLVED * np.maximum(values[:, -1:], 0.0)
     scale = np.where(resolved, 1 / np.sqrt(np.where(resolved, values, 1.0)), 0.0)
     loadings = scale[:, :, None] * (turn.transpose(0, 2, 1) @ images)
@@ -291,12 +291,21 @@ def _next_loadings(loadings, images, axes):
     inverse = np.linalg.inv(np.eye(along.shape[1]) + turned @ along)
     gain = inverse @ turned  # beta = gain axes
     regressed = gain @ images
-    theta = inverse + regressed @ axes.transpose(0, 2, 1) @ gain.transpose(0, 2, 1)
+    spread = regressed @ axes.transpose(0, 2, 1) @ gain.transpose(0, 2, 1)  # beta S beta^T
     try:
-        root = np.linalg.cholesky((theta + theta.transpose(0, 2, 1)) / 2)
-    except np.linalg.LinAlgError:
-        raise IllDefinedCovarianceError from None
+        root = np.linalg.cholesky(_symmetric(inverse + spread))
+    except np.linalg.LinAlgError:  # of float32 sums, beside an outlier
+        values, vectors = np.linalg.eigh(_symmetric(spread))
+        spread = (vectors * np.maximum(values, 0.0)[:, None, :]) @ vectors.transpose(0, 2, 1)
+        try:
+            root = np.linalg.cholesky(_symmetric(inverse + spread))
+        except np.linalg.LinAlgError:
+            raise IllDefinedCovarianceError from None
     return np.linalg.solve(root, regressed)
+
+
+def _symmetric(matrices):
+    return (matrices + matrices.transpose(0, 2, 1)) / 2
 
 
 def _parts(precisions_cholesky):
