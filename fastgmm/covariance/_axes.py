@@ -4,7 +4,7 @@ import numpy as np
 
 from fastgmm._errors import IllDefinedCovarianceError
 from fastgmm.covariance import _shapes
-from fastgmm.engine._structures import common_axes
+from fastgmm.engine._structures import common_axes, turning
 
 __all__ = ["above", "along", "common", "principal"]
 
@@ -12,7 +12,7 @@ PROMISE = 1e-18  # share of n: what the planes of all pairs of axes promise to g
 SWEEPS = 8  # of planes, between two steps of Newton's
 MAX_ROUNDS = 50
 MAX_ROUNDS_ABOVE = 200  # where a floor is met
-MAX_PLANES = 500  # of more, a step of Newton's costs more than the sweeps that it saves
+MAX_PLANES = 600  # of more, a step of Newton's costs more than the sweeps that it saves
 MAX_TURN = 0.5  # radian, of a step
 LENGTHS = 4.0 ** -np.arange(6)  # shares of a step that are tried, until one gains
 
@@ -123,23 +123,23 @@ def _left(variances, mass, equal_volumes):
 def _settled(covariances, mass, axes, equal_volumes, max_rounds):
     """Return axes and the T_k after rounds of sweeps, with a step of Newton's between two rounds that gains."""
     D = covariances.shape[1]
-    before = np.inf
+    before, rounding = np.inf, 1e-15 * D * mass.sum()
     for number in range(1, max_rounds + 1):
         axes, turned, promised = common_axes(covariances, mass, axes, equal_volumes, PROMISE, SWEEPS)
         axes = _orthogonal(axes)
         if not promised > PROMISE or number == max_rounds:
             break
         left = _left(_diagonals(turned), mass, equal_volumes)
-        if not before - left > 1e-15 * D * mass.sum():  # NaN too
+        if not before - left > rounding:  # NaN too
             break
         before = left
         if D * (D - 1) // 2 > MAX_PLANES:
             continue
         step = _newton(turned, mass, equal_volumes)
-        for length in LENGTHS if np.isfinite(step).all() else ():
+        for length in () if step is None else LENGTHS:
             turn = step * (length / 2)
             nearer = axes @ np.linalg.solve(np.eye(D) - turn, np.eye(D) + turn)  # Cayley's: orthogonal
-            if _left(_diagonals(_turned(covariances, nearer)), mass, equal_volumes) < left:
+            if _left(_diagonals(_turned(covariances, nearer)), mass, equal_volumes) <= left + rounding:
                 axes = nearer
                 break
     return axes, turned
@@ -148,40 +148,20 @@ def _settled(covariances, mass, axes, equal_volumes, max_rounds):
 def _newton(turned, mass, equal_volumes):
     """Return the skew-symmetric X (D, D) for which A exp(X) is Newton's step from axes A, in F; T_k = A^T S_k A given.
 
-    To second order diag(exp(-X) T exp(X)) is diag(T) + 2 diag(T X) + diag(T X^2 - X T X). Directions in which F bends
-    down are taken as if it bent up by as much, and the step is shortened where it turns an axis by more than MAX_TURN.
+    Directions in which F bends down are taken as if it bent up by as much, and the step is shortened where it turns
+    an axis by more than MAX_TURN.
     """
-    K, D = turned.shape[:2]
-    variances = np.diagonal(turned, axis1=1, axis2=2)
-    weights = mass
-    if equal_volumes:
-        volumes = np.exp(np.log(variances).mean(axis=1))
-        weights = mass * volumes * (mass.sum() / (mass @ volumes))
-    slopes = weights[:, None] / variances  # c_k / T_jj
-    at = np.arange(D)
-    form = np.zeros((D, D, D, D))  # sum_kj slopes_kj (T X^2 - X T X)_jj as a form in X, X
-    form[:, at, :, at] = np.einsum("kj,kml->jml", slopes, turned)
-    form[:, at, at, :] += np.einsum("kj,kjm->mj", slopes, turned)[:, None, :]
-    first, second = np.triu_indices(D, 1)
-    a, b, c, d = first[:, None], second[:, None], first, second
-    bend = form[a, b, c, d] - form[b, a, c, d] - form[a, b, d, c] + form[b, a, d, c]
-    bend = bend + bend.T
-    planes = np.arange(len(first))
-    change = np.zeros((K, D, len(first)))  # of log T_jj
-    change[:, first, planes] = -2 * turned[:, first, second] / variances[:, first]
-    change[:, second, planes] = 2 * turned[:, first, second] / variances[:, second]
-    root = (np.sqrt(weights)[:, None, None] * change).reshape(K * D, -1)
-    bend -= root.T @ root
-    total = change.sum(axis=1)
-    slope = weights @ total
-    if equal_volumes:
-        bend += (np.einsum("k,kp,kq->pq", weights, total, total) - np.outer(slope, slope) / mass.sum()) / D
+    slope, bend = turning(turned, mass, equal_volumes)
     try:
+        np.linalg.cholesky(bend)
+        turn = -np.linalg.solve(bend, slope)
+    except np.linalg.LinAlgError:
+        if not np.isfinite(bend).all():  # variances are next to nothing
+            return None
         values, vectors = np.linalg.eigh(bend)
-    except np.linalg.LinAlgError:  # not finite, where variances are next to nothing
-        return np.full((D, D), np.nan)
-    values = np.maximum(np.abs(values), 1e-12 * np.abs(values).max())
-    turn = -vectors @ ((slope @ vectors) / values)
-    step = np.zeros((D, D))
-    step[first, second], step[second, first] = turn, -turn
-    return step * min(1.0, MAX_TURN / np.linalg.norm(step, 2))
+        values = np.maximum(np.abs(values), 1e-12 * np.abs(values).max())
+        turn = -vectors @ ((slope @ vectors) / values)
+    step = np.zeros(turned.shape[1:])
+    step[np.triu_indices(len(step), 1)] = turn
+    step -= step.T
+    return step * min(1.0, MAX_TURN / np.sqrt((step**2).sum(axis=0).max()))

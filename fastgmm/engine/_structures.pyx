@@ -389,3 +389,79 @@ cdef void geometric_weights(double[::1] n, double[::1] log_mean, double[::1] wei
         sum += weight[k]
     for k in range(K):
         weight[k] *= total / sum
+
+
+def turning(turned, mass, bint equal_volumes):
+    """Return slope (P,) and bend (P, P) of F where axes are turned by A exp(X): its gradient and Hessian in X.
+
+    P = D (D - 1) / 2 planes a < b in the order of `numpy.triu_indices`, with X_ab = -X_ba in plane (a, b). To second
+    order diag(exp(-X) T exp(X)) is diag(T) + 2 diag(T X) + diag(T X^2 - X T X).
+
+    Parameters
+    ----------
+    turned : (K, D, D) array
+        The T_k.
+    mass : (K,) array
+    equal_volumes : bool
+        As in `common_axes`.
+
+    Returns
+    -------
+    slope, bend : arrays
+    """
+    cdef Py_ssize_t K = turned.shape[0], D = turned.shape[1], P = D * (D - 1) // 2, k, p, q, a, b, c, d, j
+    cdef double[:, :, ::1] T = np.ascontiguousarray(turned)
+    cdef double[::1] n = np.ascontiguousarray(mass, dtype=np.float64), weight = np.array(mass, dtype=np.float64)
+    cdef double[:, :, ::1] R = np.zeros((D, D, D))  # R_j = sum_k c_k T_k / T_k,jj
+    cdef double[:, ::1] change = np.zeros((K, P))  # of sum_j log T_k,jj
+    cdef double[::1] slope = np.zeros(P)
+    cdef double[:, ::1] bend = np.zeros((P, P))
+    cdef double inverse, x, total = np.sum(mass)
+    if equal_volumes:
+        geometric_weights(n, np.log(np.diagonal(turned, axis1=1, axis2=2)).mean(axis=1), weight, total)
+    for k in range(K):
+        for j in range(D):
+            inverse = weight[k] / T[k, j, j]
+            for a in range(D):
+                for b in range(D):
+                    R[j, a, b] += inverse * T[k, a, b]
+        p = 0
+        for a in range(D):
+            for b in range(a + 1, D):
+                change[k, p] = 2 * T[k, a, b] * (1 / T[k, b, b] - 1 / T[k, a, a])
+                slope[p] += weight[k] * change[k, p]
+                p += 1
+    p = 0
+    for a in range(D):
+        for b in range(a + 1, D):
+            q = 0
+            for c in range(a + 1):
+                for d in range(c + 1, D):
+                    if q > p:
+                        break
+                    x = 0
+                    if b == d:
+                        x += R[b, a, c] + R[b, c, a] - R[c, c, a] - R[a, a, c] - curving(T, weight, b, a, c)
+                    if a == c:
+                        x += R[a, b, d] + R[a, d, b] - R[d, d, b] - R[b, b, d] - curving(T, weight, a, b, d)
+                    if a == d:
+                        x += R[c, c, b] + R[b, b, c] - R[a, b, c] - R[a, c, b] + curving(T, weight, a, b, c)
+                    if b == c:
+                        x += R[d, d, a] + R[a, a, d] - R[b, a, d] - R[b, d, a] + curving(T, weight, b, a, d)
+                    if equal_volumes:
+                        for k in range(K):
+                            x += weight[k] * change[k, p] * change[k, q] / D
+                        x -= slope[p] * slope[q] / (total * D)
+                    bend[p, q] = bend[q, p] = x
+                    q += 1
+            p += 1
+    return np.asarray(slope), np.asarray(bend)
+
+
+cdef double curving(double[:, :, ::1] T, double[::1] weight, Py_ssize_t j, Py_ssize_t a, Py_ssize_t b) noexcept nogil:
+    """The part of the second derivative of log T_jj that its first one makes, in planes (a, j) and (b, j)."""
+    cdef double sum = 0
+    cdef Py_ssize_t k
+    for k in range(T.shape[0]):
+        sum += weight[k] * 4 * T[k, a, j] * T[k, b, j] / (T[k, j, j] * T[k, j, j])
+    return sum
