@@ -4,6 +4,7 @@ Names are loaded on first use, so that importing the package costs next to nothi
 
     GaussianMixture      scikit-learn's estimator of that name
     fit                  the same fit without scikit-learn, returns a FitResult
+    ConjugatePrior       for fits that maximise a posterior density
     Mixture, load        the fitted distribution, and reading one from a file
     accumulate, Statistics, KernelConstants, covariance
                          what EM is made of: statistics of rows, and families that turn them into parameters
@@ -16,6 +17,7 @@ from importlib import import_module
 from fastgmm._version import __version__
 
 _HOME = {
+    "ConjugatePrior": "fastgmm.covariance",
     "ConvergenceWarning": "fastgmm._errors",
     "FitResult": "fastgmm.fitting",
     "GaussianMixture": "fastgmm.estimators",

@@ -29,3 +29,12 @@ def breast_cancer():
 
 
 SHARED = {each.__name__: each for each in (faithful, iris, wine, breast_cancer)}
+
+
+def durations():
+    """Old Faithful: how long eruptions take, one feature."""
+    X, y = faithful()
+    return X[:, :1], y
+
+
+PRIOR = {**SHARED, "durations": durations}

@@ -111,13 +111,14 @@ class TestFit:
             (("--on-collapse", "floor"), {"on_collapse": "floor"}),
             (("--covariance-floor", "0.3"), {"covariance_floor": 0.3}),
             (("--equal-weights",), {"equal_weights": True}),
+            (("--prior", "conjugate"), {"prior": "conjugate"}),
         ],
     )
     def test_options_of_the_estimation(self, fit, option, keyword):
         common = ("--components", "6", "--covariance", "full")
         found = fit(*common, *option)
         expected = select(X, 6, "full", **{"random_state": 0, **keyword})
-        assert found["chosen"]["log_likelihood_per_row"] == expected.chosen.result.lower_bound
+        assert found["chosen"]["log_likelihood_per_row"] == expected.chosen.result.log_likelihood
         assert found["options"].items() >= {"seed": expected.settings["seed"], **keyword}.items() - {
             ("random_state", 5)
         }

@@ -150,6 +150,7 @@ def test_every_parameter_goes_both_ways():
         "covariance_floor": 0.1,
         "fixed": {"means": True},
         "equal_weights": True,
+        "prior": "conjugate",
         "n_threads": 2,
         "missing": "em",
         "acceleration": "squarem",

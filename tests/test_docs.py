@@ -24,6 +24,7 @@ from fastgmm.selection import CRITERIA
 CHECKOUT = Path(__file__).parents[1]
 COMMAND_LINE = (CHECKOUT / "docs" / "command_line.md").read_text(encoding="utf-8")
 DEGENERATE = (CHECKOUT / "docs" / "degenerate.md").read_text(encoding="utf-8")
+KNOWLEDGE = (CHECKOUT / "docs" / "knowledge.md").read_text(encoding="utf-8")
 EMBEDDING = (CHECKOUT / "docs" / "embedding.md").read_text(encoding="utf-8")
 MODEL_FILE = (CHECKOUT / "docs" / "model_file.md").read_text(encoding="utf-8")
 README = (CHECKOUT / "README.md").read_text(encoding="utf-8")
@@ -124,6 +125,15 @@ class TestLowRank:
     def test_python_runs(self, capsys):
         exec(blocks((CHECKOUT / "docs" / "low_rank.md").read_text(encoding="utf-8"), "python")[0], {})
         assert capsys.readouterr().out.split("\n")[1] == "(2000, 3)"
+
+
+class TestKnowledge:
+    def test_python_runs(self):
+        names = {}
+        for block in blocks(KNOWLEDGE, "python"):
+            exec(block, names)
+        assert names["few_rows"].converged
+        assert names["stiffer"].log_likelihood < names["few_rows"].log_likelihood
 
 
 class TestEmbedding:

@@ -26,6 +26,7 @@ SETTINGS = (
     "on_collapse",
     "covariance_floor",
     "equal_weights",
+    "prior",
 )
 """The options that are arguments of `fastgmm.select` of the same name; their defaults are the same too."""
 
@@ -177,6 +178,11 @@ def _add_estimation(fit: argparse.ArgumentParser) -> None:
         type=_share,
         metavar="F",
         help="keep covariances above this share of the data's (default: 1e-6 where --on-collapse needs a floor)",
+    )
+    em.add_argument(
+        "--prior",
+        choices=("conjugate",),
+        help="maximise the posterior density under mclust's default prior (default: the likelihood)",
     )
     em.add_argument("--equal-weights", action="store_true", help="give all components the same weight")
     em.add_argument(

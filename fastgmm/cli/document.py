@@ -52,7 +52,7 @@ def fit(found: Selection, rows: Data, options: dict[str, Any], files: dict[str, 
         "chosen": {
             **candidate(best),
             "index": found.candidates.index(best),
-            "log_likelihood_per_row": float(best.result.lower_bound),
+            "log_likelihood_per_row": float(best.result.log_likelihood),
         },
         "model": model(best.mixture, rows.names),
         "files": files,

@@ -20,6 +20,7 @@ from fastgmm.covariance.evv import EVV
 from fastgmm.covariance.floor import Floor
 from fastgmm.covariance.full import Full
 from fastgmm.covariance.low_rank import FactorAnalysers, LowRank, PrincipalComponents
+from fastgmm.covariance.prior import ConjugatePrior, Prior, prior_of
 from fastgmm.covariance.spherical import Spherical
 from fastgmm.covariance.tied import Tied
 from fastgmm.covariance.univariate import E, V
@@ -28,7 +29,21 @@ from fastgmm.covariance.vei import VEI
 from fastgmm.covariance.vev import VEV
 from fastgmm.covariance.vve import VVE
 
-__all__ = ["SKLEARN", "WITH_RANK", "Family", "Floor", "LowRank", "Parameters", "get", "is_known", "known", "names"]
+__all__ = [
+    "SKLEARN",
+    "WITH_RANK",
+    "ConjugatePrior",
+    "Family",
+    "Floor",
+    "LowRank",
+    "Parameters",
+    "Prior",
+    "get",
+    "is_known",
+    "known",
+    "names",
+    "prior_of",
+]
 
 _STRUCTURES = {
     "EII": EII(),

@@ -99,6 +99,8 @@ class Family(ABC):
     coupled : bool
         Whether the covariances of the components have something in common, so that none can be estimated, held or set
         without the others.
+    equal : bool
+        Whether all components have the same covariance, wherever that is held.
     general : str or None
         Of a family for one feature: the name of the same for more.
     """
@@ -109,6 +111,7 @@ class Family(ABC):
     container: str
     shared = False
     coupled = False
+    equal = False
     general = None
 
     @abstractmethod
@@ -244,10 +247,11 @@ class Family(ABC):
         """
         return self.complete(*self.estimate(stats, reg_covar=reg_covar, previous=previous), mend=reg_covar > 0)
 
-    def estimate(self, stats, *, reg_covar=0.0, previous=None, floor=None):
+    def estimate(self, stats, *, reg_covar=0.0, previous=None, floor=None, prior=None):
         """Return weights, means and covariances of `maximise`, which need not be positive definite.
 
         A `floor` is for families whose components have something in common: they know the maximum above it only here.
+        With a `Prior` they maximise the posterior density; it leaves no component without a covariance.
 
         Raises
         ------
@@ -255,6 +259,8 @@ class Family(ABC):
             If means are not finite.
         """
         weights, total, any_empty = _linalg.shares(stats.n, MIN_MASS)
+        if prior is not None:
+            stats, any_empty = prior.posterior(stats), False
         empty = stats.n <= MIN_MASS * total if any_empty else None
         mass = np.where(empty, 1.0, stats.n) if any_empty else stats.n
         means = stats.means()

@@ -12,6 +12,7 @@ class EEI(CoupledVariances, Diag):
 
     name = "EEI"
     summary = "one set of variances for all components, no correlations"
+    equal = True
 
     def n_parameters(self, n_components, n_features):
         return n_features

@@ -12,6 +12,7 @@ class EII(CoupledVariances, Spherical):
 
     name = "EII"
     summary = "one single variance for all components"
+    equal = True
 
     def n_parameters(self, n_components, n_features):
         return 1

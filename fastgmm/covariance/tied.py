@@ -21,7 +21,7 @@ class Tied(Family):
     kind = "rotated"
     summary = "one matrix for all components"
     container = "tied"
-    shared = coupled = True
+    shared = coupled = equal = True
 
     def covariance_shape(self, n_components, n_features):
         return n_features, n_features

@@ -41,6 +41,7 @@ OURS_ALONE = (
     "covariance_floor",
     "fixed",
     "equal_weights",
+    "prior",
     "n_threads",
     "missing",
     "acceleration",

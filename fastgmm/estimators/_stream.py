@@ -25,6 +25,7 @@ _NOT_OF_STREAMS = {
     "covariance_floor": None,
     "fixed": None,
     "equal_weights": False,
+    "prior": None,
     "missing": "raise",
 }
 """Parameters that need all rows, at the only values that `partial_fit` knows."""
@@ -66,7 +67,7 @@ class StreamMixin:
         ------
         InvalidParameterError
             If a parameter of the constructor is out of range, or one that needs all rows: `on_collapse`,
-            `covariance_floor`, `fixed`, `equal_weights`, `missing`.
+            `covariance_floor`, `fixed`, `equal_weights`, `prior`, `missing`.
         ValueError
             If the batch has other features or another type than those before it, or a covariance is not positive
             definite. The estimator is then as it was.
@@ -246,6 +247,7 @@ class StreamMixin:
             converged=False,
             n_iter=stream.n_batches,
             lower_bound=stream.bound,
+            log_likelihood=stream.bound,
             lower_bounds=[stream.bound],
             n_failed_inits=0,
             best_init=0,

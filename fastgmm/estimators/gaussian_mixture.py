@@ -77,6 +77,9 @@ class GaussianMixture(StreamMixin, MixtureEstimator):
         (n_components,). The starting values have to be given.
     equal_weights : bool, default=False
         Whether all components weigh the same.
+    prior : {None, "conjugate"} or ConjugatePrior, default=None
+        Prior of means and covariances, whose posterior density is maximised instead of the likelihood; "conjugate" is
+        that with mclust's defaults. `lower_bound_` and gains are then of the posterior; scores and criteria are not.
     random_state : None, int, RandomState, Generator or SeedSequence, default=None
         Randomness of the starts and of `sample`. An int gives the same results on every call.
     warm_start : bool, default=False
@@ -140,6 +143,7 @@ class GaussianMixture(StreamMixin, MixtureEstimator):
         Iterations of the kept start, of the last call.
     lower_bound_ : float
         Mean log-likelihood per unit of weight of the fitted mixture: `score` of the rows it was fitted on, exactly.
+        With a `prior`, the mean log-posterior but for a constant.
     lower_bounds_ : list of float
         The same after each iteration of the kept start.
     collapses_ : list of Collapse
@@ -192,6 +196,11 @@ class GaussianMixture(StreamMixin, MixtureEstimator):
         "covariance_floor": _parameters.OPTIONAL_SHARE,
         "fixed": (_parameters.Instance(Mapping), _parameters.Nothing()),
         "equal_weights": _parameters.BOOLEAN,
+        "prior": (
+            _parameters.Choice(("conjugate",)),
+            _parameters.Instance(covariance.ConjugatePrior),
+            _parameters.Nothing(),
+        ),
         "random_state": _parameters.RANDOM_STATE,
         "warm_start": _parameters.BOOLEAN,
         "verbose": _parameters.VERBOSE,
@@ -227,6 +236,7 @@ class GaussianMixture(StreamMixin, MixtureEstimator):
         covariance_floor: float | None = None,
         fixed: Mapping[str, npt.ArrayLike] | None = None,
         equal_weights: bool = False,
+        prior: str | covariance.ConjugatePrior | None = None,
         random_state: Any = None,
         warm_start: bool = False,
         verbose: int | bool = 0,
@@ -256,6 +266,7 @@ class GaussianMixture(StreamMixin, MixtureEstimator):
         self.covariance_floor = covariance_floor
         self.fixed = fixed
         self.equal_weights = equal_weights
+        self.prior = prior
         self.random_state = random_state
         self.warm_start = warm_start
         self.verbose = verbose
@@ -379,6 +390,7 @@ class GaussianMixture(StreamMixin, MixtureEstimator):
             covariance_floor=self.covariance_floor,
             fixed=self.fixed,
             equal_weights=self.equal_weights,
+            prior=self.prior,
             random_state=self.random_state,
             sample_weight=None if elsewhere else sample_weight,
             n_threads=self.n_threads,

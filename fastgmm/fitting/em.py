@@ -27,7 +27,7 @@ class FitState:
     iteration : int
         Number of the iteration, from 1.
     lower_bound : float
-        Mean log-likelihood before this iteration's M-step.
+        Mean log-likelihood before this iteration's M-step; with a prior, mean log-posterior, as in `FitResult`.
     change : float
         Its gain over the iteration before; infinite in the first, and after a component was put anew or removed.
     parameters : Parameters
@@ -140,7 +140,7 @@ def expectation_maximisation(
     for iteration in range(1, max_iter + 1):
         previous, on_trial = progress.bound, path.on_trial
         stats = statistics_under(source, family.constants(path.point, dtype=source.dtype, shift=shift))
-        bound = stats.log_likelihood / stats.total_weight
+        bound = mstep.bound(stats, path.point)
         mapped = _maximise(mstep, stats, path, iteration) if path.accepts(bound) else None
         if mapped is None:
             path, bound = path.back(), path.bound
@@ -174,6 +174,10 @@ class PlainMStep:
     def __call__(self, stats, previous, iteration):
         """Return the parameters after an M-step."""
         return self._family.maximise(stats, reg_covar=self._reg_covar, previous=previous)
+
+    def bound(self, stats, parameters):
+        """Return what rises, per unit of weight: the log-likelihood of a pass."""
+        return stats.log_likelihood / stats.total_weight
 
     def feasible(self, parameters):
         """Return parameters as M-steps give them: those of the family."""

@@ -23,7 +23,7 @@ from fastgmm.fitting.bar import ProgressBar, check_progress
 from fastgmm.fitting.convergence import check_stopping
 from fastgmm.fitting.em import FitState, expectation_maximisation
 from fastgmm.fitting.held import check_fixed
-from fastgmm.fitting.mstep import MStep, check_floor, floor_of
+from fastgmm.fitting.mstep import MStep, check_floor, floor_of, penalised
 from fastgmm.fitting.result import FitResult, StartHistory
 from fastgmm.fitting.starts import check_init_params, first_parameters, start_rows
 from fastgmm.fitting.watch import Told, Watch, check_callback
@@ -60,6 +60,7 @@ def fit(
     covariance_floor: float | None = None,
     fixed: Mapping[str, npt.ArrayLike] | None = None,
     equal_weights: bool = False,
+    prior: str | covariance.ConjugatePrior | None = None,
     random_state: Any = None,
     sample_weight: npt.ArrayLike | None = None,
     n_threads: int | None = None,
@@ -110,6 +111,9 @@ def fit(
         (n_components,).
     equal_weights : bool, default=False
         Whether all components weigh the same.
+    prior : {None, "conjugate"} or ConjugatePrior, default=None
+        Prior of means and covariances, whose posterior density is maximised instead of the likelihood; "conjugate" is
+        that with mclust's defaults. Bounds are then of the posterior: see `FitResult` and docs/knowledge.md.
     random_state : None, int, RandomState, Generator or SeedSequence, default=None
     sample_weight : (n_rows,) array or number, optional
     n_threads : int, optional
@@ -183,6 +187,7 @@ def fit(
         covariance_floor=covariance_floor,
         fixed=fixed,
         equal_weights=equal_weights,
+        prior=prior,
         random_state=random_state,
         sample_weight=sample_weight,
         n_threads=n_threads,
@@ -216,6 +221,7 @@ def run(
     covariance_floor=None,
     fixed=None,
     equal_weights=False,
+    prior=None,
     random_state=None,
     sample_weight=None,
     n_threads=None,
@@ -275,6 +281,7 @@ def run(
     rng = generator(random_state)
     source.moments()  # every value is looked at before any work: what is not finite is reported here
     floor = None if share is None else floor_of(source, family, share)
+    prior = covariance.prior_of(prior, family, n_components, source)
 
     seeds = [None] if start is not None or len(given) == 3 else rng.integers(2**63, size=n_init).tolist()
     settings = {"tol": tol, "max_iter": max_iter, "acceleration": acceleration, "stopping": stopping}
@@ -287,12 +294,13 @@ def run(
         "progress": progress,
         "path": path,
     }
-    special = floor is not None or equal_weights or any(mask.any() for mask in masks.values())
+    special = floor is not None or prior is not None or equal_weights or any(mask.any() for mask in masks.values())
     constraints = {
         "masks": masks,
         "equal_weights": equal_weights,
         "reg_covar": reg_covar,
         "floor": floor,
+        "prior": prior,
         "on_collapse": on_collapse,
         "max_iter": max_iter,
         "continued": start is not None,
@@ -309,14 +317,14 @@ def run(
         try:
             parameters, mstep = start, None
             if start is None:
-                parameters = _first(few, family, n_components, init_params, given, seed, reg_covar, floor)
+                parameters = _first(few, family, n_components, init_params, given, seed, reg_covar, floor, prior)
             parameters = parameters.astype(np.float64)
             if special:
                 mstep = MStep(few, family, parameters, **constraints, rng=np.random.default_rng([seed or 0, 1]))
                 parameters = mstep.start
             found = expectation_maximisation(ordered, family, parameters, mstep=mstep, init=init, **options)
             at_once = labels and len(seeds) == 1 and isinstance(source, ArraySource)
-            candidate = _finish(source, family, found, init, at_once, mend=floor is not None)
+            candidate = _finish(source, family, found, init, at_once, prior, mend=floor is not None)
             log.start_ends(init, candidate)
             histories.append(
                 StartHistory(
@@ -350,7 +358,7 @@ def _begins(init, deadline, before_start):
     return in_time and (before_start is None or before_start(init))
 
 
-def _finish(source, family, found, init, labels, mend):
+def _finish(source, family, found, init, labels, prior, mend):
     """Return the FitResult of one run: its parameters in the dtype of the rows, scored once more."""
     parameters = found.parameters.astype(source.dtype)
     if source.dtype == np.float32:
@@ -362,7 +370,7 @@ def _finish(source, family, found, init, labels, mend):
             parameters = family.complete(*parameters.arrays()[:3], mend=True)
     mixture = Mixture.from_parameters(parameters, family)
     scores = source.score(mixture.constants(source.dtype), **({"labels": True} if labels else {}))
-    bound = scores.log_likelihood / scores.total_weight
+    bound = penalised(scores.log_likelihood, scores.total_weight, parameters, family, prior)
     if not np.isfinite(bound):
         raise IllDefinedCovarianceError(single_precision=source.dtype == np.float32)
     n_iter = len(found.bounds)
@@ -371,6 +379,7 @@ def _finish(source, family, found, init, labels, mend):
         converged=found.converged,
         n_iter=n_iter,
         lower_bound=bound,
+        log_likelihood=scores.log_likelihood / scores.total_weight,
         lower_bounds=[*found.bounds[1:], bound] if n_iter else [],
         n_failed_inits=0,
         best_init=init,
@@ -400,11 +409,11 @@ def _check_given_parameters(family, n_components, n_features, weights, means, pr
     return given
 
 
-def _first(source, family, n_components, init_params, given, seed, reg_covar, floor):
+def _first(source, family, n_components, init_params, given, seed, reg_covar, floor, prior):
     """Return where a start begins: the given parts, and the rest as `init_params` says, which may have no part."""
     if len(given) < 3:
         rng = np.random.default_rng(seed)
-        options = {"reg_covar": reg_covar, "floor": floor}
+        options = {"reg_covar": reg_covar, "floor": floor, "prior": prior}
         made = first_parameters(source, family, n_components, init_params, rng, **options)
         given = {
             "weights": made.weights,

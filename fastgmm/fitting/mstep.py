@@ -16,7 +16,7 @@ from fastgmm.covariance.base import MIN_MASS
 from fastgmm.fitting import log
 from fastgmm.fitting.held import Held
 
-__all__ = ["DEFAULT_FLOOR", "POLICIES", "Collapse", "MStep", "check_floor", "floor_of"]
+__all__ = ["DEFAULT_FLOOR", "POLICIES", "Collapse", "MStep", "check_floor", "floor_of", "penalised"]
 
 POLICIES = ("raise", "floor", "reseed", "drop")
 
@@ -99,6 +99,8 @@ class MStep:
     equal_weights : bool
     reg_covar : float
     floor : Floor or None
+    prior : Prior or None
+        With it the posterior density is what rises.
     on_collapse : str
         One of `POLICIES`; all but "raise" need a floor.
     max_iter : int
@@ -117,9 +119,23 @@ class MStep:
     """
 
     def __init__(
-        self, source, family, start, *, masks, equal_weights, reg_covar, floor, on_collapse, max_iter, continued, rng
+        self,
+        source,
+        family,
+        start,
+        *,
+        masks,
+        equal_weights,
+        reg_covar,
+        floor,
+        on_collapse,
+        max_iter,
+        continued,
+        rng,
+        prior=None,
     ):
         self._source, self._family, self._reg_covar, self._floor = source, family, reg_covar, floor
+        self._prior = prior
         self._held = Held(**masks, values=start, equal_weights=equal_weights)
         self._moves = on_collapse in ("reseed", "drop")
         self._reseeds, self._max_iter, self._rng = on_collapse == "reseed", max_iter, rng
@@ -144,8 +160,9 @@ class MStep:
         iteration : int
         """
         held, self.disturbed = self._held, False
+        prior = None if self._prior is None else self._prior.holding(held.means)
         shares, means, covariances = self._family.estimate(
-            held.hold_means(stats), reg_covar=self._reg_covar, previous=previous, floor=self._floor
+            held.hold_means(stats), reg_covar=self._reg_covar, previous=previous, floor=self._floor, prior=prior
         )
         parameters, met = self._complete(held.maximise_weights(shares), means, covariances)
         if self._floor is None:
@@ -160,6 +177,10 @@ class MStep:
         else:
             self._keep(iteration, causes)
         return parameters
+
+    def bound(self, stats, parameters):
+        """Return what rises: the log-likelihood of a pass or, with a prior, the log-posterior; per unit of weight."""
+        return penalised(stats.log_likelihood, stats.total_weight, parameters, self._family, self._prior)
 
     def feasible(self, parameters):
         """Return parameters with what is held in its place and covariances above the floor, as all M-steps give them.
@@ -268,6 +289,13 @@ class MStep:
             covariances = self._family.nearest(covariances, mass, previous=parameters.covariances, floor=self._floor)
         weights = self._held.maximise_weights(shares)
         return self._family.complete(weights, means, covariances, mend=True)
+
+
+def penalised(log_likelihood, total_weight, parameters, family, prior):
+    """Return the log-likelihood per unit of weight, with a Prior plus its log-density of the parameters."""
+    if prior is None:
+        return log_likelihood / total_weight
+    return (log_likelihood + prior.log_density(parameters, family)) / total_weight
 
 
 def _normalised(weights):

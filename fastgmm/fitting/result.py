@@ -47,9 +47,13 @@ class FitResult:
     n_iter : int
         Iterations of the best start.
     lower_bound : float
-        Mean log-likelihood per unit of weight, equal to ``mixture.score(X, sample_weight)`` bit for bit.
+        Mean log-likelihood per unit of weight, equal to ``mixture.score(X, sample_weight)`` bit for bit. With a prior
+        it is what the fit maximises instead: the log-likelihood of all rows plus the log-density of the prior at the
+        parameters, but for a constant, per unit of weight. Gains and what remains are of the same.
+    log_likelihood : float
+        Mean log-likelihood per unit of weight: `lower_bound`, unless there is a prior.
     lower_bounds : list of float
-        The same after each iteration of the best start; the last is `lower_bound`.
+        The bound after each iteration of the best start; the last is `lower_bound`.
     n_failed_inits : int
         Starts that ended in a covariance that is not positive definite.
     best_init : int
@@ -78,6 +82,7 @@ class FitResult:
     converged: bool
     n_iter: int
     lower_bound: float
+    log_likelihood: float
     lower_bounds: list[float] = field(repr=False)
     n_failed_inits: int
     best_init: int

@@ -146,7 +146,7 @@ def _check_given(given, n_rows, n_components, name):
     )
 
 
-def first_parameters(source, family, n_components, init_params, rng, *, reg_covar, floor=None):
+def first_parameters(source, family, n_components, init_params, rng, *, reg_covar, floor=None, prior=None):
     """Return the Parameters that EM starts from.
 
     Parameters
@@ -159,6 +159,7 @@ def first_parameters(source, family, n_components, init_params, rng, *, reg_cova
     rng : numpy.random.Generator
     reg_covar : float
     floor : Floor, optional
+    prior : Prior, optional
 
     Raises
     ------
@@ -173,7 +174,7 @@ def first_parameters(source, family, n_components, init_params, rng, *, reg_cova
     else:
         given, pivot = _given_start(source, init_params, n_components, rng)
     stats = family.first_statistics(source, pivot, given)
-    weights, means, covariances = family.estimate(stats, reg_covar=reg_covar, floor=floor)
+    weights, means, covariances = family.estimate(stats, reg_covar=reg_covar, floor=floor, prior=prior)
     if floor is not None:
         covariances, _ = family.floored(covariances, floor)
     return family.complete(weights, means, covariances, mend=reg_covar > 0 or floor is not None)

@@ -79,6 +79,7 @@ def select(
     on_collapse: str = "raise",
     covariance_floor: float | None = None,
     equal_weights: bool = False,
+    prior: str | covariance.ConjugatePrior | None = None,
     abandon: bool = True,
     n_folds: int = 10,
     random_state: Any = None,
@@ -110,7 +111,7 @@ def select(
     init_params : {"kmeans", "k-means++", "random", "random_from_data"}, default="kmeans"
         "kmeans" makes partitions that all structures share, of standardised and of whitened rows. The others are those
         of `GaussianMixture`. Splits and merges of neighbours come beside them.
-    tol, stopping, max_iter, max_time, acceleration, on_collapse, covariance_floor, equal_weights
+    tol, stopping, max_iter, max_time, acceleration, on_collapse, covariance_floor, equal_weights, prior
         Of each fit, as in `fastgmm.fit`. `tol` has to be small beside differences of the criterion divided by the
         number of rows.
     reg_covar : float, default=0.0
@@ -118,7 +119,8 @@ def select(
         components that collapse onto few rows fail.
     abandon : bool, default=True
         Whether fits that have no chance of being the best are given up early. Their values in the table are those they
-        had come to, worse than they would have become.
+        had come to, worse than they would have become. With a `prior` none is given up: criteria are of the
+        likelihood, which may fall on the way.
     n_folds : int, default=10
         For the criterion "cv".
     random_state : None, int, RandomState, Generator or SeedSequence, default=None
@@ -169,6 +171,7 @@ def select(
         "on_collapse": on_collapse,
         "covariance_floor": covariance_floor,
         "equal_weights": equal_weights,
+        "prior": prior,
     }
     if init_params not in fitting.STARTS:
         raise InvalidParameterError(
@@ -318,6 +321,7 @@ class _Search:
         self.few = Few(source, numbers[-1], np.random.default_rng([plan["seed"], 0]))
         self.floor = self._floor()
         self.earlier = 0.0
+        self._abandons = plan["abandon"] and plan["prior"] is None
 
     def _floor(self) -> Floor | None:
         """The covariances below which a component has collapsed, None where the user says what happens then."""
@@ -474,7 +478,7 @@ class _Search:
         self, name: str, K: int, starts: list[Parameters], target: float, only_better: bool = False
     ) -> Candidate:
         """The best fit from some starts, or the first that does not fail; `only_better`: none if there is no hope."""
-        hope = _Hope(self._loss_of(name, K), target if self.plan["abandon"] else math.inf)
+        hope = _Hope(self._loss_of(name, K), target if self._abandons else math.inf)
         if K > 1:
             starts, is_lost = self._raced(name, starts, hope)
             if is_lost and only_better:
@@ -570,7 +574,7 @@ class _Search:
         cell, above = self.cells[name, K], self.cells.get((name, K + 1))
         if K == 1 or above is None or above.result is None:
             return cell
-        if self.plan["abandon"] and min(self._loss(cell), self._loss(above)) > best + 2 * MARGIN:
+        if self._abandons and min(self._loss(cell), self._loss(above)) > best + 2 * MARGIN:
             return cell
         return self._better(cell, self.few.merges(above.mixture))
 

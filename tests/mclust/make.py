@@ -1,10 +1,11 @@
-"""Makes reference.npz, which test_mclust.py reads, from mclust itself.
+"""Makes reference.npz and prior.npz, which test_mclust.py and test_prior.py read, from mclust itself.
 
 It needs R and mclust (apt-get install r-cran-mclust):
-    python tests/mclust/make.py
+    python tests/mclust/make.py reference
+    python tests/mclust/make.py prior
 
-The file holds, for each data set, its rows and labels, and for each of its structures what reference.R computes. Rows
-of data sets that come with scikit-learn or the examples are read there and not stored.
+The file holds, for each data set, its rows and labels, and for each of its structures what the script of its name
+computes. Rows of data sets that come with scikit-learn or the examples are read there and not stored.
 """
 
 import csv
@@ -19,18 +20,18 @@ import numpy as np
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
-from mclust_sets import SHARED  # noqa: E402
+from mclust_sets import PRIOR, SHARED  # noqa: E402
 
 
-def main():
-    """Run R on all data sets and store what it says."""
+def main(script):
+    """Run a script in R on all data sets and store what it says."""
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
-        for name, load in SHARED.items():
+        for name, load in (PRIOR if script == "prior" else SHARED).items():
             X, labels = load()
             np.savetxt(folder / f"{name}.rows.csv", X, fmt="%.17g", delimiter=",")
             np.savetxt(folder / f"{name}.labels.csv", labels + 1, fmt="%d")
-        subprocess.run(["Rscript", "--vanilla", HERE / "reference.R", folder], check=True)
+        subprocess.run(["Rscript", "--vanilla", HERE / f"{script}.R", folder], check=True)
         found = defaultdict(list)
         for name, structure, what, value in csv.reader((folder / "values.csv").read_text().splitlines()):
             if what == "version":
@@ -40,11 +41,11 @@ def main():
         stored = {key: np.array(values) for key, values in found.items()}
         for rows in sorted(folder.glob("*.rows.csv")):
             name = rows.name.removesuffix(".rows.csv")
-            if name not in SHARED:
+            if name not in PRIOR:
                 stored[f"{name}/rows"] = np.loadtxt(rows, delimiter=",", ndmin=2)
                 stored[f"{name}/labels"] = np.loadtxt(folder / f"{name}.labels.csv", dtype=np.int8) - 1
-        np.savez_compressed(HERE / "reference.npz", version=np.array(version), **stored)
+        np.savez_compressed(HERE / f"{script}.npz", version=np.array(version), **stored)
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1])
