@@ -8,6 +8,7 @@ import inspect
 from typing import Any, NoReturn
 
 from fastgmm import covariance, fitting
+from fastgmm._checks import MISSING
 from fastgmm._version import __version__
 from fastgmm.selection import CRITERIA, select
 from fastgmm.sources import parse_memory
@@ -27,6 +28,7 @@ SETTINGS = (
     "covariance_floor",
     "equal_weights",
     "prior",
+    "missing",
 )
 """The options that are arguments of `fastgmm.select` of the same name; their defaults are the same too."""
 
@@ -37,6 +39,7 @@ examples:
   python -m fastgmm fit data.csv --components 3 --covariance full --model model.npz
   python -m fastgmm fit data.csv --columns width,height --plot fit.png --labels labels.csv
   python -m fastgmm predict model.npz new.csv > labels.csv
+  python -m fastgmm impute model.npz gaps.csv > filled.csv
   python -m fastgmm sample model.npz -n 1000 --seed 0 > simulated.csv
 """
 _FILE = "table of rows: CSV (also with semicolons, tabs or blanks), NPY or Parquet; - is CSV on standard input"
@@ -73,7 +76,7 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"fastgmm {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND", title="commands")
-    for add in (_add_fit, _add_predict, _add_score, _add_sample, _add_info):
+    for add in (_add_fit, _add_predict, _add_score, _add_impute, _add_sample, _add_info):
         add(commands)
     return top
 
@@ -115,6 +118,7 @@ def _add_fit(commands: Any) -> None:
         help=f"what chooses among them: {', '.join(CRITERIA)} (default: %(default)s)",
     )
     _add_columns(fit, weights=True)
+    _add_missing(fit)
     _add_estimation(fit)
     output = fit.add_argument_group("output")
     output.add_argument("--model", metavar="OUT.npz", help="write the chosen mixture to this file")
@@ -212,6 +216,7 @@ def _add_predict(commands: Any) -> None:
     _add_model_and_file(predict)
     predict.add_argument("--proba", action="store_true", help="also the probability of every component")
     _add_columns(predict)
+    _add_missing(predict)
     _add_output(predict)
     _add_threads(predict)
 
@@ -223,9 +228,38 @@ def _add_score(commands: Any) -> None:
     _add_model_and_file(score)
     score.add_argument("--per-row", action="store_true", help="write the log-density of every row instead, as CSV")
     _add_columns(score, weights=True)
+    _add_missing(score)
     _add_output(score, "write to this file what --per-row gives")
     _add_json(score)
     _add_threads(score)
+
+
+def _add_impute(commands: Any) -> None:
+    impute = _command(
+        commands,
+        "impute",
+        "fill the gaps of a table",
+        "Write the rows of a table with their gaps filled by what a mixture expects there, as CSV.",
+    )
+    _add_model_and_file(impute)
+    impute.add_argument(
+        "--draws", type=_positive, metavar="M", help="draw values instead, so many times: a column draw says which"
+    )
+    impute.add_argument(
+        "--seed", type=_seed, metavar="S", help="the same seed gives the same draws (default: other ones each time)"
+    )
+    _add_columns(impute)
+    _add_output(impute)
+    _add_threads(impute)
+
+
+def _add_missing(group: Any) -> None:
+    group.add_argument(
+        "--missing",
+        choices=MISSING,
+        default="raise",
+        help="gaps in the table: an error, or rows count by what was observed (default: %(default)s)",
+    )
 
 
 def _add_sample(commands: Any) -> None:

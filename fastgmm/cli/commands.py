@@ -24,7 +24,7 @@ from .arguments import SETTINGS
 from .data import Data, open_for, open_table
 from .terminal import Style, log_lines, progress_bar
 
-__all__ = ["FitFailedError", "fit", "info", "predict", "sample", "score"]
+__all__ = ["FitFailedError", "fit", "impute", "info", "predict", "sample", "score"]
 
 
 class FitFailedError(ValueError):
@@ -41,7 +41,13 @@ def fit(options: Any) -> None:
     families = _families(options.covariance)
     precision = "float32" if options.float32 else None
     data = open_table(
-        options.file, options.columns, options.weights, precision, options.max_memory, n_threads=options.threads
+        options.file,
+        options.columns,
+        options.weights,
+        precision,
+        options.max_memory,
+        n_threads=options.threads,
+        missing=options.missing,
     )
     start = time.perf_counter()
     with log_lines(sys.stderr) if options.verbose else contextlib.nullcontext():
@@ -50,7 +56,7 @@ def fit(options: Any) -> None:
     mixture = found.chosen.mixture
     if data.named:
         mixture = Mixture.from_parameters(mixture.parameters, mixture.family, feature_names=data.names)
-    _write_outputs(outputs, mixture, data, found.chosen, options.threads)
+    _write_outputs(outputs, mixture, data, found.chosen, {"n_threads": options.threads, "missing": options.missing})
     described = document.fit(found, data, {"seed": options.seed, **_settings(options)}, outputs, seconds)
     if options.json:
         print(document.as_json(described))
@@ -62,12 +68,13 @@ def predict(options: Any) -> None:
     """Write the component of every row, and on request the probabilities."""
     _check_outputs({"output": options.output})
     mixture = load(options.model)
-    data = open_for(mixture, options.file, options.columns, n_threads=options.threads)
+    how = {"n_threads": options.threads, "missing": options.missing}
+    data = open_for(mixture, options.file, options.columns, **how)
 
     def found(rows: np.ndarray) -> dict[str, np.ndarray]:
-        columns: dict[str, np.ndarray] = {"label": mixture.predict(rows, n_threads=options.threads)}
+        columns: dict[str, np.ndarray] = {"label": mixture.predict(rows, **how)}
         if options.proba:
-            probabilities = mixture.predict_proba(rows, n_threads=options.threads)
+            probabilities = mixture.predict_proba(rows, **how)
             columns |= {f"p{k}": probabilities[:, k] for k in range(mixture.n_components)}
         return columns
 
@@ -80,15 +87,32 @@ def score(options: Any) -> None:
         raise ValueError("--per-row writes CSV, --json a report: give one of them, or a file to the rows by --output")
     _check_outputs({"output": options.output})
     mixture = load(options.model)
-    data = open_for(mixture, options.file, options.columns, options.weights, n_threads=options.threads)
+    how = {"n_threads": options.threads, "missing": options.missing}
+    data = open_for(mixture, options.file, options.columns, options.weights, **how)
     if options.per_row or options.output is not None:
-        densities = (mixture.score_samples(rows, n_threads=options.threads) for rows in data.blocks())
+        densities = (mixture.score_samples(rows, **how) for rows in data.blocks())
         _write_parts(({"log_density": each} for each in densities), options.output)
         if options.output is None:
             return
-    per_row = mixture.score(data.X, sample_weight=data.weights, n_threads=options.threads)
+    per_row = mixture.score(data.X, sample_weight=data.weights, **how)
     described = document.score(mixture, data, float(per_row))
     print(document.as_json(described) if options.json else report.score(described, Style.of(sys.stdout)))
+
+
+def impute(options: Any) -> None:
+    """Write the rows with their gaps filled, once or several times."""
+    _check_outputs({"output": options.output})
+    mixture = load(options.model)
+    data = open_for(mixture, options.file, options.columns, missing="em")
+    names = _distinct(data.names, "draw")
+    if options.draws is None:
+        parts = [mixture.impute(data.X, n_threads=options.threads)]
+    else:
+        parts = mixture.impute(data.X, options.draws, options.seed, n_threads=options.threads)
+    columns = (dict(zip(names, rows.T, strict=True)) for rows in parts)
+    if options.draws is not None:
+        columns = ({"draw": np.full(data.n_rows, number), **each} for number, each in enumerate(columns))
+    _write_parts(columns, options.output)
 
 
 def sample(options: Any) -> None:
@@ -187,20 +211,19 @@ def _check_picture(path: str, option: str) -> None:
         raise ValueError(f"--{option}: {error}") from error
 
 
-def _write_outputs(
-    outputs: dict[str, str], mixture: Mixture, data: Data, best: Candidate, n_threads: int | None
-) -> None:
+def _write_outputs(outputs: dict[str, str], mixture: Mixture, data: Data, best: Candidate, how: dict[str, Any]) -> None:
     """The model, the labels and the pictures, as far as they were asked for."""
     if "model" in outputs:
         mixture.save(outputs["model"])
     if "labels" in outputs:
-        labels = (mixture.predict(rows, n_threads=n_threads) for rows in data.blocks())
+        labels = (mixture.predict(rows, **how) for rows in data.blocks())
         _write_parts(({"label": each} for each in labels), outputs["labels"])
     title = f"{os.path.basename(data.path)}: {best.covariance_type} covariance, {mixture.n_components} components"
     if "plot" in outputs:
         from fastgmm.plot import picture, save_picture
 
         rows, weights = data.shown()
+        rows = mixture.impute(rows) if how["missing"] == "em" else rows
         figure = picture(mixture, rows, feature_names=data.names, sample_weight=weights, title=title)
         save_picture(figure, outputs["plot"])
     if "convergence" in outputs:

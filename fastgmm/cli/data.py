@@ -34,6 +34,8 @@ class Data:
     max_memory : int or str, optional
         Of a fit, where they are not held.
     n_threads : int, optional
+    gaps : bool, default=False
+        Whether values of a table that is held may be missing.
 
     Attributes
     ----------
@@ -47,8 +49,14 @@ class Data:
     """
 
     def __init__(
-        self, path: str, table: Table | Blocks, max_memory: int | str | None = None, n_threads: int | None = None
+        self,
+        path: str,
+        table: Table | Blocks,
+        max_memory: int | str | None = None,
+        n_threads: int | None = None,
+        gaps: bool = False,
     ) -> None:
+        self._gaps = gaps
         self.path, self.names, self.named = path, list(table.names), table.named
         self.X: Any
         if isinstance(table, Table):
@@ -82,6 +90,13 @@ class Data:
             return float(self.X.moments()[2])
         return float(len(self.X) if self.weights is None else self.weights.sum())
 
+    def gaps(self) -> tuple[int, int]:
+        """Number of missing values, and of rows that hold nothing else."""
+        if not self._gaps:
+            return 0, 0
+        missing = np.isnan(self.X)
+        return int(missing.sum()), int(missing.all(axis=1).sum())
+
     def blocks(self) -> Iterator[np.ndarray]:
         """The rows, block by block."""
         return self.X.blocks() if isinstance(self.X, BatchSource) else iter([self.X])
@@ -101,11 +116,14 @@ def open_table(
     dtype: str | None = None,
     max_memory: int | str | None = None,
     n_threads: int | None = None,
+    missing: str = "raise",
 ) -> Data:
     """The rows for a fit: held whole, unless memory is limited. Errors name the option that helps."""
+    if missing == "em" and max_memory is not None:
+        raise ValueError("--missing em holds the rows, sorted by their gaps: leave --max-memory out")
     try:
         if max_memory is None:
-            return Data(path, read_table(path, columns, weights, dtype))
+            return Data(path, read_table(path, columns, weights, dtype, gaps=missing == "em"), gaps=missing == "em")
         return Data(path, _blocks(path, columns, weights, dtype), max_memory, n_threads)
     except TableError as error:
         if error.numeric:
@@ -114,16 +132,22 @@ def open_table(
 
 
 def open_for(
-    mixture: Mixture, path: str, columns: list[str] | None, weights: str | None = None, n_threads: int | None = None
+    mixture: Mixture,
+    path: str,
+    columns: list[str] | None,
+    weights: str | None = None,
+    n_threads: int | None = None,
+    missing: str = "raise",
 ) -> Data:
     """The columns that a mixture was fitted to, by name where both have names, else by position; read block by block.
 
-    What cannot be read twice, such as standard input, is held whole.
+    What cannot be read twice, such as standard input, is held whole, and so are rows with gaps.
     """
-    if path != "-" and os.path.isfile(path):
+    gaps = missing == "em"
+    if not gaps and path != "-" and os.path.isfile(path):
         data = Data(path, _blocks(path, columns, weights, None, mixture.feature_names), n_threads=n_threads)
     else:
-        data = Data(path, read_table(path, columns, weights, if_named=mixture.feature_names))
+        data = Data(path, read_table(path, columns, weights, if_named=mixture.feature_names, gaps=gaps), gaps=gaps)
     if data.n_features != mixture.n_features:
         raise ValueError(
             f"{path} has {data.n_features} columns, but the model has {mixture.n_features} features; choose as many "

@@ -62,6 +62,7 @@ def fit(found: Selection, rows: Data, options: dict[str, Any], files: dict[str, 
 
 def data(rows: Data) -> dict[str, Any]:
     """Which rows were read."""
+    missing, unobserved = rows.gaps()
     return {
         "file": rows.path,
         "rows": rows.n_rows,
@@ -69,6 +70,8 @@ def data(rows: Data) -> dict[str, Any]:
         "dtype": np.dtype(rows.dtype).name,
         "total_weight": rows.total_weight,
         "weighted": rows.weighted,
+        "missing_values": missing,
+        "unobserved_rows": unobserved,
     }
 
 

@@ -95,6 +95,10 @@ def _title(what: str, data: dict[str, Any], style: Style) -> Iterator[str]:
     yield style.faint(_listing("columns: ", data["columns"], style))
     if data["weighted"]:
         yield style.faint(f"weighted rows, total weight {data['total_weight']:.10g}")
+    if data["missing_values"]:
+        share = data["missing_values"] / (data["rows"] * len(data["columns"]))
+        nothing = f", all those of {_count(data['unobserved_rows'], 'row')}" if data["unobserved_rows"] else ""
+        yield style.faint(f"gaps: {_count(data['missing_values'], 'value')} missing ({share:.1%}){nothing}")
 
 
 def _listing(head: str, names: list[str], style: Style, width: int = WIDTH) -> str:

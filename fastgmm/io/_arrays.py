@@ -75,13 +75,15 @@ def read_npy(path, columns, weights, dtype):
     return values, [names[j] for j in chosen], given
 
 
-def read_parquet(path, columns, weights, dtype):
+def read_parquet(path, columns, weights, dtype, gaps=False):
     """Read the Parquet file at `path`: only the chosen columns are decoded.
 
     Parameters
     ----------
     path, columns, weights, dtype
         As for `read_npy`; the values are float32 if every chosen column is, else float64.
+    gaps : bool, default=False
+        Whether values may be missing: they are NaN then, those of the weights excepted.
 
     Returns
     -------
@@ -110,14 +112,14 @@ def read_parquet(path, columns, weights, dtype):
         raise TableError(f"{path} is not a readable Parquet file: {error}") from error
     if table.num_rows == 0:
         raise TableError(f"{path} has columns but no rows")
-    arrays = [_column(table, name, path) for name in wanted]
+    arrays = [_column(table, name, path, gaps) for name in wanted]
     if dtype is None:
         dtype = np.float32 if all(array.dtype.itemsize <= 4 and array.dtype.kind == "f" for array in arrays) else float
     values = np.empty((table.num_rows, len(wanted)), dtype=dtype, order="F")
     with np.errstate(over="ignore"):
         for j, array in enumerate(arrays):
             values[:, j] = array
-            _check_finite(values[:, j], wanted[j], path)
+            _check_finite(values[:, j], wanted[j], path, gaps)
     return values, wanted, None if weight is None else _column(table, names[weight], path).astype(np.float64)
 
 
@@ -137,10 +139,10 @@ def is_numeric(pyarrow, kind):
     return types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind) or types.is_decimal(kind)
 
 
-def _column(table, name, path):
-    """One column as an array of finite numbers."""
+def _column(table, name, path, gaps=False):
+    """One column as an array of numbers, finite but for gaps."""
     column = table.column(name)
-    if column.null_count:
+    if column.null_count and not gaps:
         row = column.is_null().to_numpy().argmax()
         raise TableError(
             f"{path}, row {row + 1}, column {name!r}: the value is missing; fill in or remove such rows first"
@@ -148,12 +150,12 @@ def _column(table, name, path):
     array = column.to_numpy()
     if array.dtype.kind not in _NUMERIC_KINDS:  # decimals and booleans arrive as objects
         array = array.astype(np.float64)
-    _check_finite(array, name, path)
+    _check_finite(array, name, path, gaps)
     return array
 
 
-def _check_finite(array, name, path):
-    bad = np.flatnonzero(~np.isfinite(array))
+def _check_finite(array, name, path, gaps=False):
+    bad = np.flatnonzero(np.isinf(array) if gaps else ~np.isfinite(array))
     if bad.size:
         value = array[bad[0]]
         raise TableError(

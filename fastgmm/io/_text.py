@@ -23,7 +23,7 @@ _COMMENT = "# "  # what numpy.savetxt puts before a header
 _MISSING = {"", "na", "n/a", "nan", "null", "none"}
 
 
-def read_text(file, path, columns, weights, dtype, if_named=None):
+def read_text(file, path, columns, weights, dtype, if_named=None, gaps=False):
     """Read the open binary `file` as a delimited table of numbers.
 
     Parameters
@@ -38,6 +38,8 @@ def read_text(file, path, columns, weights, dtype, if_named=None):
         Of the values.
     if_named : sequence of str, default=None
         What `columns` defaults to if there is a header.
+    gaps : bool, default=False
+        Whether values may be missing: they are NaN then, those of the weights excepted.
 
     Returns
     -------
@@ -52,7 +54,7 @@ def read_text(file, path, columns, weights, dtype, if_named=None):
     TableError
         Naming file, line and column.
     """
-    reader = TextReader(file, path, columns, weights, dtype, if_named)
+    reader = TextReader(file, path, columns, weights, dtype, if_named, gaps)
     parts = list(reader.blocks(_CHUNK))
     values, given = zip(*parts, strict=True)
     given = None if reader.weight is None else np.concatenate(given)
@@ -64,7 +66,7 @@ class TextReader:
 
     Parameters
     ----------
-    file, path, columns, weights, dtype, if_named
+    file, path, columns, weights, dtype, if_named, gaps
         As for `read_text`.
 
     Attributes
@@ -77,7 +79,7 @@ class TextReader:
         Whether the file has a header.
     """
 
-    def __init__(self, file, path, columns, weights, dtype, if_named=None):
+    def __init__(self, file, path, columns, weights, dtype, if_named=None, gaps=False):
         encoding, delimiter = _sniff(file, path)
         self._text = io.TextIOWrapper(file, encoding=encoding, errors="replace", newline="")
         rows = _numbered_rows(self._text, delimiter, path)
@@ -91,7 +93,11 @@ class TextReader:
         self.names = [names[j] for j in chosen]
         self._rows = rows if self.named else itertools.chain([first], rows)
         self._converter = _Converter(
-            path, names, chosen + ([] if self.weight is None else [self.weight]), columns is None
+            path,
+            names,
+            chosen + ([] if self.weight is None else [self.weight]),
+            columns is None,
+            chosen if gaps else (),
         )
         self._path, self._dtype = path, dtype
 
@@ -118,8 +124,9 @@ def _as_dtype(table, dtype, names, path, first):
     """The values in the dtype asked for, of their own memory."""
     with np.errstate(over="ignore"):
         values = np.ascontiguousarray(table, dtype=dtype)
-    if not np.isfinite(values).all():
-        row, j = np.argwhere(~np.isfinite(values))[0]
+    large = np.isinf(values)  # numbers before, but for gaps
+    if large.any():
+        row, j = np.argwhere(large)[0]
         raise TableError(
             f"{path}, row {first + row + 1}, column {names[j]!r}: {table[row, j]:g} is too large for {dtype}"
         )
@@ -129,24 +136,29 @@ def _as_dtype(table, dtype, names, path, first):
 class _Converter:
     """Turns chunks of fields into numbers, or into the error that says where they are none."""
 
-    def __init__(self, path, names, chosen, by_default):
+    def __init__(self, path, names, chosen, by_default, gaps):
         self.path, self.names, self.chosen, self.by_default = path, names, chosen, by_default
+        self.gaps = frozenset(gaps)  # columns where values may be missing
 
     def convert(self, chunk):
-        """Numbers of shape (rows, chosen columns), all finite, from a list of (line number, fields)."""
+        """Numbers of shape (rows, chosen columns), finite but for gaps, from a list of (line number, fields)."""
         numbers, rows = zip(*chunk, strict=True)
         if set(map(len, rows)) == {len(self.names)}:
             fields = list(zip(*rows, strict=True))
             values = np.empty((len(rows), len(self.chosen)))
             try:
                 for k, j in enumerate(self.chosen):
-                    if "_" in "".join(fields[j]):  # float() takes 1_000 for a number, people's files do not
+                    column = fields[j]
+                    if "_" in "".join(column):  # float() takes 1_000 for a number, people's files do not
                         raise ValueError
-                    values[:, k] = np.fromiter(map(float, fields[j]), np.float64, len(rows))
+                    if j in self.gaps:
+                        column = ["nan" if _is_missing(field) else field for field in column]
+                    values[:, k] = np.fromiter(map(float, column), np.float64, len(rows))
             except ValueError:
                 pass
             else:
-                if np.isfinite(values).all():
+                free = [j in self.gaps for j in self.chosen]
+                if (np.isfinite(values) | (np.isnan(values) & free)).all():
                     return values
         raise self._first_error(numbers, rows)
 
@@ -158,9 +170,14 @@ class _Converter:
                 fields = f"{width} field{'s' * (width > 1)}"
                 return TableError(f"{self.path}, line {number}: expected {fields}, got {len(row)}")
             for j in self.chosen:
+                if j in self.gaps and _is_missing(row[j]):
+                    continue
                 if not _is_number(row[j]) or not np.isfinite(float(row[j])):
                     return self._field_error(number, j, row[j].strip(), rows)
         raise AssertionError("a chunk was refused although all of its fields are numbers")
+
+    def _is_sound(self, field, j):
+        return _is_number(field) or (j in self.gaps and _is_missing(field))
 
     def _field_error(self, number, j, field, rows):
         place = f"{self.path}, line {number}, column {self.names[j]!r}"
@@ -174,7 +191,7 @@ class _Converter:
         numeric = []
         if self.by_default:
             sound = [row for row in rows if len(row) == len(self.names)]
-            numeric = [self.names[i] for i in self.chosen if all(_is_number(row[i]) for row in sound)]
+            numeric = [self.names[i] for i in self.chosen if all(self._is_sound(row[i], i) for row in sound)]
         return TableError(f"{place}: expected a number, got {shown!r}{hint}", numeric)
 
 

@@ -18,7 +18,7 @@ __all__ = ["Table", "TableError", "check_table", "read_table", "write_csv", "wri
 _ROWS_AT_ONCE = 1 << 14  # rows turned into text at a time, to bound the memory
 
 
-def read_table(path, columns=None, weights=None, dtype=None, *, if_named=None):
+def read_table(path, columns=None, weights=None, dtype=None, *, if_named=None, gaps=False):
     r"""Read rows of numbers from a CSV, NPY or Parquet file; which of them it is, its first bytes tell.
 
     Text may be cut by commas, semicolons, tabs or blanks; its first row is a header unless all of it is numbers. NPY
@@ -37,6 +37,8 @@ def read_table(path, columns=None, weights=None, dtype=None, *, if_named=None):
         Of the values. Default: float64 for text, for others as in the file.
     if_named : sequence of str, optional
         What `columns` defaults to where the file has names.
+    gaps : bool, default=False
+        Whether values may be missing, in CSV empty, NA, N/A, NaN, null or none: they are NaN then. Weights may not.
 
     Returns
     -------
@@ -74,11 +76,11 @@ def read_table(path, columns=None, weights=None, dtype=None, *, if_named=None):
             values, names, given = read_npy(path, columns, weights, dtype)
             named = False
         elif magic.startswith(PARQUET_MAGIC):
-            values, names, given = read_parquet(path, if_named if columns is None else columns, weights, dtype)
+            values, names, given = read_parquet(path, if_named if columns is None else columns, weights, dtype, gaps)
         else:
             check_text(magic, path)
             dtype = dtype or np.dtype(np.float64)
-            values, names, given, named = read_text(file, path, columns, weights, dtype, if_named)
+            values, names, given, named = read_text(file, path, columns, weights, dtype, if_named, gaps)
     if given is not None:
         check_weights(given, path, weights)
     return Table(values, names, given, path, named)
