@@ -3,6 +3,8 @@
 Names are loaded on first use, so that importing the package costs next to nothing:
 
     GaussianMixture      scikit-learn's estimator of that name
+    select, GaussianMixtureSelector
+                         number of components and structure of covariances, chosen by a criterion
     fit                  the same fit without scikit-learn, returns a FitResult
     ConjugatePrior       for fits that maximise a posterior density
     Mixture, load        the fitted distribution, and reading one from a file
@@ -21,6 +23,7 @@ _HOME = {
     "ConvergenceWarning": "fastgmm._errors",
     "FitResult": "fastgmm.fitting",
     "GaussianMixture": "fastgmm.estimators",
+    "GaussianMixtureSelector": "fastgmm.selection.selector",
     "IllDefinedCovarianceError": "fastgmm._errors",
     "InvalidParameterError": "fastgmm._errors",
     "KernelConstants": "fastgmm.engine",

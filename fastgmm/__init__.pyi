@@ -27,3 +27,4 @@ from fastgmm.mixture import Mixture as Mixture
 from fastgmm.mixture import load as load
 from fastgmm.selection import Selection as Selection
 from fastgmm.selection import select as select
+from fastgmm.selection.selector import GaussianMixtureSelector as GaussianMixtureSelector

@@ -356,7 +356,8 @@ class MixtureEstimator(CallbackSupportMixin, DensityMixin, BaseEstimator):
         >>> model.icl([[-1.0], [1.0]]) == model.bic([[-1.0], [1.0]])
         True
         """
-        return self.criterion(X, "icl", sample_weight=sample_weight)
+        mixture, rows = self._prepare(X)
+        return mixture.icl(rows, sample_weight, n_threads=self.n_threads, missing=self.missing)
 
     def criterion(self, X: Any, name: str = "bic", *, sample_weight: npt.ArrayLike | None = None) -> float:
         """Return a criterion of model choice by its name: see `fastgmm.Mixture.criterion`.

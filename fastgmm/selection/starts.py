@@ -50,11 +50,13 @@ class Few:
     def __init__(self, source: Source, n_components: int, rng: np.random.Generator) -> None:
         n_rows = max(SAMPLE_ROWS, SAMPLE_ROWS_PER_COMPONENT * n_components)
         self.is_all = isinstance(source, ArraySource) and source.n_rows <= 2 * n_rows
-        self.source = (source if self.is_all else source.sample(n_rows, rng)).gathered()
-        rows = self.source.rows_at(np.arange(self.source.n_rows))
+        few = source if self.is_all else source.sample(n_rows, rng)
+        # Equal rows made one, in an order of their own: starts depend on neither order nor repetition.
+        rows, places = np.unique(few.rows_at(np.arange(few.n_rows)), axis=0, return_inverse=True)
+        self.weights = np.bincount(places.ravel(), weights=few.weights())
+        weights = None if (self.weights == 1).all() else self.weights
+        self.source = ArraySource(rows.astype(few.dtype), weights, n_threads=1)
         mean, variances, _ = self.source.moments()
-        weights = self.source.weights()
-        self.weights = np.ones(len(rows)) if weights is None else weights
         deviations = np.sqrt(variances)
         varying = deviations > FLAT * np.abs(mean)
         self.rows, self.mean = rows, mean
