@@ -11,7 +11,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import estimator_checks
 
-from fastgmm import GaussianMixtureSelector, InvalidParameterError, NotFittedError, select
+from fastgmm import GaussianMixtureSelector, InvalidParameterError, NotFittedError, load, select
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(90, 2)) * [1.0, 0.5] + np.repeat([[-6.0, 0.0], [0.0, 6.0], [6.0, -2.0]], 30, axis=0)
@@ -65,8 +65,10 @@ def test_it_is_the_best_of_the_search():
     np.testing.assert_array_equal(model.sample(5)[0], best.sample(5)[0])
 
 
-def test_clones_pickles_pipelines_and_frames():
+def test_clones_pickles_pipelines_and_frames(tmp_path):
     model = GaussianMixtureSelector(**OPTIONS).fit(X)
+    model.save(tmp_path / "model.npz")
+    assert load(tmp_path / "model.npz") == model.to_mixture()
     twin = clone(model)
     assert not hasattr(twin, "means_")
     with pytest.raises(NotFittedError, match="This GaussianMixtureSelector instance is not fitted yet"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from numbers import Integral
 from typing import Any, ClassVar, Self
 
@@ -240,6 +241,23 @@ class GaussianMixtureSelector(MixtureEstimator):
         """
         best = vars(self).get("best_estimator_")
         return super().to_mixture() if best is None else best.to_mixture()
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the best mixture to a model file: see `Mixture.save`.
+
+        Parameters
+        ----------
+        path : str or path-like
+            The file; one that exists is replaced as a whole.
+
+        Raises
+        ------
+        NotFittedError
+            Before a fit.
+        OSError
+            If the file cannot be written.
+        """
+        self.to_mixture().save(path)
 
     def __getattr__(self, name: str) -> Any:
         """The parameters of the best, under the names that they have there."""
