@@ -110,7 +110,15 @@ class Coupled(Family):
 
 
 class CoupledVariances(Coupled):
-    """A coupled family of variances: (K, D) in coordinates along the features, or (K,)."""
+    """A coupled family of variances: (K, D), along the features, or (K,)."""
+
+    @abstractmethod
+    def nearest_with_variances(self, covariances, mass, previous, least):
+        """Return `nearest` where no variance may be below `least`, in the shape of one component; None for no floor."""
+
+    def nearest_free(self, covariances, mass, previous):
+        """Return `nearest` without a floor."""
+        return self.nearest_with_variances(covariances, mass, previous, None)
 
     def holds(self, covariances, floor, slack=0.0):
         """Return whether variances are above a `Floor`, or below by no more than a share of it."""
@@ -118,7 +126,7 @@ class CoupledVariances(Coupled):
 
     def nearest_above(self, covariances, mass, previous, floor):
         """Return `nearest` above a floor."""
-        return self.nearest_free(covariances, mass, previous, self.least(floor))
+        return self.nearest_with_variances(covariances, mass, previous, self.least(floor))
 
 
 class CoupledMatrices(Coupled, Full):

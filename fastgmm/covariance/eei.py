@@ -17,5 +17,5 @@ class EEI(CoupledVariances, Diag):
     def n_parameters(self, n_components, n_features):
         return n_features
 
-    def nearest_free(self, covariances, mass, previous, least=None):
+    def nearest_with_variances(self, covariances, mass, previous, least):
         return _shapes.pooled(covariances, mass, least)

@@ -17,5 +17,5 @@ class EII(CoupledVariances, Spherical):
     def n_parameters(self, n_components, n_features):
         return 1
 
-    def nearest_free(self, covariances, mass, previous, least=None):
+    def nearest_with_variances(self, covariances, mass, previous, least):
         return _shapes.pooled(covariances, mass, least)

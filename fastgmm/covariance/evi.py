@@ -19,5 +19,5 @@ class EVI(CoupledVariances, Diag):
     def n_parameters(self, n_components, n_features):
         return 1 + n_components * (n_features - 1)
 
-    def nearest_free(self, covariances, mass, previous, least=None):
+    def nearest_with_variances(self, covariances, mass, previous, least):
         return _shapes.equal_volumes(covariances, mass, least)

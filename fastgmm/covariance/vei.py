@@ -20,6 +20,6 @@ class VEI(CoupledVariances, Diag):
     def n_parameters(self, n_components, n_features):
         return n_components + n_features - 1
 
-    def nearest_free(self, covariances, mass, previous, least=None):
+    def nearest_with_variances(self, covariances, mass, previous, least):
         scales = None if previous is None else previous[:, 0]
         return _shapes.equal_shapes(covariances, mass, least, start=scales)
