@@ -7,6 +7,7 @@ import numpy as np
 import problems
 import pytest
 import reference
+import reference_acceleration
 
 import fastgmm
 from fastgmm import ConvergenceWarning, GaussianMixture
@@ -15,7 +16,7 @@ from fastgmm.fitting.convergence import STRETCH
 
 K, D, N = 3, 2, 400
 by_family = pytest.mark.parametrize("family", reference.FAMILIES)
-by_acceleration = pytest.mark.parametrize("acceleration", [None, "squarem"])
+by_acceleration = pytest.mark.parametrize("acceleration", [None, "lbfgs", "squarem"])
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +135,7 @@ def test_every_reason_is_reported(X, acceleration):
         with problems.no_convergence_warning():
             model = GaussianMixture(K, **{**options, **more}).fit(X)
         assert (model.stopped_by_, model.converged_) == (reason, result.converged)
-        for name in ("last_gain", "convergence_rate", "remaining_gain"):
+        for name in ("last_gain", "convergence_rate", "remaining_gain", "gradient_norm"):
             assert np.array_equal(getattr(model, f"{name}_"), getattr(result, name), equal_nan=True)
     stopped = run(X, K, callback=lambda state: state.iteration == 2, tol=0.0, **options)
     assert (stopped.stopped_by, stopped.n_iter) == ("callback", 2)
@@ -227,3 +228,56 @@ def test_bad_value_is_named(X, name, value, expected):
         fastgmm.fit(X, K, **{name: value})
     with pytest.raises(ValueError, match=f"'{name}' parameter of GaussianMixture must be .*{expected}"):
         GaussianMixture(K, **{name: value}).fit(X)
+
+
+# ----------------------------------------------------------------------------------------------- gradient
+
+
+@by_family
+def test_gradient_norm_matches_twin(X, family):
+    """A step of EM is the gradient over the information to first order, so they agree the better the nearer the end."""
+    start = problems.start_from_rows(family, X, K)
+    for n_iter, share in ((12, 0.1), (60, 0.01)):
+        before, result = (problems.em(family, X, start, n) for n in (n_iter - 1, n_iter))
+        model = reference.Model(*before.mixture.parameters.arrays()[:3])
+        assert result.gradient_norm == pytest.approx(reference_acceleration.gradient_norm(family, model, X), rel=share)
+        assert type(result.gradient_norm) is float
+
+
+@by_acceleration
+def test_gradient_norm_at_the_end_is_that_of_em(X, acceleration):
+    """Half its square to its square is what a step gains: it is as small as the last gain says."""
+    start = problems.start_from_rows("full", X, K)
+    result = problems.em("full", X, start, 5000, tol=1e-9, acceleration=acceleration)
+    assert result.stopped_by == "tol"
+    assert result.gradient_norm**2 < 3e-9
+    more = problems.em("full", X, reference.Model(*result.mixture.parameters.arrays()[:3]), 1)
+    assert more.gradient_norm**2 < 3e-9
+
+
+@by_family
+def test_gradient_norm_is_the_slope_along_a_step_of_em(X, family):
+    """D log-likelihood = (gradient, step) = |step|^2 where the step is the gradient over the metric."""
+    start = problems.start_from_rows(family, X, K)
+    one, two = (problems.em(family, X, start, n) for n in (30, 31))
+    centre, scale = X.mean(axis=0), X.std(axis=0)
+    here, there = (reference.Model(*fit.mixture.parameters.arrays()[:3]) for fit in (one, two))
+    a, b = (reference.coordinates(family, model, centre, scale) for model in (here, there))
+    ahead, back = (
+        reference.log_density(
+            family, reference.from_coordinates(family, a + h * (b - a), here, centre, scale), X
+        ).mean()
+        for h in (0.5, -0.5)
+    )
+    assert two.gradient_norm == pytest.approx(np.sqrt(ahead - back), rel=0.02)
+
+
+def test_gradient_norm_falls_to_zero_in_any_units(X):
+    sure = problems.em("full", X, problems.start_from_rows("full", X, K), 5000, tol=1e-15)
+    assert sure.gradient_norm < 1e-6
+    one = run(X, K, random_state=0, max_iter=5, tol=0.0, reg_covar=0.0, means_init=X[:K])
+    other = run(X * 1024, K, random_state=0, max_iter=5, tol=0.0, reg_covar=0.0, means_init=X[:K] * 1024)
+    assert one.gradient_norm == pytest.approx(other.gradient_norm, rel=1e-9)
+    assert one.gradient_norm > 1e-3
+    assert np.isnan(run(X, K, random_state=0, max_iter=0).gradient_norm)
+    assert GaussianMixture(K, random_state=0, max_iter=5, tol=10).fit(X).gradient_norm_ > 0

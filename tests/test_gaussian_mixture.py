@@ -31,6 +31,7 @@ FITTED = {
         "last_gain_",
         "convergence_rate_",
         "remaining_gain_",
+        "gradient_norm_",
     ),
 }
 
@@ -129,7 +130,7 @@ PARAMETERS_THAT_ACT = {
     "verbose_interval": (1, 2),
     "n_threads": (1, 2),
     "missing": ("em", "raise"),
-    "acceleration": (None, "squarem"),
+    "acceleration": (None, "lbfgs", "squarem"),
     "stopping": ("gain", "aitken"),
     "max_time": (None, 0),
     "callback": (None, lambda state: True),

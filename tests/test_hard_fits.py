@@ -12,7 +12,7 @@ import reference
 
 from fastgmm import ConvergenceWarning
 from fastgmm.fitting import run
-from fastgmm.fitting.acceleration import SLACK
+from fastgmm.fitting.coordinates import SLACK
 
 POLICIES = ("floor", "reseed", "drop")
 TROUBLES = ("duplicates", "constant features", "rank deficient", "few rows", "outlier", "as many components", "grid")
@@ -60,7 +60,7 @@ def hard_fit(seed):
         "equal_weights": bool(rng.random() < 0.1),
         "n_init": int(rng.integers(1, 3)),
         "tol": float(rng.choice([0.0, 1e-3])),
-        "acceleration": rng.choice([None, "squarem"]),
+        "acceleration": rng.choice([None, "lbfgs", "squarem"]),
         "stopping": str(rng.choice(["gain", "aitken"])),
     }
     paths = [[], []]  # of each start, what every iteration led to

@@ -16,7 +16,7 @@ from fastgmm import covariance, engine
 from fastgmm.engine import _gaps, gaps
 from fastgmm.engine.gaps import GappedRows
 from fastgmm.engine.rows import Rows
-from fastgmm.fitting.acceleration import SLACK
+from fastgmm.fitting.coordinates import SLACK
 from fastgmm.selection import select
 from fastgmm.selection.criteria import cross_validate
 from fastgmm.sources import ArraySource, as_source

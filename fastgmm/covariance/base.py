@@ -211,6 +211,22 @@ class Family(ABC):
         """Return the variances of the features in each component (K, D)."""
         return np.diagonal(self.dense_covariances(covariances, n_components, n_features), axis1=1, axis2=2)
 
+    def scaled_step(self, before, after):
+        """Return the steps of means (K, D) and of covariances from some Parameters to others, in units of the first.
+
+        Means are in standard deviations of their components. The square of the covariances' part is that of the
+        complete-data information of one row: twice that of the logarithms of standard deviations, once that of what is
+        off the diagonal of U^-1 V, with U and V the factors of precisions. Where they share one it comes once.
+        """
+        means, U, V = after.means - before.means, before.precisions_cholesky, after.precisions_cholesky
+        if self.container in ("full", "tied"):
+            factors, diagonal = np.linalg.solve(U, V), np.arange(means.shape[1])
+            factors[..., diagonal, diagonal] = np.sqrt(2) * np.log(factors[..., diagonal, diagonal])
+            return (means @ U if self.shared else np.einsum("kd,kde->ke", means, U)), factors
+        if self.container == "diag":
+            return means * U, np.sqrt(2) * np.log(V / U)
+        return means * U[:, None], np.sqrt(2 * means.shape[1]) * np.log(V / U)
+
     @abstractmethod
     def dense_covariances(self, covariances, n_components, n_features):
         """Return the covariances as (K, D, D) matrices."""

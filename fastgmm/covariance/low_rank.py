@@ -201,6 +201,13 @@ class LowRank(Family):
             return covariances, np.full_like(covariances, np.nan)
         return covariances, self.from_covariances(covariances, *coordinates.shape[::2])
 
+    def scaled_step(self, before, after):
+        """Return steps of means and covariances as `Family.scaled_step`: where the latent coordinates are known too."""
+        (psi, old), (other, new) = ((p.covariances[:, :1], p.covariances[:, 1:]) for p in (before, after))
+        width = 1 / np.sqrt(psi)
+        covariances = np.concatenate([np.sqrt(0.5) * np.log(other / psi), (new - old) * width], axis=1)
+        return (after.means - before.means) * width[:, 0], covariances
+
     def variances(self, covariances, n_components, n_features):
         return covariances[:, 0] + (covariances[:, 1:] ** 2).sum(axis=1)
 

@@ -146,6 +146,7 @@ def from_sklearn(cls: type[_Estimator], estimator: Any) -> _Estimator:
         ours._progress = list(progress)
         ours.stopped_by_ = "tol" if vars(estimator).get("converged_") else "max_iter"
         ours.last_gain_, ours.convergence_rate_, ours.remaining_gain_ = progress.gain, progress.rate, progress.remaining
+        ours.gradient_norm_ = np.nan
         ours.to_mixture()
     return ours
 

@@ -95,8 +95,8 @@ class GaussianMixture(StreamMixin, MixtureEstimator):
     missing : {"raise", "em"}, default="raise"
         What happens to gaps in X, NaN: "raise" an error, or "em" takes the expectation over them too, which is exact
         where values are missing at random; rows are then predicted and scored by what was observed of them.
-    acceleration : {None, "squarem"}, default=None
-        None is EM. "squarem" extrapolates its steps and needs a fraction of the iterations where they are many; the
+    acceleration : {None, "lbfgs", "squarem"}, default=None
+        None is EM. The others extrapolate its steps and need a fraction of the iterations where they are many; the
         log-likelihood does not fall either, but the optimum may be another one.
     stopping : {"gain", "aitken"}, default="gain"
         What has to be below `tol`: the gain of the last iteration, as in scikit-learn, or Aitken's estimate of all that
@@ -139,6 +139,9 @@ class GaussianMixture(StreamMixin, MixtureEstimator):
         The share of each gain that the next one is likely to be; nan where it is not known.
     remaining_gain_ : float
         Aitken's estimate of the mean log-likelihood that EM would still gain; infinite where it is not known.
+    gradient_norm_ : float
+        Norm of the gradient of the mean log-likelihood where the last step of EM was taken from, whatever the units of
+        the features; nan before one. See `fastgmm.fitting.FitResult`.
     n_iter_ : int
         Iterations of the kept start, of the last call.
     lower_bound_ : float
@@ -486,6 +489,7 @@ class GaussianMixture(StreamMixin, MixtureEstimator):
             "last_gain_": result.last_gain,
             "convergence_rate_": result.convergence_rate,
             "remaining_gain_": result.remaining_gain,
+            "gradient_norm_": result.gradient_norm,
             "_progress": list(result.progress),
             "_path": None if result.path is None else list(result.path),
             "_fitted_weight": result.total_weight,

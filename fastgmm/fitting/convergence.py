@@ -30,7 +30,7 @@ class Progress(NamedTuple):
     bounds : tuple of float
         Mean log-likelihoods of the parameters before the last M-steps.
     gain : float
-        Gain by the last step of EM that was seen from both ends; infinite before there was one.
+        Gain by the last step of EM that was seen from both ends, or of the next where that is known; infinite before.
     rates : tuple of float
         Of the last few steps: the share of its gain that the next one is likely to have.
     """
@@ -44,7 +44,7 @@ class Progress(NamedTuple):
         """Mean log-likelihood before the last M-step; minus infinity before there was one."""
         return self.bounds[-1] if self.bounds else -math.inf
 
-    def after(self, bound, rate=None):
+    def after(self, bound, rate=None, gain=None):
         """Return the progress after one more step of EM.
 
         Parameters
@@ -53,8 +53,10 @@ class Progress(NamedTuple):
             Mean log-likelihood that the step has reached.
         rate : float, optional
             Rate of gains, where more is known than the ratio of the last two.
+        gain : float, optional
+            What a step of EM from here gains, where that is known before it is made.
         """
-        gain = bound - self.bound
+        gain = bound - self.bound if gain is None else gain
         if rate is None and math.isfinite(self.gain):
             rate = _share(gain, self.gain, bound)
         rates = self.rates if rate is None else (*self.rates[1 - STRETCH :], rate)

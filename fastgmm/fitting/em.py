@@ -9,6 +9,7 @@ from fastgmm._errors import IllDefinedCovarianceError
 from fastgmm.covariance import Parameters
 from fastgmm.fitting.acceleration import begin
 from fastgmm.fitting.convergence import Progress
+from fastgmm.fitting.coordinates import step
 
 __all__ = ["FitState", "Run", "expectation_maximisation", "statistics_under"]
 
@@ -63,8 +64,10 @@ class Run:
         "tol", "aitken", "callback", "max_time" or "max_iter".
     progress : Progress
         What the last iterations tell.
-    path : Plain or Squarem
+    path : Plain, LBFGS or Squarem
         With its state and `progress` the run can be continued as if it had not stopped.
+    gradient_norm : float
+        Norm of the gradient where the last step of EM was taken from: see `FitResult`.
     collapses : list of Collapse
         Components that collapsed, where the M-step takes care of them.
     """
@@ -74,6 +77,7 @@ class Run:
     stopped_by: str
     progress: Progress
     path: object
+    gradient_norm: float = np.nan
     collapses: list = field(default_factory=list)
 
     @property
@@ -118,13 +122,13 @@ def expectation_maximisation(
         Number of the start, for the callback.
     stopping : {"gain", "aitken"}, default="gain"
         Whether `tol` is for the last gain or for the estimate of what is still to gain.
-    acceleration : {None, "squarem"}, default=None
+    acceleration : {None, "lbfgs", "squarem"}, default=None
     deadline : float, default=inf
         Time of `time.monotonic` after which no iteration begins but the first.
     progress : Progress, optional
         Where a fit is continued, that of its `Run`.
     path : tuple, optional
-        Where a fit is continued, ``state(dtype)`` of the path of its `Run`.
+        Where a fit is continued, `fastgmm.fitting.acceleration.state` of the path of its `Run`.
     callback : callable, optional
         Called with a `FitState` after every iteration; a true value stops the run.
 
@@ -136,20 +140,23 @@ def expectation_maximisation(
     progress = Progress() if progress is None else progress
     mstep = PlainMStep(family, reg_covar) if mstep is None else mstep
     path = begin(acceleration, family, parameters, source, path, mstep.feasible)
-    bounds, stopped_by = [], "max_iter"
+    bounds, stopped_by, em_step = [], "max_iter", None
     for iteration in range(1, max_iter + 1):
         previous, on_trial = progress.bound, path.on_trial
         stats = statistics_under(source, family.constants(path.point, dtype=source.dtype, shift=shift))
         bound = mstep.bound(stats, path.point)
         mapped = _maximise(mstep, stats, path, iteration) if path.accepts(bound) else None
+        em_step = em_step if mapped is None else (path.point, mapped)
         if mapped is None:
             path, bound = path.back(), path.bound
         else:
             path = path.afresh(mapped) if mstep.disturbed else path.after(bound, mapped)
         if mstep.disturbed:
-            progress = Progress()
+            progress, em_step = Progress(), None
+        elif on_trial and (mapped is None or path.gain is None):
+            progress = progress.at(bound)
         else:
-            progress = progress.at(bound) if on_trial else progress.after(bound, path.rate)
+            progress = progress.after(bound, path.rate, path.gain)
         bounds.append(bound)
 
         reason = progress.reason(stopping, tol) or ("max_time" if time.monotonic() >= deadline else None)
@@ -159,7 +166,8 @@ def expectation_maximisation(
         if reason or stop:
             stopped_by = reason or "callback"
             break
-    return Run(path.parameters, bounds, stopped_by, progress, path, list(mstep.collapses))
+    gradient_norm = np.nan if em_step is None else float(np.linalg.norm(step(family, *em_step)))
+    return Run(path.parameters, bounds, stopped_by, progress, path, gradient_norm, list(mstep.collapses))
 
 
 class PlainMStep:

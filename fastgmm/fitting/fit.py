@@ -17,7 +17,7 @@ from fastgmm._forms import check_structure
 from fastgmm._random import generator
 from fastgmm.covariance import Parameters
 from fastgmm.fitting import log
-from fastgmm.fitting.acceleration import check_acceleration
+from fastgmm.fitting.acceleration import check_acceleration, state
 from fastgmm.fitting.arrangement import arranged
 from fastgmm.fitting.bar import ProgressBar, check_progress
 from fastgmm.fitting.convergence import check_stopping
@@ -123,9 +123,9 @@ def fit(
         where values are missing at random: see docs/missing.md.
     callback : callable, optional
         Called with a `fastgmm.fitting.FitState` after each iteration; a true value stops that start.
-    acceleration : {None, "squarem"}, default=None
-        None is EM. "squarem" extrapolates its steps and needs a fraction of the iterations where they are many; the
-        log-likelihood does not fall either, but the optimum may be another one.
+    acceleration : {None, "lbfgs", "squarem"}, default=None
+        None is EM. The others extrapolate its steps and need a fraction of the iterations where they are many, "lbfgs"
+        the least; the log-likelihood does not fall either, but the optimum may be another one.
     stopping : {"gain", "aitken"}, default="gain"
         What has to be below `tol`: the gain of the last iteration, as in scikit-learn, or Aitken's estimate of all that
         is still to gain.
@@ -389,7 +389,8 @@ def _finish(source, family, found, init, labels, prior, mend):
         stopped_by=found.stopped_by,
         progress=found.progress,
         total_weight=scores.total_weight,
-        path=found.path.state(source.dtype),
+        path=state(found.path, source.dtype),
+        gradient_norm=found.gradient_norm,
     )
 
 

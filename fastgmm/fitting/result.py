@@ -1,5 +1,6 @@
 """What a fit returns."""
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -74,6 +75,12 @@ class FitResult:
         Of all rows.
     progress : Progress
         What its last iterations told.
+    gradient_norm : float
+        Norm of the gradient of the mean log-likelihood in the metric of the complete-data information, at the point
+        that the last step of EM was taken from: the length of that step (Xu and Jordan 1996; see
+        `fastgmm.fitting.coordinates`), which does not depend on the units of the features, nor on n_rows. 1e-3 is
+        means that move by a thousandth of a standard deviation. It is nan before a step, and where the last one put a
+        component anew or removed one.
     path : tuple or None
         The state of an acceleration. With `progress` and it, a fit can be continued as if it had not stopped.
     """
@@ -94,6 +101,7 @@ class FitResult:
     progress: Progress = field(default=Progress(), repr=False, compare=False)
     total_weight: float = field(default=0.0, repr=False, compare=False)
     path: tuple | None = field(default=None, repr=False, compare=False)
+    gradient_norm: float = field(default=math.nan, repr=False, compare=False)
 
     @property
     def last_gain(self):

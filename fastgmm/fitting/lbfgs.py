@@ -1,0 +1,186 @@
+"""Limited-memory BFGS on steps of EM: a trial at every pass, from what the last few steps tell of the curvature.
+
+A step of EM, f = M(t) - t, is the gradient of the log-likelihood over the complete-data information
+(`fastgmm.fitting.coordinates`). Where it shrinks along a step s by y = f(t) - f(t + s), that tells the observed
+information along s. Nocedal's recursion (1980, Math. Comp. 35:773) turns pairs (s, y) into a quasi-Newton direction.
+Inner products are those of the complete-data information, for which EM is steepest ascent, so that the recursion begins
+with EM's own step (Jamshidian and Jennrich 1997, J. R. Statist. Soc. B 59:569). A pair belongs to the point where it
+was seen; its steps are taken over to others as they are, in units of each component's own spread.
+
+A trial is kept if it gains at least a quarter of |f|^2; near an optimum a step of EM gains between half of that square
+and all of it. Else it is given up for what EM led to before it, and the pairs are forgotten. Passes lost in this way,
+and what other trials fall short of EM's gain, may make up a fifth of all passes, less what trials have saved.
+"""
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from fastgmm.covariance import Parameters
+from fastgmm.fitting.coordinates import SLACK, Coordinates, step
+
+__all__ = ["LBFGS"]
+
+MEMORY = 5  # pairs
+LEAST_GAIN = 0.25  # of a trial, in |f|^2
+MAX_LOST = 0.2  # of all passes
+TURN = 0.5  # cosine between two steps of EM that are on one way: before that nothing is tried
+FIRST_CAP, MIN_CAP, CAP_GROWTH = 4.0, 2.0, 4.0  # of |trial - t| / |f|
+MAX_SCALE = 4.0  # of the direction's part that no pair knows
+LEAST_CURVATURE = 1e-8  # s.y / y.y of a pair: less is a saddle or rounding
+
+
+@dataclass(frozen=True, eq=False)
+class LBFGS:
+    """A path of L-BFGS between two passes. Nothing in it changes, so that a fit can be continued from it twice.
+
+    Attributes
+    ----------
+    point, bound, gain
+        As in `Plain`.
+    parameters : Parameters
+        What EM maps the last point that was kept to.
+    coordinates : Coordinates
+    kept, image : array or None
+        Coordinates of the last point that was kept, None before the first pass, and of `parameters`.
+    trial : array or None
+        Coordinates of `point`, if that is a trial.
+    ahead : array or None
+        The `step` from the last point that was kept to the trial.
+    em : array or None
+        The `step` of EM at the last point that was kept.
+    pairs : tuple
+        Pairs (s, y), the oldest first: each in coordinates and as steps of known length.
+    cap : float
+        Largest length of a trial in lengths of the step of EM.
+    capped : bool
+        Whether the trial has that length.
+    passes, lost, saved : int, int, float
+        Passes so far, those at trials that were given up, and those that other trials have saved.
+    rate : float or None
+        As in `Plain`: the square of the share of the step of EM that is left after the last step, along that.
+    """
+
+    point: Parameters
+    parameters: Parameters
+    coordinates: Coordinates
+    kept: np.ndarray | None = None
+    image: np.ndarray | None = None
+    trial: np.ndarray | None = None
+    ahead: np.ndarray | None = None
+    em: np.ndarray | None = None
+    pairs: tuple = ()
+    bound: float = -np.inf
+    cap: float = FIRST_CAP
+    capped: bool = False
+    passes: int = 0
+    lost: int = 0
+    saved: float = 0.0
+    rate: float | None = None
+    name = "lbfgs"
+
+    @classmethod
+    def begin(cls, start, coordinates):
+        """Return the path from a start."""
+        return cls(start, start, coordinates)
+
+    @classmethod
+    def resume(cls, start, coordinates, numbers):
+        """Return the path that `state` tells of, at the start that it led to."""
+        kept, image, trial, *others = numbers
+        point = start if trial is None else coordinates.at(trial, start)
+        return cls(point, start, coordinates, kept, image, trial, *others)
+
+    def state(self):
+        """Return what `resume` needs, in plain values."""
+        places = self.kept, self.image, self.trial, self.ahead, self.em, self.pairs
+        return *places, self.bound, self.cap, self.capped, self.passes, self.lost, self.saved, self.rate
+
+    @property
+    def on_trial(self):
+        """Whether the next pass is made at a point that may be given up."""
+        return self.trial is not None
+
+    @property
+    def gain(self):
+        """What a step of EM from the last point that was kept gains at most, near an optimum."""
+        return float(self.em @ self.em)
+
+    def accepts(self, bound):
+        """Whether a point of this bound is kept: a trial is not, if it gains less than a part of a step of EM."""
+        if not self.on_trial:
+            return True
+        return bound >= self.bound - SLACK * abs(self.bound) + LEAST_GAIN * self.gain
+
+    def afresh(self, start):
+        """Return a path from a start that no step of EM has led to."""
+        return LBFGS.begin(start, self.coordinates)
+
+    def back(self):
+        """Return the path after a trial that is given up, for what EM led to before it."""
+        counts = {"passes": self.passes + 1, "lost": self.lost + 1}
+        cap = max(self.cap / 2, MIN_CAP)
+        return replace(self, point=self.parameters, trial=None, pairs=(), cap=cap, capped=False, **counts)
+
+    def after(self, bound, mapped):
+        """Return the path after a pass at `point`, which is kept: as `Plain.after`."""
+        family, tried = self.coordinates.family, self.on_trial
+        if tried:
+            here, ahead = self.trial, self.ahead
+        else:
+            here, ahead = self.coordinates.of(self.point) if self.image is None else self.image, self.em
+        image, em = self.coordinates.of(mapped), step(family, self.point, mapped)
+        places = {"point": mapped, "parameters": mapped, "kept": here, "image": image, "em": em, "trial": None}
+        path = replace(self, bound=bound, passes=self.passes + 1, capped=False, rate=None, **places)
+        if tried:
+            saved = min((bound - self.bound) / self.gain, self.cap) - 1
+            path = replace(path, saved=self.saved + saved, cap=self.cap * CAP_GROWTH if self.capped else self.cap)
+        if self.kept is None or not (np.isfinite(image).all() and np.isfinite(here).all() and np.isfinite(em).all()):
+            return replace(path, pairs=())
+        pair = here - self.kept, (self.image - self.kept) - (image - here), ahead, self.em - em
+        return path._learn(pair, self.point, tried)
+
+    def _learn(self, pair, here, tried):
+        """Return the path with one more pair, and a trial if there is reason for one; `here` is the point kept."""
+        _, _, s_length, y_length = pair
+        curvature, length = float(s_length @ y_length), float(s_length @ s_length)
+        if not (math.isfinite(curvature) and 0 < length < math.inf):
+            return replace(self, pairs=())
+        pairs = self.pairs
+        if curvature > LEAST_CURVATURE * (y_length @ y_length):
+            pairs = (*pairs[-MEMORY + 1 :], pair)
+        path = replace(self, pairs=pairs, rate=max(1 - curvature / length, 0.0) ** 2)
+        before = self.em + y_length
+        straight = tried or self.em @ before >= TURN * math.sqrt((self.em @ self.em) * (before @ before))
+        afford = self.lost + 1 <= MAX_LOST * (self.passes + 1 + self.saved)
+        return path._try(here) if pairs and straight and afford else path
+
+    def _try(self, here):
+        """Return the path with the next pass at a trial; without one if no direction leads up, or to a mixture."""
+        ahead, length = direction(self.pairs, self.image - self.kept, self.em)
+        ratio = math.sqrt((length @ length) / self.gain) if self.gain > 0 else math.nan
+        if not (length @ self.em > 0 and math.isfinite(ratio)):
+            return self
+        capped = ratio >= self.cap
+        found = self.coordinates.trial(self.kept + ahead * (self.cap / ratio if capped else 1.0), self.parameters)
+        if found is None:
+            return self
+        point, trial = found
+        return replace(self, point=point, trial=trial, ahead=step(self.coordinates.family, here, point), capped=capped)
+
+
+def direction(pairs, f, em):
+    """Return the quasi-Newton direction, in coordinates and as a step of known length, from EM's step in both."""
+    factors = []
+    for _, y, s_length, y_length in reversed(pairs):
+        factor = (s_length @ em) / (s_length @ y_length)
+        f, em = f - factor * y, em - factor * y_length
+        factors.append(factor)
+    _, _, s_length, y_length = pairs[-1]
+    scale = min((s_length @ y_length) / (y_length @ y_length), MAX_SCALE)
+    f, em = scale * f, scale * em
+    for (s, _, s_length, y_length), before in zip(pairs, reversed(factors), strict=True):
+        factor = before - (y_length @ em) / (s_length @ y_length)
+        f, em = f + factor * s, em + factor * s_length
+    return f, em
