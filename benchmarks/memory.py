@@ -37,6 +37,16 @@ def _kibibytes(field: str) -> int:
     raise RuntimeError(f"{_STATUS} has no field {field}")
 
 
+def peak() -> int:
+    """Return the largest resident size of this process since `reset_peak`, in bytes."""
+    return 1024 * _kibibytes("VmHWM")
+
+
+def reset_peak() -> None:
+    """Set the kernel's high-water mark back to what is resident now."""
+    _CLEAR_REFS.write_text("5")
+
+
 def fit_in_child(
     library: str, problem: str, covariance_type: str, *, n_iter: int, n_threads: int, quick: bool
 ) -> dict[str, float]:
@@ -63,12 +73,12 @@ def fit_here(
         column = X[:WARM_UP_ROWS, :1]
         adapter.iterate(column, Start(np.ones(1), column[:1], np.ones(_ONE[covariance_type])), covariance_type, 1)
         gc.collect()
-        _CLEAR_REFS.write_text("5")  # sets the high-water mark back to what is resident now
-        before = _kibibytes("VmHWM")
+        reset_peak()
+        before = peak()
         model = adapter.iterate(X, start, covariance_type, n_iter)
-        extra = _kibibytes("VmHWM") - before
+        extra = peak() - before
         return {
-            "extra_bytes": 1024 * extra,
+            "extra_bytes": extra,
             "data_bytes": X.nbytes,
             "log_likelihood": adapter.log_likelihood(model, X),
         }
