@@ -1,4 +1,4 @@
-"""Inner loops of M-steps that have no closed form: shapes and axes that K covariances share.
+"""Inner loops of M-steps that have no closed form: shapes and axes that K covariances share. They run without the GIL.
 
 All minimise sum_k n_k (log|Sigma_k| + tr(Sigma_k^-1 S_k)), n = sum_k n_k, and never raise it.
 
@@ -28,7 +28,7 @@ all planes promise to gain, Q^2 / |P|, is less than a share of n. Where that tak
 Newton's steps in all planes at once between sweeps.
 """
 
-from libc.math cimport atan2, cos, exp, fabs, isfinite, log, sin, sqrt
+from libc.math cimport NAN, atan2, cos, exp, fabs, isfinite, log, sin, sqrt
 
 import numpy as np
 
@@ -94,24 +94,29 @@ cdef class Scales:
         self.rows, self.H = np.empty(K), np.empty((K, K))
         self.n = np.sum(mass)
 
-    cdef int evaluate(self, double *u) except -1:
+    cdef void evaluate(self, double *u) noexcept nogil:
         """Set `value`, `rows` and `H` for some u."""
-        raise NotImplementedError
 
-    cdef double off(self):
+    cdef double off(self) noexcept nogil:
         """The largest relative distance of a lambda_k from the one that C asks for."""
         cdef double largest = 0, distance
         cdef Py_ssize_t k
         for k in range(self.K):
             distance = fabs(self.rows[k] / (self.D * self.mass[k]) - 1)
-            if not distance <= largest:  # NaN too
-                largest = distance
+            if not isfinite(distance):
+                return NAN
+            largest = max(largest, distance)
         return largest
 
-    cdef int search(self) except -1:
+    def search(self):
         """Take steps until they end; `u` and what `evaluate` sets are of one point then."""
+        cdef double[::1] newton = np.empty(self.K), descent = np.empty(self.K)
+        with nogil:
+            self.steps(&newton[0], &descent[0])
+
+    cdef void steps(self, double *newton, double *descent) noexcept nogil:
+        """Do what `search` does, with two arrays (K,) to work in."""
         cdef Py_ssize_t K = self.K, k, pin = 0
-        cdef double[::1] newton = np.empty(K), descent = np.empty(K)
         cdef double before, off
         cdef int _round
         cdef bint stepped
@@ -122,26 +127,27 @@ cdef class Scales:
         for _round in range(MAX_ROUNDS):
             off, before = self.off(), self.value
             if off <= TOLERANCE or not isfinite(off) or not isfinite(before):
-                return 0
+                return
             for k in range(K):
                 newton[k] = self.rows[k] - self.D * self.mass[k]
                 descent[k] = self.u[k] + log(self.rows[k] / (self.D * self.mass[k]))
             stepped = False
-            if solve_pinned(K, pin, &self.H[0, 0], &newton[0]):
+            if solve_pinned(K, pin, &self.H[0, 0], newton):
                 for k in range(K):
                     newton[k] += self.u[k]
-                self.evaluate(&newton[0])
+                self.evaluate(newton)
                 # at the end rounding hides what a step gains: there, that it comes nearer is enough
                 stepped = self.value < before or (self.value <= before + 1e-15 * fabs(before) and self.off() < off)
             if stepped:
-                self.u[:] = newton
+                for k in range(K):
+                    self.u[k] = newton[k]
                 continue
-            self.evaluate(&descent[0])
+            self.evaluate(descent)
             if self.off() >= off and not self.value < before:
                 self.evaluate(&self.u[0])
-                return 0
-            self.u[:] = descent
-        return 0
+                return
+            for k in range(K):
+                self.u[k] = descent[k]
 
 
 cdef class DiagonalScales(Scales):
@@ -150,7 +156,7 @@ cdef class DiagonalScales(Scales):
     cdef double[:, ::1] S, M
     cdef double[::1] B
 
-    cdef int evaluate(self, double *u) except -1:
+    cdef void evaluate(self, double *u) noexcept nogil:
         cdef Py_ssize_t K = self.K, D = self.D, k, m, j
         cdef double sum, share
         self.value = 0
@@ -174,7 +180,6 @@ cdef class DiagonalScales(Scales):
                 for j in range(D):
                     share += self.M[k, j] * self.M[m, j]
                 self.H[k, m] = self.n * ((sum if k == m else 0) - share)
-        return 0
 
 
 cdef class MatrixScales(Scales):
@@ -183,18 +188,20 @@ cdef class MatrixScales(Scales):
     cdef double[:, :, ::1] S, M
     cdef double[:, ::1] C, W, scratch
 
-    cdef int evaluate(self, double *u) except -1:
+    cdef void evaluate(self, double *u) noexcept nogil:
         cdef Py_ssize_t K = self.K, D = self.D, k, other, i, j, m
         cdef double weight, sum, share
-        self.C[:, :] = 0
+        for i in range(D):
+            for j in range(D):
+                self.C[i, j] = 0
         for k in range(K):
             weight = self.mass[k] / self.n * exp(-u[k])
             for i in range(D):
                 for j in range(D):
                     self.C[i, j] += weight * self.S[k, i, j]
         if active_leaves(False).cholesky_inverse(D, &self.C[0, 0], &self.scratch[0, 0], &self.W[0, 0]):
-            self.value = float("nan")
-            return 0
+            self.value = NAN
+            return
         self.value = 0
         for i in range(D):
             self.value -= 2 * self.n * log(self.W[i, i])
@@ -224,7 +231,6 @@ cdef class MatrixScales(Scales):
                         sum += 2 * self.M[k, i, j] * self.M[other, i, j]
                     sum += self.M[k, i, i] * self.M[other, i, i]
                 self.H[k, other] = (self.rows[k] if k == other else 0) - self.n * sum
-        return 0
 
 
 def equal_shapes(variances, mass, start):
@@ -290,22 +296,77 @@ cdef void turn(
         T += D * D
 
 
-cdef double gain(
-    Py_ssize_t K, double angle, const double *weight, const double *x, const double *y, const double *z, bint geometric,
-    double power,
-) noexcept nogil:
-    """By how much F falls when axes with T_ii = x, T_jj = y and T_ij = z are turned by an angle."""
-    cdef double c = cos(angle), s = sin(angle), before = 0, after = 0, ratio
-    cdef Py_ssize_t k
-    for k in range(K):
-        ratio = (c * c * x[k] + 2 * c * s * z[k] + s * s * y[k]) / x[k]
-        ratio *= (s * s * x[k] - 2 * c * s * z[k] + c * c * y[k]) / y[k]
-        if geometric:
-            after += weight[k] * exp(power * log(ratio))
-            before += weight[k]
-        else:
-            after += weight[k] * log(ratio)
-    return log(before / after) / power * before if geometric else -after
+cdef class Axes:
+    """Axes A (D, D), the T_k along them, and what a sweep over the planes of two of them needs: see `common_axes`."""
+
+    cdef Py_ssize_t K, D
+    cdef double[:, ::1] A, fixed
+    cdef double[:, :, ::1] T
+    cdef double[::1] n, weight, log_mean, x, y, z
+    cdef double total
+    cdef bint equal_volumes, free
+
+    def __init__(self, covariances, mass, axes, bint equal_volumes, inverse):
+        self.K, self.D = covariances.shape[0], covariances.shape[1]
+        self.A = np.array(axes, dtype=np.float64, order="C")
+        self.T = np.ascontiguousarray(axes.T @ covariances @ axes)
+        self.n, self.weight = np.ascontiguousarray(mass, dtype=np.float64), np.array(mass, dtype=np.float64)
+        self.log_mean = np.log(np.diagonal(self.T, axis1=1, axis2=2)).mean(axis=1)
+        self.x, self.y, self.z = np.empty(self.K), np.empty(self.K), np.empty(self.K)
+        self.total, self.equal_volumes, self.free = np.sum(mass), equal_volumes, inverse is None
+        self.fixed = None if inverse is None else np.ascontiguousarray(inverse)
+
+    cdef double sweep(self) noexcept nogil:
+        """Turn each pair of axes in turn; return the share of n that this promised to gain, NaN if it cannot go on."""
+        cdef Py_ssize_t i, j, k
+        cdef double promised = 0, P, Q, bend, a, angle
+        for i in range(self.D):
+            for j in range(i):
+                P = Q = bend = 0
+                if self.equal_volumes and self.free:
+                    geometric_weights(self.n, self.log_mean, self.weight, self.total)
+                for k in range(self.K):
+                    self.x[k], self.y[k], self.z[k] = self.T[k, i, i], self.T[k, j, j], self.T[k, i, j]
+                    if self.free:
+                        a = self.weight[k] * (1 / self.x[k] - 1 / self.y[k])
+                    else:
+                        a = self.weight[k] * (self.fixed[k, i] - self.fixed[k, j])
+                    P += 0.5 * a * (self.x[k] - self.y[k])
+                    Q += a * self.z[k]
+                    bend += self.weight[k] * self.z[k] ** 2 * (1 / self.x[k] ** 2 + 1 / self.y[k] ** 2)
+                if not isfinite(Q):
+                    return NAN
+                if Q == 0:
+                    continue
+                promised += Q * Q / max(fabs(P), fabs(Q))
+                angle = 0.5 * atan2(-Q, -P)
+                if self.free:
+                    angle = self.better(angle, -2 * Q, -4 * P - 4 * bend)
+                turn(self.K, self.D, i, j, angle, &self.T[0, 0, 0], &self.A[0, 0])
+                for k in range(self.K):
+                    self.log_mean[k] += log(self.T[k, i, i] / self.x[k] * (self.T[k, j, j] / self.y[k])) / self.D
+        return promised / self.total
+
+    cdef double better(self, double angle, double slope, double bend) noexcept nogil:
+        """Return the angle of Newton's step, slope / bend, where F falls further by it."""
+        cdef double newton = slope / bend
+        if bend > 0 and fabs(newton) < 1 and self.gain(newton) > self.gain(angle):
+            return newton
+        return angle
+
+    cdef double gain(self, double angle) noexcept nogil:
+        """By how much F falls when axes with T_ii = x, T_jj = y and T_ij = z are turned by an angle."""
+        cdef double c = cos(angle), s = sin(angle), before = 0, after = 0, ratio, x, y, z
+        cdef Py_ssize_t k
+        for k in range(self.K):
+            x, y, z = self.x[k], self.y[k], self.z[k]
+            ratio = (c * c * x + 2 * c * s * z + s * s * y) / x * ((s * s * x - 2 * c * s * z + c * c * y) / y)
+            if self.equal_volumes:
+                after += self.weight[k] * exp(log(ratio) / self.D)
+                before += self.weight[k]
+            else:
+                after += self.weight[k] * log(ratio)
+        return log(before / after) * self.D * before if self.equal_volumes else -after
 
 
 def common_axes(covariances, mass, axes, bint equal_volumes, double share, int max_sweeps, inverse=None):
@@ -334,48 +395,15 @@ def common_axes(covariances, mass, axes, bint equal_volumes, double share, int m
     promised : float
         Share of n that the last sweep promised; NaN where sample variances along an axis are zero.
     """
-    cdef Py_ssize_t K = covariances.shape[0], D = covariances.shape[1], i, j, k
-    cdef double[:, ::1] A = np.array(axes, dtype=np.float64, order="C")
-    cdef double[:, :, ::1] T = np.ascontiguousarray(axes.T @ covariances @ axes)
-    cdef double[::1] n = np.ascontiguousarray(mass, dtype=np.float64)
-    cdef double[::1] weight = np.array(mass, dtype=np.float64), x = np.empty(K), y = np.empty(K), z = np.empty(K)
-    cdef double[::1] log_mean = np.log(np.diagonal(T, axis1=1, axis2=2)).mean(axis=1)
-    cdef double[:, ::1] fixed = None if inverse is None else np.ascontiguousarray(inverse)
-    cdef double P, Q, bend, a, angle, newton, gained, promised = 0, total = np.sum(mass), power = 1.0 / D
-    cdef bint free = inverse is None
+    cdef Axes found = Axes(covariances, mass, axes, equal_volumes, inverse)
+    cdef double promised = 0
     cdef int _sweep
-    for _sweep in range(max_sweeps):
-        promised = 0
-        for i in range(D):
-            for j in range(i):
-                P = Q = bend = 0
-                if equal_volumes and free:
-                    geometric_weights(n, log_mean, weight, total)
-                for k in range(K):
-                    x[k], y[k], z[k] = T[k, i, i], T[k, j, j], T[k, i, j]
-                    a = weight[k] * (1 / x[k] - 1 / y[k] if free else fixed[k, i] - fixed[k, j])
-                    P += 0.5 * a * (x[k] - y[k])
-                    Q += a * z[k]
-                    bend += weight[k] * z[k] * z[k] * (1 / (x[k] * x[k]) + 1 / (y[k] * y[k]))
-                if not isfinite(Q):
-                    return np.asarray(A), np.asarray(T), Q - Q
-                if Q == 0:
-                    continue
-                promised += Q * Q / max(fabs(P), fabs(Q))
-                angle = 0.5 * atan2(-Q, -P)
-                bend = -4 * P - 4 * bend
-                if bend > 0 and free:
-                    newton = -2 * Q / bend
-                    if fabs(newton) < 1:
-                        gained = gain(K, angle, &weight[0], &x[0], &y[0], &z[0], equal_volumes, power)
-                        if gain(K, newton, &weight[0], &x[0], &y[0], &z[0], equal_volumes, power) > gained:
-                            angle = newton
-                turn(K, D, i, j, angle, &T[0, 0, 0], &A[0, 0])
-                for k in range(K):
-                    log_mean[k] += log(T[k, i, i] / x[k] * (T[k, j, j] / y[k])) * power
-        if promised <= share * total:
-            break
-    return np.asarray(A), np.asarray(T), promised / total
+    with nogil:
+        for _sweep in range(max_sweeps):
+            promised = found.sweep()
+            if not promised > share:
+                break
+    return np.asarray(found.A), np.asarray(found.T), promised
 
 
 cdef void geometric_weights(double[::1] n, double[::1] log_mean, double[::1] weight, double total) noexcept nogil:
@@ -419,42 +447,43 @@ def turning(turned, mass, bint equal_volumes):
     cdef double inverse, x, total = np.sum(mass)
     if equal_volumes:
         geometric_weights(n, np.log(np.diagonal(turned, axis1=1, axis2=2)).mean(axis=1), weight, total)
-    for k in range(K):
-        for j in range(D):
-            inverse = weight[k] / T[k, j, j]
+    with nogil:
+        for k in range(K):
+            for j in range(D):
+                inverse = weight[k] / T[k, j, j]
+                for a in range(D):
+                    for b in range(D):
+                        R[j, a, b] += inverse * T[k, a, b]
+            p = 0
             for a in range(D):
-                for b in range(D):
-                    R[j, a, b] += inverse * T[k, a, b]
+                for b in range(a + 1, D):
+                    change[k, p] = 2 * T[k, a, b] * (1 / T[k, b, b] - 1 / T[k, a, a])
+                    slope[p] += weight[k] * change[k, p]
+                    p += 1
         p = 0
         for a in range(D):
             for b in range(a + 1, D):
-                change[k, p] = 2 * T[k, a, b] * (1 / T[k, b, b] - 1 / T[k, a, a])
-                slope[p] += weight[k] * change[k, p]
+                q = 0
+                for c in range(a + 1):
+                    for d in range(c + 1, D):
+                        if q > p:
+                            break
+                        x = 0
+                        if b == d:
+                            x += R[b, a, c] + R[b, c, a] - R[c, c, a] - R[a, a, c] - curving(T, weight, b, a, c)
+                        if a == c:
+                            x += R[a, b, d] + R[a, d, b] - R[d, d, b] - R[b, b, d] - curving(T, weight, a, b, d)
+                        if a == d:
+                            x += R[c, c, b] + R[b, b, c] - R[a, b, c] - R[a, c, b] + curving(T, weight, a, b, c)
+                        if b == c:
+                            x += R[d, d, a] + R[a, a, d] - R[b, a, d] - R[b, d, a] + curving(T, weight, b, a, d)
+                        if equal_volumes:
+                            for k in range(K):
+                                x += weight[k] * change[k, p] * change[k, q] / D
+                            x -= slope[p] * slope[q] / (total * D)
+                        bend[p, q] = bend[q, p] = x
+                        q += 1
                 p += 1
-    p = 0
-    for a in range(D):
-        for b in range(a + 1, D):
-            q = 0
-            for c in range(a + 1):
-                for d in range(c + 1, D):
-                    if q > p:
-                        break
-                    x = 0
-                    if b == d:
-                        x += R[b, a, c] + R[b, c, a] - R[c, c, a] - R[a, a, c] - curving(T, weight, b, a, c)
-                    if a == c:
-                        x += R[a, b, d] + R[a, d, b] - R[d, d, b] - R[b, b, d] - curving(T, weight, a, b, d)
-                    if a == d:
-                        x += R[c, c, b] + R[b, b, c] - R[a, b, c] - R[a, c, b] + curving(T, weight, a, b, c)
-                    if b == c:
-                        x += R[d, d, a] + R[a, a, d] - R[b, a, d] - R[b, d, a] + curving(T, weight, b, a, d)
-                    if equal_volumes:
-                        for k in range(K):
-                            x += weight[k] * change[k, p] * change[k, q] / D
-                        x -= slope[p] * slope[q] / (total * D)
-                    bend[p, q] = bend[q, p] = x
-                    q += 1
-            p += 1
     return np.asarray(slope), np.asarray(bend)
 
 
