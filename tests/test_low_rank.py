@@ -19,8 +19,11 @@ from test_hard_fits import POLICIES, hard_rows
 import fastgmm
 from fastgmm import GaussianMixture, InvalidParameterError, Mixture, covariance
 from fastgmm.cli import main
+from fastgmm.fitting import ACCELERATIONS
+from fastgmm.sources.memory import needed_beside_rows
 
 NAMES = ("mfa", "mppca")
+WAYS = (None, *ACCELERATIONS)
 by_name = pytest.mark.parametrize("name", NAMES)
 by_dtype = pytest.mark.parametrize("dtype", [np.float64, np.float32])
 
@@ -84,7 +87,7 @@ class TestEM:
             assert found.lower_bound == pytest.approx(bound, rel=1e-10)
 
     @pytest.mark.parametrize(
-        "options", [{}, {"acceleration": "squarem"}, {"covariance_floor": 0.02}, {"weighted": True}]
+        "options", [*({"acceleration": each} for each in WAYS), {"covariance_floor": 0.02}, {"weighted": True}]
     )
     @by_name
     def test_log_likelihood_never_falls(self, name, options):
@@ -125,7 +128,7 @@ class TestEM:
         scale = 10.0 ** np.arange(-3, 4)
         labels = np.arange(500) % 2
         options = {"covariance_type": "mfa:2", "reg_covar": 0.0, "covariance_floor": 1e-4, "init_params": labels}
-        for acceleration in (None, "squarem"):
+        for acceleration in WAYS:
             a = fastgmm.fit(X, 2, tol=1e-7, max_iter=1000, acceleration=acceleration, **options)
             b = fastgmm.fit(X * scale, 2, tol=1e-7, max_iter=1000, acceleration=acceleration, **options)
             np.testing.assert_allclose(b.lower_bound + np.log(scale).sum(), a.lower_bound, rtol=1e-9)
@@ -169,7 +172,7 @@ class TestEM:
         one, two = (fastgmm.fit(X, 3, covariance_type="mfa:3", n_threads=n, random_state=0, tol=0.1) for n in (1, 2))
         assert one == two
 
-    @pytest.mark.parametrize("acceleration", [None, "squarem"])
+    @pytest.mark.parametrize("acceleration", WAYS)
     @by_name
     def test_a_fit_can_be_continued(self, name, acceleration):
         X = twin.draw(model_of(name, 12, 8, 2, 2), 12, 300)
@@ -257,7 +260,7 @@ class TestHardFits:
             "covariance_type": f"{rng.choice(NAMES)}:{q}",
             "init_params": str(rng.choice(["kmeans", "random", "random_from_data"])),
             "covariance_floor": rng.choice([None, 1e-9, 1e-3]),
-            "acceleration": rng.choice([None, "squarem"]),
+            "acceleration": rng.choice(WAYS),
         }
         with np.errstate(all="raise", under="ignore"):
             found = fastgmm.fitting.run(
@@ -467,6 +470,25 @@ class TestNames:
             Mixture([1.0], np.zeros((1, n_features)), np.ones((1, 4, n_features)), f"{name}:3")
 
 
+class TestSources:
+    def test_rows_in_blocks_give_the_bits_of_a_fit_in_memory(self):
+        X = twin.draw(model_of("mfa", 29, 20, 3, 2), 29, 3000)
+        options = {"covariance_type": "mfa:2", "random_state": 0, "tol": 1e-3}
+        whole = fastgmm.fit(X, 3, **options)
+        assert fastgmm.fit(X, 3, max_memory="400 MB", **options).mixture == whole.mixture
+
+    def test_memory_that_is_asked_for_is_that_of_the_rank(self):
+        needed = [needed_beside_rows(kind, 20, rank, 784, 2) for kind, rank in (("low_rank", 10), ("full", 0))]
+        assert needed[0] < needed[1] / 10
+
+    def test_rows_with_gaps(self):
+        X = twin.draw(model_of("mfa", 30, 6, 2, 1), 30, 300)
+        X[np.random.default_rng(0).random(X.shape) < 0.1] = np.nan
+        found = fastgmm.fit(X, 2, covariance_type="mfa:1", missing="em", tol=1e-4, max_iter=500, random_state=0)
+        assert (np.diff(found.lower_bounds) >= -1e-12).all()
+        assert np.isfinite(found.mixture.impute(X)).all()
+
+
 class TestLarge:
     def test_a_fit_of_many_features_never_holds_a_matrix_for_each_component(self):
         """784 features, 20 components: those would be 98 MB, the parameters are 1.4."""
@@ -507,6 +529,18 @@ class TestShell:
         np.testing.assert_allclose(spread, np.sqrt(family.variances(mixture.covariances, *shape)))
         assert found["chosen"]["covariance_type"] == mixture.covariance_type
         assert "mfa:1 covariance" in cli("fit", tmp_path / "rows.npy", "--covariance", "mfa:1", "--components", "2")
+
+    def test_latent_coordinates(self, cli, model, tmp_path):
+        mixture = mixture_of("mfa", model_of("mfa", 28, 5, 2, 2))
+        X = twin.draw(twin_of(mixture), 28, 30)
+        mixture.save(tmp_path / "low.npz")
+        np.save(tmp_path / "rows.npy", X)
+        head, *lines = cli("predict", tmp_path / "low.npz", tmp_path / "rows.npy", "--latent").splitlines()
+        assert head == "label,f0,f1"
+        found = np.array([line.split(",") for line in lines], dtype=float)
+        np.testing.assert_array_equal(found[:, 1:], mixture.transform(X))
+        np.testing.assert_array_equal(found[:, 0], mixture.predict(X))
+        assert "transform needs a family of low rank" in cli("predict", model[0], problems.FAITHFUL, "--latent", code=2)
 
     def test_a_rank_is_needed(self, capsys, tmp_path):
         np.save(tmp_path / "rows.npy", np.random.default_rng(0).standard_normal((20, 3)))

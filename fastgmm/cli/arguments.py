@@ -215,6 +215,9 @@ def _add_predict(commands: Any) -> None:
     )
     _add_model_and_file(predict)
     predict.add_argument("--proba", action="store_true", help="also the probability of every component")
+    predict.add_argument(
+        "--latent", action="store_true", help="also the latent coordinates in it, of families mfa:q and mppca:q"
+    )
     _add_columns(predict)
     _add_missing(predict)
     _add_output(predict)

@@ -65,7 +65,7 @@ def fit(options: Any) -> None:
 
 
 def predict(options: Any) -> None:
-    """Write the component of every row, and on request the probabilities."""
+    """Write the component of every row, and on request the probabilities and latent coordinates."""
     _check_outputs({"output": options.output})
     mixture = load(options.model)
     how = {"n_threads": options.threads, "missing": options.missing}
@@ -76,6 +76,9 @@ def predict(options: Any) -> None:
         if options.proba:
             probabilities = mixture.predict_proba(rows, **how)
             columns |= {f"p{k}": probabilities[:, k] for k in range(mixture.n_components)}
+        if options.latent:
+            coordinates = mixture.transform(rows, n_threads=options.threads)
+            columns |= {f"f{j}": coordinates[:, j] for j in range(coordinates.shape[1])}
         return columns
 
     _write_parts(map(found, data.blocks()), options.output)

@@ -103,6 +103,8 @@ class Family(ABC):
         Whether all components have the same covariance, wherever that is held.
     general : str or None
         Of a family for one feature: the name of the same for more.
+    rank : int
+        Of a family of low rank, else 0.
     """
 
     name: str
@@ -113,6 +115,7 @@ class Family(ABC):
     coupled = False
     equal = False
     general = None
+    rank = 0
 
     @abstractmethod
     def covariance_shape(self, n_components, n_features):

@@ -266,7 +266,7 @@ def run(
     check_callback(callback)
     source = as_source(X, sample_weight, n_threads=n_threads, max_memory=max_memory, missing=check_missing(missing))
     n_start_rows = start_rows(n_components, source.n_features)
-    source.reserve(family.statistics_kind(), n_components, n_start_rows)
+    source.reserve(family.statistics_kind(), n_components, n_start_rows, family.rank)
     if source.n_rows < n_components:
         raise ValueError(
             f"Expected n_samples >= n_components but got n_components = {n_components}, n_samples = {source.n_rows}"

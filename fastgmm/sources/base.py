@@ -62,7 +62,7 @@ class Source(ABC):
         rng : numpy.random.Generator
         """
 
-    def reserve(self, kind, n_components, n_start_rows=0):  # noqa: B027 (most sources have nothing to do)
+    def reserve(self, kind, n_components, n_start_rows=0, rank=0):  # noqa: B027 (most sources have nothing to do)
         """Take note that a mixture will be fitted, before any pass: a source with little room may refuse it.
 
         Parameters
@@ -72,6 +72,8 @@ class Source(ABC):
         n_components : int
         n_start_rows : int, default=0
             Rows of the sample that starts are made of.
+        rank : int, default=0
+            Of the low-rank kind.
         """
 
     def accumulate_all(self, kind, point):

@@ -86,7 +86,7 @@ class BatchSource(Source):
             raise InvalidParameterError(f"progress must be None or a callable, got {progress!r}")
         self.progress, self._passes = progress, 0
         self.n_all_rows = 0
-        self._looked, self._scatter, self._model = False, (None, None), ("diagonal", 1)
+        self._looked, self._scatter, self._model = False, (None, None), ("diagonal", 1, 0)
         self.dtype, self.n_features, self.names = self._blocks.dtype, self._blocks.n_columns, self._blocks.names
 
     @property
@@ -94,7 +94,7 @@ class BatchSource(Source):
         """Names of the columns, as data frames of pyarrow have them."""
         return self.names
 
-    def reserve(self, kind, n_components, n_start_rows=0):
+    def reserve(self, kind, n_components, n_start_rows=0, rank=0):
         """Keep memory for the fit of a mixture; see if there is enough for it and a chunk of rows.
 
         Parameters
@@ -104,19 +104,20 @@ class BatchSource(Source):
         n_components : int
         n_start_rows : int, default=0
             Rows of the sample that starts are made of.
+        rank : int, default=0
+            Of the low-rank kind.
 
         Raises
         ------
         ValueError
             If `max_memory` is too small; it says what is needed.
         """
-        kind = "full" if kind == "low_rank" else kind  # no smaller
-        self._model = kind, n_components
-        largest = max(self._group(kind, n_components), self._group("diagonal", 1), self._group("full", 1))
+        self._model = kind, n_components, rank
+        largest = max(self._group(kind, n_components, rank), self._group("diagonal", 1), self._group("full", 1))
         self._chunk_rows(largest, sample_bytes(n_start_rows, self.n_features, self.dtype.itemsize))
 
-    def _group(self, kind, n_components):
-        return engine.group_rows(kind, n_components, self.n_features, 0, self.dtype == np.float32)
+    def _group(self, kind, n_components, rank=0):
+        return engine.group_rows(kind, n_components, self.n_features, rank, self.dtype == np.float32)
 
     def _chunk_rows(self, group, beside=0):
         """Return how many rows a chunk has: a multiple of a group."""

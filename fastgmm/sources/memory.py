@@ -37,9 +37,12 @@ def parse_memory(value, name="max_memory"):
     return int(float(found[1]) * UNITS[found[2]])
 
 
-def needed_beside_rows(kind, n_components, n_features, n_threads):
+def needed_beside_rows(kind, n_components, rank, n_features, n_threads):
     """Return the bytes that a fit takes beside chunks of rows, no less than it does."""
-    second = math.prod(FACTOR_SHAPES[kind](n_components, n_features))
+    if kind == "low_rank":
+        second = n_components * (1 + rank) * n_features
+    else:
+        second = math.prod(FACTOR_SHAPES[kind](n_components, n_features))
     partial = 8 * (n_components * (1 + n_features) + second)
     return FIXED + max(WAVE, 2 * n_threads * partial) + n_threads * SCRATCH + MODELS * partial
 
