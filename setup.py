@@ -41,7 +41,8 @@ EXTENSIONS = [  # module, sources, what they include
     ("fastgmm.engine._core", ["fastgmm/engine/_core.pyx", *LEAVES], PARTS),
     ("fastgmm.engine._pass", ["fastgmm/engine/_pass.pyx"], PARTS),
     ("fastgmm.engine._linalg", ["fastgmm/engine/_linalg.pyx"], PARTS),
-    ("fastgmm.engine._structures", ["fastgmm/engine/_structures.pyx"], PARTS),
+    ("fastgmm.engine._shapes", ["fastgmm/engine/_shapes.pyx"], PARTS),
+    ("fastgmm.engine._axes", ["fastgmm/engine/_axes.pyx"], PARTS),
     ("fastgmm.engine._gaps", ["fastgmm/engine/_gaps.pyx"], PARTS),
     ("fastgmm.engine._scorer", ["fastgmm/engine/_scorer.pyx"], PARTS),
 ]

@@ -7,7 +7,8 @@ import scipy.linalg
 import scipy.optimize
 
 from fastgmm import IllDefinedCovarianceError, covariance
-from fastgmm.engine._structures import common_axes, equal_matrices, equal_shapes, turning
+from fastgmm.engine._axes import common_axes, turning
+from fastgmm.engine._shapes import equal_matrices, equal_shapes
 
 by_kind = pytest.mark.parametrize("equal_volumes", [True, False], ids=["EVE", "VVE"])
 CONDITIONS = [10.0, 1e4, 1e8]

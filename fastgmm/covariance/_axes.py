@@ -4,7 +4,7 @@ import numpy as np
 
 from fastgmm._errors import IllDefinedCovarianceError
 from fastgmm.covariance import _shapes
-from fastgmm.engine._structures import common_axes, turning
+from fastgmm.engine._axes import common_axes, turning
 
 __all__ = ["above", "along", "common", "principal"]
 
@@ -42,7 +42,7 @@ def common(covariances, mass, previous, equal_volumes):
     """Return axes (D, D) that K components share, and the sample variances (K, D) along them.
 
     The axes are a local minimum of what the best variances along them leave of the objective: see
-    `fastgmm.engine._structures`. It is looked for from the axes of `previous`, covariances (K, D, D) of the structure;
+    `fastgmm.engine._axes`. It is looked for from the axes of `previous`, covariances (K, D, D) of the structure;
     without them from the axes of each component and those of all together, and the best is kept.
 
     Raises

@@ -10,7 +10,7 @@ under what their structure says of v_kj = lambda_k a_kj, and v_kj >= least_j whe
 import numpy as np
 
 from fastgmm._errors import IllDefinedCovarianceError
-from fastgmm.engine import _structures
+from fastgmm.engine import _shapes as compiled
 
 __all__ = ["equal_shapes", "equal_volumes", "pooled", "varying"]
 
@@ -62,7 +62,7 @@ def equal_shapes(variances, mass, least=None, *, start=None):
     if not alive.all():
         raise IllDefinedCovarianceError(int(np.argmin(alive)))
     scales = variances.mean(axis=1) if start is None else start
-    scales, shape = _structures.equal_shapes(variances, mass, scales / scales.mean())
+    scales, shape = compiled.equal_shapes(variances, mass, scales / scales.mean())
     return scales[:, None] * shape
 
 

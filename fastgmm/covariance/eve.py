@@ -1,7 +1,7 @@
 """EVE: ellipsoids of one volume and one orientation, each with its own shape, Sigma_k = lambda D A_k D^T.
 
 Given D, the lambda A_k are those of EVI with D^T W_k D in place of W_k. What that leaves to minimise over D is done by
-rotations in planes and Newton's steps: see `fastgmm.engine._structures` and `_axes.common`.
+rotations in planes and Newton's steps: see `fastgmm.engine._axes` and `_axes.common`.
 """
 
 from fastgmm.covariance import _axes, _shapes

@@ -1,14 +1,14 @@
 """VEE: multiples of one matrix, Sigma_k = lambda_k C.
 
 Given the lambda_k, C = sum_k W_k / (n lambda_k); given C, lambda_k = tr(W_k C^-1) / (n_k D) (Celeux and Govaert 1995).
-Newton's steps for the lambda_k get to where both hold: see `fastgmm.engine._structures`.
+Newton's steps for the lambda_k get to where both hold: see `fastgmm.engine._shapes`.
 """
 
 import numpy as np
 
 from fastgmm.covariance import _axes, _matrices, _shapes
 from fastgmm.covariance.coupled import CoupledMatrices
-from fastgmm.engine._structures import equal_matrices
+from fastgmm.engine._shapes import equal_matrices
 
 __all__ = ["VEE"]
 

@@ -1,7 +1,7 @@
 """VEI: diagonal covariances of equal shape, Sigma_k = lambda_k B.
 
 Given the lambda_k, B = sum_k diag(W_k) / (n lambda_k); given B, lambda_k = tr(W_k B^-1) / (n_k D) (Celeux and Govaert
-1995). Newton's steps for the lambda_k get to where both hold: see `fastgmm.engine._structures`.
+1995). Newton's steps for the lambda_k get to where both hold: see `fastgmm.engine._shapes`.
 """
 
 from fastgmm.covariance import _shapes

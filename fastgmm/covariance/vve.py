@@ -2,7 +2,7 @@
 
 Given D, lambda_k A_k = diag(D^T W_k D) / n_k. What that leaves to minimise over D, sum_k n_k log|diag(D^T W_k D)|, is
 the criterion of common principal components (Flury 1984, J. Am. Stat. Assoc. 79:892). It is minimised by rotations in
-planes and Newton's steps: see `fastgmm.engine._structures` and `_axes.common`.
+planes and Newton's steps: see `fastgmm.engine._axes` and `_axes.common`.
 """
 
 from fastgmm.covariance import _axes, _shapes
