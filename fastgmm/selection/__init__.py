@@ -1,7 +1,15 @@
 """Which family and how many components: criteria, and one search over all candidates."""
 
+from .bootstrap import (
+    LikelihoodRatioTest,
+    ParameterBootstrap,
+    bootstrap_choice,
+    bootstrap_lrt,
+    bootstrap_parameters,
+)
 from .candidate import Candidate
 from .criteria import CRITERIA, Criterion, CrossValidation, cross_validate
+from .information import standard_errors
 from .selection import Selection
 from .sweep import NothingFittedError, select
 
@@ -10,8 +18,14 @@ __all__ = [
     "Candidate",
     "Criterion",
     "CrossValidation",
+    "LikelihoodRatioTest",
     "NothingFittedError",
+    "ParameterBootstrap",
     "Selection",
+    "bootstrap_choice",
+    "bootstrap_lrt",
+    "bootstrap_parameters",
     "cross_validate",
     "select",
+    "standard_errors",
 ]
