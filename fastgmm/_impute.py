@@ -18,7 +18,7 @@ def conditional_means(gapped, constants, out, n_threads):
     out : (N, D) array
     n_threads : int or None
     """
-    constants = separate(constants)
+    constants = separate(constants.unpooled())
     for p in gapped.patterns:
         if not len(p.missing):
             continue
@@ -40,7 +40,7 @@ def conditional_draws(gapped, constants, out, rng, n_threads):
     rng : numpy.random.Generator
     n_threads : int or None
     """
-    constants = separate(constants)
+    constants = separate(constants.unpooled())
     K = constants.n_components
     for p in gapped.patterns:
         m = len(p.missing)

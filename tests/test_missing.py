@@ -87,6 +87,26 @@ def test_em_step_is_the_twins(name, weighted, about_means):
     np.testing.assert_allclose(mine, theirs, rtol=tolerance, atol=tolerance)
 
 
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("about", ["means", "elsewhere"])
+def test_pooled_scatter_is_that_of_the_components(dtype, about):
+    """The rotated kind, whose scatter is completed as a whole, against the same mixture with a factor for each."""
+    mixture, _, X = case("tied")
+    shift = np.linspace(-1, 1, X.shape[1])
+    constants = mixture.family.constants(mixture.parameters, dtype=np.dtype(dtype), shift=shift)
+    assert constants.kind == "rotated"
+    pivot = None if about == "means" else mixture.means + 0.5
+    gapped = GappedRows(Rows(X.astype(dtype)), np.arange(len(X), dtype=float))
+    for _ in range(2):  # the second time with what is kept
+        pooled, each = (gapped.accumulate(form, pivot=pivot) for form in (constants, constants.unpooled()))
+        tolerance = {"rtol": 1e-10, "atol": 1e-9} if dtype == np.float64 else {"rtol": 1e-4, "atol": 1e-2}
+        assert (pooled.kind, each.kind) == ("rotated", "full")
+        np.testing.assert_allclose(pooled.n, each.n, **tolerance)
+        np.testing.assert_allclose(pooled.means(), each.means(), **tolerance)
+        np.testing.assert_allclose(pooled.within(), each.within().sum(axis=0), **tolerance)
+        constants = mixture.family.constants(mixture.parameters, dtype=np.dtype(dtype), shift=shift + 0.1)
+
+
 def test_statistics_of_the_low_rank_kind_are_the_twins():
     model = low_rank.random_model(0, 5, 2, 2)
     X = with_gaps(low_rank.draw(model, 0, 100), 0.3, np.random.default_rng(0))

@@ -37,3 +37,17 @@ def complete_independent(
     total_s: _Float64,
     total_S: _Float64,
 ) -> None: ...
+def complete_rotated(
+    n: _Float64,
+    s: _Float64,
+    S: _Float64,
+    regression: _Float64,
+    conditional: _Float64,
+    delta: _Float64,
+    from_shift: _Float64,
+    observed: _Columns,
+    missing: _Columns,
+    total_n: _Float64,
+    total_s: _Float64,
+    total_S: _Float64,
+) -> None: ...

@@ -16,11 +16,18 @@ c = mu_m - p_m - B (mu_o - p_o):
 
     s_m = B s + n c,    S_mo = B S + c s^T,    S_mm = B S B^T + c (B s)^T + (B s) c^T + n (c c^T + C).
 
+Where one W serves all components, B and C are common too, and the scatter of all completed rows about a point h follows
+from that of their observed features, T = sum_i w_i (x_io - h_o) (x_io - h_o)^T, without second moments of components:
+with E[x_im - h_m] = B (x_io - h_o) + e_k, e_k = mu_km - h_m - B (mu_ko - h_o), and t_k = sum_i r_ik (x_io - h_o),
+
+    T_mo = B T + sum_k e_k t_k^T,    T_mm = B T B^T + sum_k (e_k (B t_k)^T + (B t_k) e_k^T + n_k (e_k e_k^T + C)).
+
 Dempster, Laird and Rubin (1977), section 4.1; Little and Rubin, Statistical Analysis with Missing Data, chapter 11.
 """
 
 from libc.math cimport copysign, fabs, log, sqrt
 from libc.stdlib cimport free, malloc
+from libc.string cimport memset
 
 import numpy as np
 
@@ -148,7 +155,7 @@ def marginals(cnp.ndarray factors, cnp.ndarray means, cnp.ndarray log_norm, cnp.
 
     Parameters
     ----------
-    factors : (K, D, D) array
+    factors : (K, D, D) array, or (1, D, D) for all components
         Lower-triangular.
     means, log_norm : (K, D), (K,) arrays
     observed, missing : (d,), (m,) intp arrays
@@ -159,34 +166,40 @@ def marginals(cnp.ndarray factors, cnp.ndarray means, cnp.ndarray log_norm, cnp.
     means, factors, log_norm : (K, d), (K, d, d), (K,) arrays
         Of the marginals.
     regression, conditional : (K, m, d), (K, m, m) arrays
-        B and C.
+        B and C. They and factors are as many as those that were given.
     """
-    cdef Py_ssize_t K = factors.shape[0], D = factors.shape[1], d = observed.shape[0], m = missing.shape[0], k, i
+    cdef Py_ssize_t n_factors = factors.shape[0], K = means.shape[0]
+    cdef Py_ssize_t D = factors.shape[1], d = observed.shape[0], m = missing.shape[0], k, f, i
     if d + m != D:
         raise ValueError(f"expected {D} columns, got {d} observed and {m} missing")
     cdef const Py_ssize_t *o = indices(observed, D)
     cdef const Py_ssize_t *gaps = indices(missing, D)
-    cdef const double *W = data(factors, K * D * D)
+    if n_factors not in (1, K):
+        raise ValueError(f"expected factors of {K} components or one, got {n_factors}")
+    cdef const double *W = data(factors, n_factors * D * D)
     cdef const double *mu = data(means, K * D)
     cdef const double *norm = data(log_norm, K)
-    own_means, marginal, own_norm = np.empty((K, d)), np.empty((K, d, d)), np.empty(K)
-    regression, conditional = np.empty((K, m, d)), np.empty((K, m, m))
+    own_means, marginal, own_norm = np.empty((K, d)), np.empty((n_factors, d, d)), np.empty(K)
+    regression, conditional = np.empty((n_factors, m, d)), np.empty((n_factors, m, m))
     cdef double *out_means = data(own_means, K * d)
     cdef double *out_norm = data(own_norm, K)
-    cdef double *out = data(marginal, K * d * d)
-    cdef double *B = data(regression, K * m * d)
-    cdef double *C = data(conditional, K * m * m)
+    cdef double *out = data(marginal, n_factors * d * d)
+    cdef double *B = data(regression, n_factors * m * d)
+    cdef double *C = data(conditional, n_factors * m * m)
+    cdef double log_det = 0
     cdef double *work = <double *> malloc((D * D + D + m * m) * sizeof(double))
     if work == NULL:
         raise MemoryError("marginals")
     with nogil:
         pick(K, D, d, o, mu, out_means)
-        for k in range(K):
-            triangle_of(D, W + k * D * D, m, gaps, o, work)
-            condition(D, m, work, work + D * D + D, out + k * d * d, B + k * m * d, C + k * m * m)
-            out_norm[k] = norm[k] + m * HALF_LOG_2PI
+        for f in range(n_factors):
+            triangle_of(D, W + f * D * D, m, gaps, o, work)
+            condition(D, m, work, work + D * D + D, out + f * d * d, B + f * m * d, C + f * m * m)
+            log_det = 0
             for i in range(m):  # |W| = |R_mm| |R_oo|
-                out_norm[k] -= log(fabs(work[i * D + i]))
+                log_det += log(fabs(work[i * D + i]))
+            for k in range(f, f + 1 if n_factors == K else K):
+                out_norm[k] = norm[k] + m * HALF_LOG_2PI - log_det
     free(work)
     return own_means, marginal, own_norm, regression, conditional
 
@@ -326,3 +339,69 @@ def complete_independent(n, s, S, variances, delta, cnp.ndarray observed, cnp.nd
             at = k * D + gaps[j]
             all_s[at] += mass[k] * apart[at]
             all_S[k if traces else at] += mass[k] * (variance[k * m + j] + apart[at] * apart[at])
+
+
+def complete_rotated(n, s, S, regression, conditional, delta, from_shift, cnp.ndarray observed, cnp.ndarray missing,
+                     total_n, total_s, total_S):
+    """As complete, where all components have one regression and the scatter is pooled: see the head of this module.
+
+    Parameters
+    ----------
+    n, s, S : (K,), (K, d), (d, d) arrays
+        Weights and sums over the rows of one pattern, and T.
+    regression, conditional : (m, d), (m, m) arrays
+        B and C.
+    delta, from_shift : (K, D) arrays
+        mu - p and mu - h.
+    observed, missing : (d,), (m,) intp arrays
+    total_n, total_s, total_S : (K,), (K, D), (D, D) arrays
+        Changed in place.
+    """
+    cdef Py_ssize_t K = total_s.shape[0], D = total_s.shape[1], d = observed.shape[0], m = missing.shape[0], k, i, j
+    cdef const Py_ssize_t *o = indices(observed, D)
+    cdef const Py_ssize_t *gaps = indices(missing, D)
+    cdef const double *mass = data(n, K)
+    cdef const double *sums = data(s, K * d)
+    cdef const double *B = data(regression, m * d)
+    cdef const double *apart = data(delta, K * D)
+    cdef const double *away = data(from_shift, K * D)
+    cdef double *all_n = data(total_n, K)
+    cdef double *all_s = data(total_s, K * D)
+    cdef double *all_S = data(total_S, D * D)
+    cdef double *work = <double *> malloc((4 * m + m * d + 2 * D + 1) * sizeof(double))
+    if work == NULL:
+        raise MemoryError("completed statistics")
+    cdef double *e = work + 2 * m + m * d  # (m); what is before it is for complete_one
+    cdef double *Bt = e + m                # (m)
+    cdef double *t = Bt + m                # (D)
+    cdef double *ignored = t + D           # (D)
+    cdef const double *T = data(S, d * d)
+    cdef const double *C = data(conditional, m * m)
+    cdef double total = 0, Bs
+    with nogil:
+        memset(t, 0, 2 * D * sizeof(double))
+        for k in range(K):
+            total += mass[k]
+        # with T for S, and sums of zero: T, B T and B T B^T + n C
+        complete_one(D, d, m, o, gaps, total, t, T, B, C, t, work, ignored, all_S)
+        for k in range(K):
+            all_n[k] += mass[k]
+            for j in range(d):
+                all_s[k * D + o[j]] += sums[k * d + j]
+                t[j] = sums[k * d + j] + mass[k] * (away[k * D + o[j]] - apart[k * D + o[j]])
+            for i in range(m):
+                e[i] = away[k * D + gaps[i]]
+                Bs = mass[k] * apart[k * D + gaps[i]]
+                Bt[i] = 0
+                for j in range(d):
+                    e[i] -= B[i * d + j] * away[k * D + o[j]]
+                    Bs += B[i * d + j] * (sums[k * d + j] - mass[k] * apart[k * D + o[j]])
+                    Bt[i] += B[i * d + j] * t[j]
+                all_s[k * D + gaps[i]] += Bs
+                for j in range(d):
+                    all_S[gaps[i] * D + o[j]] += e[i] * t[j]
+                    all_S[o[j] * D + gaps[i]] += e[i] * t[j]
+            for i in range(m):
+                for j in range(m):
+                    all_S[gaps[i] * D + gaps[j]] += e[i] * Bt[j] + Bt[i] * e[j] + mass[k] * e[i] * e[j]
+    free(work)

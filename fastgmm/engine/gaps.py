@@ -21,7 +21,7 @@ __all__ = ["GappedRows", "Marginal", "Pattern", "separate"]
 
 MAX_PARTS = 64  # patterns are added up in so many parts, whatever the number of threads
 PARTS_BYTES = 64 << 20  # of the sums of all parts
-SHARED_WORK = 2e6  # multiplications of a pattern: with less, threads wait for the interpreter more than they work
+SHARED_WORK = 5e5  # multiplications of a pattern: with less, threads wait for the interpreter more than they work
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,11 +55,7 @@ class Pattern:
 
 
 def separate(constants):
-    """Return a mixture in a kind that has marginals: rotated and low-rank ones as full ones, others as they are.
-
-    A marginal of a rotated kind would be rotated too, but its completed scatter depends on the responsibilities.
-    """
-    constants = constants.unpooled()
+    """Return a mixture in a kind that has marginals: low-rank ones as full ones, others as they are."""
     if constants.kind != "low_rank":
         return replace(constants, factors=np.ascontiguousarray(constants.factors, dtype=np.float64))
     a, rows = constants.factors[:, :1], constants.factors[:, 1:]
@@ -88,9 +84,9 @@ class Marginal:
     constants : KernelConstants or None
         Of the observed features; None if there are none.
     regression : (K, m, d) array or None
-        B_k with E[x_m | x_o] = mu_m + B_k (x_o - mu_o); None if features are independent.
+        B_k with E[x_m | x_o] = mu_m + B_k (x_o - mu_o); None if features are independent. (m, d) for the rotated kind.
     conditional : (K, m, m) array, (K, m) array of variances if features are independent
-        Covariance of x_m given x_o.
+        Covariance of x_m given x_o. (m, m) for the rotated kind.
     """
 
     def __init__(self, constants, observed, missing):
@@ -99,13 +95,16 @@ class Marginal:
         self.regression = None
         if not len(missing):
             self.constants, self.log_norm = constants, constants.log_norm
-            self.regression = np.empty((K, 0, D)) if kind == "full" else None
-            self.conditional = np.empty((K, 0, 0)[: 3 if kind == "full" else 2])
+            shapes = {"full": ((K, 0, D), (K, 0, 0)), "rotated": ((0, D), (0, 0))}.get(kind, (None, (K, 0)))
+            self.regression, self.conditional = (None if shape is None else np.empty(shape) for shape in shapes)
             return
-        if kind == "full":
+        if kind in ("full", "rotated"):
+            rotated = kind == "rotated"
             means, factors, self.log_norm, self.regression, self.conditional = _gaps.marginals(
-                factors, constants.means, constants.log_norm, observed, missing
+                factors[None] if rotated else factors, constants.means, constants.log_norm, observed, missing
             )
+            if rotated:
+                factors, self.regression, self.conditional = factors[0], self.regression[0], self.conditional[0]
         else:
             scales = factors if kind == "diagonal" else np.repeat(factors[:, None], D, axis=1)
             means, own, self.log_norm, self.conditional = _gaps.independent_marginals(
@@ -149,7 +148,7 @@ class GappedRows:
     def __init__(self, rows, sample_weight=None, *, n_threads=None):
         self.n_rows, self.n_features, self.dtype = rows.n_rows, rows.n_features, rows.dtype
         self.rows, self.weights = rows, check_sample_weight(sample_weight, rows.n_rows)
-        self.n_threads = resolve(n_threads)
+        self.n_threads, self._scatters = resolve(n_threads), {}
         words, kept = _words_of_gaps(rows), self.weights.kept
         if kept is None:
             self.patterns, self.weightless = self._sorted(words, np.arange(self.n_rows)), []
@@ -188,18 +187,19 @@ class GappedRows:
             out[:, place] = array[rows, column]
         return Rows(out)
 
-    def _costs(self, kind):
-        """Return how much work each pattern is for each component: (P,) multiplications."""
-        squares = kind == "full"
+    def _costs(self, kind, K):
+        """Return how much work each pattern is: (P,) multiplications."""
+        squares, cubes = {"full": (K, K), "rotated": (1, 1)}.get(kind, (0, 0))  # of a row, and of the marginal
         return np.array(
-            [len(p.rows) * (squares * p.observed.size**2 + 6.0 * p.observed.size + 24) for p in self.patterns]
+            [
+                len(p.rows) * (squares * p.observed.size**2 + K * (6.0 * p.observed.size + 24))
+                + 4 / 3 * cubes * self.n_features**3 * (p.missing.size > 0)
+                for p in self.patterns
+            ]
         )
 
     def accumulate(self, constants, *, pivot=None):
-        """Return the Statistics of the completed rows under a mixture, as `fastgmm.accumulate` does without gaps.
-
-        The rotated kind gives statistics of the full kind: with gaps the scatter depends on the responsibilities.
-        """
+        """Return the Statistics of the completed rows under a mixture, as `fastgmm.accumulate` does without gaps."""
         axes, constants = constants.axes(), separate(constants)
         centers = constants.pivot()
         if pivot is not None:
@@ -224,24 +224,39 @@ class GappedRows:
         """Return n, s, S and log-likelihood of the patterns in a slice."""
         K, D = centers.shape
         n, s, S = np.zeros(K), np.zeros((K, D)), np.zeros(FACTOR_SHAPES[constants.kind](K, D))
-        delta, likelihood = constants.means - centers, 0.0
-        for p in self.patterns[part]:
+        delta, away, likelihood = constants.means - centers, constants.means - constants.shift, 0.0
+        rotated = constants.kind == "rotated"
+        for number in range(part.start, part.stop):
+            p = self.patterns[number]
             marginal = Marginal(constants, p.observed, p.missing)
             if p.values is None:
                 found = p.mass * marginal.weights(), np.zeros((K, 0)), np.zeros(FACTOR_SHAPES[constants.kind](K, 0))
             else:
                 about = None if pivot is None else pivot[:, p.observed]
-                stats = passes.accumulate(
-                    p.values, marginal.constants, sample_weight=p.weights, pivot=about, n_threads=n_threads
-                )
+                scatter = self._scatter(number, marginal.constants, n_threads) if rotated else None
+                options = {"sample_weight": p.weights, "n_threads": n_threads}
+                stats = passes.accumulate(p.values, marginal.constants, pivot=about, scatter=scatter, **options)
                 found = stats.n, stats.s, stats.S
                 likelihood += stats.log_likelihood
+            B, C = marginal.regression, marginal.conditional
             if constants.kind == "full":
-                B, C = marginal.regression, marginal.conditional
                 _gaps.complete(*found, B, C, delta, p.observed, p.missing, n, s, S)
+            elif rotated:
+                _gaps.complete_rotated(*found, B, C, delta, away, p.observed, p.missing, n, s, S)
             else:
-                _gaps.complete_independent(*found, marginal.conditional, delta, p.observed, p.missing, n, s, S)
+                _gaps.complete_independent(*found, C, delta, p.observed, p.missing, n, s, S)
         return n, s, S, likelihood
+
+    def _scatter(self, number, constants, n_threads):
+        """Return the total scatter (d, d) of a pattern about the constants' shift, which stays where it is in a fit."""
+        p, shift = self.patterns[number], constants.shift
+        before, scatter = self._scatters.get(number, (None, None))
+        if before is None or not np.array_equal(before, shift):
+            options = {"group": constants.group_rows, "sample_weight": p.weights, "n_threads": n_threads}
+            scatter = passes.total_scatter(p.values, shift, **options)
+            if len(p.rows) >= len(shift):  # else it is taken again as fast, and less is held
+                self._scatters[number] = shift, scatter
+        return scatter
 
     def score(self, constants, *, log_density=False, resp=False, labels=False, joint=False):
         """Return the Scores of the rows by their marginal densities, as `fastgmm.engine.score` does without gaps."""
@@ -287,7 +302,7 @@ class GappedRows:
         """
         K, D = constants.n_components, self.n_features
         n_threads = self.n_threads
-        costs = self._costs("full" if constants.kind in ("rotated", "low_rank") else constants.kind) * K
+        costs = self._costs("full" if constants.kind == "low_rank" else constants.kind, K)
         n_parts = max(1, min(MAX_PARTS, len(costs), PARTS_BYTES // (8 * K * (1 + D + D * D))))
         middles = (np.cumsum(costs) - costs / 2) / costs.sum()
         edges = np.unique(np.searchsorted(middles, np.arange(n_parts + 1) / n_parts))
