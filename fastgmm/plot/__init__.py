@@ -7,7 +7,7 @@ starts of a fit went; the functions whose names begin with `draw_` draw one thin
 from .axes import component_colours, draw_density, draw_density_curve, draw_ellipses, draw_histogram, draw_rows
 from .convergence import convergence, draw_gaps, draw_log_likelihoods
 from .picture import import_matplotlib, picture, save_picture
-from .selection import criterion_lines
+from .selection import criterion_lines, entropy_lines
 
 __all__ = [
     "component_colours",
@@ -20,6 +20,7 @@ __all__ = [
     "draw_histogram",
     "draw_log_likelihoods",
     "draw_rows",
+    "entropy_lines",
     "import_matplotlib",
     "picture",
     "save_picture",

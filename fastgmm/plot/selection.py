@@ -74,3 +74,45 @@ def criterion_lines(
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         figure.legend(loc="outside right upper", frameon=False, fontsize="small")
     return figure
+
+
+def entropy_lines(entropy: Sequence[float], merged_rows: Sequence[float], suggested: int) -> Figure:
+    """Draw the entropy of merged components against the number of clusters, and against the rows merged so far.
+
+    Parameters
+    ----------
+    entropy : sequence of K float
+        Of 1, ..., K clusters.
+    merged_rows : sequence of K - 1 float
+        Weight of the rows in what each step, from K clusters on, united.
+    suggested : int
+        Number of clusters that is ringed.
+
+    Returns
+    -------
+    figure : matplotlib.figure.Figure
+        Not known to pyplot: no window opens, and nothing has to be closed.
+
+    Raises
+    ------
+    ImportError
+        If matplotlib is not installed.
+
+    Examples
+    --------
+    >>> entropy_lines([0.0, 1.0, 30.0], [10.0, 50.0], 2).axes[1].get_xlabel()
+    'rows merged so far'
+    """
+    matplotlib = import_matplotlib()
+    numbers = range(1, len(entropy) + 1)
+    so_far = [sum(merged_rows[: len(entropy) - n]) for n in numbers]
+    with matplotlib.rc_context(STYLE):
+        figure = matplotlib.figure.Figure(figsize=(9, 4), layout="constrained")
+        for ax, x, label in zip(
+            figure.subplots(1, 2), (numbers, so_far), ("number of clusters", "rows merged so far"), strict=True
+        ):
+            ax.plot(x, entropy, "o-", color="#0072B2", markersize=4, linewidth=1)
+            ax.plot(x[suggested - 1], entropy[suggested - 1], "o", markersize=12, color="0.2", fillstyle="none")
+            ax.set(xlabel=label, ylabel="entropy in nats")
+        figure.axes[0].set_xticks(list(numbers))
+    return figure

@@ -10,6 +10,7 @@ from .bootstrap import (
 from .candidate import Candidate
 from .criteria import CRITERIA, Criterion, CrossValidation, cross_validate
 from .information import standard_errors
+from .merging import Merging, merge_components
 from .selection import Selection
 from .sweep import NothingFittedError, select
 
@@ -19,6 +20,7 @@ __all__ = [
     "Criterion",
     "CrossValidation",
     "LikelihoodRatioTest",
+    "Merging",
     "NothingFittedError",
     "ParameterBootstrap",
     "Selection",
@@ -26,6 +28,7 @@ __all__ = [
     "bootstrap_lrt",
     "bootstrap_parameters",
     "cross_validate",
+    "merge_components",
     "select",
     "standard_errors",
 ]
