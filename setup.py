@@ -43,6 +43,7 @@ EXTENSIONS = [  # module, sources, what they include
     ("fastgmm.engine._linalg", ["fastgmm/engine/_linalg.pyx"], PARTS),
     ("fastgmm.engine._shapes", ["fastgmm/engine/_shapes.pyx"], PARTS),
     ("fastgmm.engine._axes", ["fastgmm/engine/_axes.pyx"], PARTS),
+    ("fastgmm.engine._hierarchy", ["fastgmm/engine/_hierarchy.pyx"], PARTS),
     ("fastgmm.engine._gaps", ["fastgmm/engine/_gaps.pyx"], PARTS),
     ("fastgmm.engine._scorer", ["fastgmm/engine/_scorer.pyx"], PARTS),
 ]

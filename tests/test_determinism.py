@@ -11,7 +11,7 @@ from problems import at_level, kernel_constants, random_constants, rows_near
 
 from fastgmm import Mixture
 from fastgmm.engine import accumulate, accumulate_given, nearest, score, simd
-from fastgmm.fitting import run
+from fastgmm.fitting import STARTS, run
 
 THREADS = (1, 2, 3, 8, 64)
 LEVELS = simd.levels()
@@ -73,7 +73,7 @@ def test_n_threads_agnosticism_of_fit(family):
         assert [h.lower_bounds for h in other.histories] == [h.lower_bounds for h in one.histories]
 
 
-@pytest.mark.parametrize("init_params", ["kmeans", "k-means++", "random", "random_from_data"])
+@pytest.mark.parametrize("init_params", STARTS)
 def test_start_is_n_threads_agnostic(init_params):
     X = problems.rows(5, 40_000, 8, 8)
     options = {"init_params": init_params, "random_state": 3, "max_iter": 1, "tol": 0}
@@ -126,7 +126,7 @@ FIT_AT_A_LEVEL = """
 import json, sys
 import numpy as np
 from fastgmm.engine import simd
-from fastgmm.fitting import run
+from fastgmm.fitting import STARTS, run
 rng = np.random.default_rng(11)
 X = np.concatenate([rng.standard_normal((300, 3)), 3 + rng.standard_normal((200, 3)) * [1, 2, 3]])
 result = run(X, 2, random_state=1, init_params=np.repeat([0, 1], [300, 200]), tol=1e-6, max_iter=200)
@@ -150,7 +150,7 @@ def test_levels_forced_by_the_environment_converge_alike(run_python, monkeypatch
 FIT_FORK_FIT = """
 import os, signal, sys, warnings
 import numpy as np
-from fastgmm.fitting import run
+from fastgmm.fitting import STARTS, run
 warnings.simplefilter("ignore", DeprecationWarning)  # newer Pythons warn about fork itself
 X = np.random.default_rng(0).standard_normal((100_000, 4))
 options = dict(covariance_type="full", random_state=0, max_iter=3, tol=0, n_threads=4)

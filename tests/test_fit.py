@@ -13,7 +13,7 @@ import fastgmm
 from fastgmm.fitting import FitState, run
 
 K, D, N = 3, 4, 300
-NAMED_STARTS = ("kmeans", "k-means++", "random", "random_from_data")
+NAMED_STARTS = fastgmm.fitting.STARTS
 by_dtype = pytest.mark.parametrize("dtype", ["float64", "float32"])
 by_family = pytest.mark.parametrize("family", reference.FAMILIES)
 

@@ -12,7 +12,7 @@ import pytest
 import fastgmm
 from fastgmm.engine import _core, _scorer
 
-WITH_FUNCTIONS = ("_core", "_gaps", "_linalg", "_pass")
+WITH_FUNCTIONS = ("_core", "_gaps", "_hierarchy", "_linalg", "_pass")
 by_module = pytest.mark.parametrize("name", [*WITH_FUNCTIONS, "_scorer"])
 by_class = pytest.mark.parametrize("compiled", [_core.Kernel, _scorer.Scorer], ids=lambda compiled: compiled.__name__)
 

@@ -54,9 +54,10 @@ class GaussianMixture(StreamMixin, MixtureEstimator):
     n_init : int, default=1
         Number of starts; the one with the largest log-likelihood is kept. A start that fails is skipped and counted.
     init_params : str, array-like or callable, default="kmeans"
-        The start: "kmeans", "k-means++", "random" or "random_from_data"; or labels of shape (n_samples,); or
-        responsibilities of shape (n_samples, n_components); or a function of X, n_components and random_state that
-        returns labels, responsibilities or means.
+        The start: "kmeans", "kmeans-scaled", "kmeans-whitened", "agglomerative", "agglomerative-tied", "k-means++",
+        "random" or "random_from_data" (see docs/starts.md); or labels of shape (n_samples,); or responsibilities of
+        shape (n_samples, n_components); or a function of X, n_components and random_state that returns labels,
+        responsibilities or means.
     weights_init : array-like of shape (n_components,), default=None
         Starting weights in place of those of `init_params`.
     means_init : array-like of shape (n_components, n_features), default=None

@@ -94,9 +94,9 @@ def fit(
     n_init : int, default=1
         Number of starts, of which the best is kept. A start that fails is counted and skipped.
     init_params : str, array or callable, default="kmeans"
-        "kmeans", "k-means++", "random" or "random_from_data"; or labels (n_rows,); or responsibilities (n_rows,
-        n_components); or a callable of (X, n_components, random_state) that returns labels, responsibilities or
-        means.
+        "kmeans", "kmeans-scaled", "kmeans-whitened", "agglomerative", "agglomerative-tied", "k-means++", "random" or
+        "random_from_data" (see docs/starts.md); or labels (n_rows,); or responsibilities (n_rows, n_components); or a
+        callable of (X, n_components, random_state) that returns labels, responsibilities or means.
     weights_init : (n_components,) array, optional
     means_init : (n_components, n_features) array, optional
     precisions_init : array in the shape of the family, optional

@@ -9,7 +9,9 @@ import math
 
 import numpy as np
 
-__all__ = ["cluster", "lloyd", "seed"]
+from fastgmm.fitting.comparable import Frame
+
+__all__ = ["cluster", "cluster_comparable", "lloyd", "seed"]
 
 MAX_ITER = 300
 TOL = 1e-4  # of the mean variance: the squared movement of all centres at which Lloyd's algorithm stops
@@ -32,17 +34,52 @@ def cluster(source, n_clusters, rng):
     n_clusters : int
     rng : numpy.random.Generator
     """
-    n_sample = max(SAMPLE_ROWS, SAMPLE_ROWS_PER_CLUSTER * n_clusters)
+    n_sample = _sample_rows(n_clusters)
     if source.n_rows <= 2 * n_sample:
         return lloyd(source, seed(source, n_clusters, rng))
-    few = source.sample(n_sample, rng).gathered()
-    tries = [lloyd(few, seed(few, n_clusters, rng), max_iter=SAMPLE_ITERATIONS) for _ in range(SAMPLE_TRIES)]
-    centres, _, _ = min(tries, key=lambda found: found[2])
-    centres, _, _ = lloyd(few, centres, labels=False)
+    centres = _best_of_tries(source.sample(n_sample, rng).gathered(), n_clusters, rng)
     while SAMPLE_GROWTH * n_sample <= source.n_rows // 2:  # centres so near their places that all rows move them little
         n_sample *= SAMPLE_GROWTH
         centres, _, _ = lloyd(source.sample(n_sample, rng), centres, labels=False)
     return lloyd(source, centres)
+
+
+def cluster_comparable(source, n_clusters, rng, *, whitened):
+    """Return labels (N,) of all rows and centres (K, D) by k-means in comparable coordinates: see `Frame`.
+
+    Centres are found among a sample where rows are many, and a pass over all rows gives each to the nearest.
+
+    Parameters
+    ----------
+    source : ArraySource
+    n_clusters : int
+    rng : numpy.random.Generator
+    whitened : bool
+        Whether coordinates are those of the covariance of all rows, or only of their variances.
+    """
+    n_sample = _sample_rows(n_clusters)
+    is_all = source.n_rows <= 2 * n_sample
+    few = (source if is_all else source.sample(n_sample, rng)).gathered()
+    frame = Frame(few, whitened=whitened)
+    space = frame.space(few)
+    if is_all:
+        centres, _, _ = lloyd(space, seed(space, n_clusters, rng), labels=False)
+    else:
+        centres = _best_of_tries(space, n_clusters, rng)
+    centres = frame.rows(centres)
+    return frame.nearest(source, centres), centres
+
+
+def _sample_rows(n_clusters):
+    """Return how many rows centres are sought among."""
+    return max(SAMPLE_ROWS, SAMPLE_ROWS_PER_CLUSTER * n_clusters)
+
+
+def _best_of_tries(few, n_clusters, rng):
+    """Return the centres (K, D) of the best of several tries of k-means."""
+    tries = [lloyd(few, seed(few, n_clusters, rng), max_iter=SAMPLE_ITERATIONS) for _ in range(SAMPLE_TRIES)]
+    centres, _, _ = min(tries, key=lambda found: found[2])
+    return lloyd(few, centres, labels=False)[0]
 
 
 def seed(source, n_clusters, rng):

@@ -8,7 +8,7 @@ import numpy as np
 
 from fastgmm._checks import as_array
 from fastgmm._errors import InvalidParameterError
-from fastgmm.fitting import kmeans
+from fastgmm.fitting import agglomerative, kmeans
 from fastgmm.sources import ArraySource
 
 __all__ = ["NAMES", "check_init_params", "first_parameters", "start_rows"]
@@ -22,6 +22,22 @@ START_ROWS_PER_COMPONENT = 64
 def _kmeans(source, n_components, rng):
     centres, labels, _ = kmeans.cluster(source, n_components, rng)
     return {"labels": labels}, centres
+
+
+def _comparable(*, whitened):
+    def start(source, n_components, rng):
+        labels, centres = kmeans.cluster_comparable(source, n_components, rng, whitened=whitened)
+        return {"labels": labels}, centres
+
+    return start
+
+
+def _agglomerative(*, shared):
+    def start(source, n_components, rng):
+        labels, centres = agglomerative.cluster(source, n_components, rng, shared=shared)
+        return {"labels": labels}, centres
+
+    return start
 
 
 def _kmeans_plusplus(source, n_components, rng):
@@ -53,6 +69,10 @@ def _random(source, n_components, rng):
 
 _STARTS = {
     "kmeans": _kmeans,
+    "kmeans-scaled": _comparable(whitened=False),
+    "kmeans-whitened": _comparable(whitened=True),
+    "agglomerative": _agglomerative(shared=False),
+    "agglomerative-tied": _agglomerative(shared=True),
     "k-means++": _kmeans_plusplus,
     "random": _random,
     "random_from_data": _random_from_data,

@@ -38,7 +38,7 @@ class GaussianMixtureSelector(MixtureEstimator):
         What ranks them: "bic", "aic", "aicc", "sabic", "icl", "icl_entropy", "nec", "cv", "mclust_bic" or "mclust_icl".
     n_init : int, default=1
         Starts of each kind, for each number of components.
-    init_params : {"kmeans", "k-means++", "random", "random_from_data"}, default="kmeans"
+    init_params : str, default="kmeans"
         How starts are made: see `fastgmm.select`.
     tol : float, default=1e-5
         Of each fit, as in `GaussianMixture`.

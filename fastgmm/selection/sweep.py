@@ -108,7 +108,7 @@ def select(
         Weight of each row; their sum is the number of rows that criteria take.
     n_init : int, default=1
         Starts of each kind, for each number of components.
-    init_params : {"kmeans", "k-means++", "random", "random_from_data"}, default="kmeans"
+    init_params : str, default="kmeans"
         "kmeans" makes partitions that all structures share, of standardised and of whitened rows. The others are those
         of `GaussianMixture`. Splits and merges of neighbours come beside them.
     tol, stopping, max_iter, max_time, acceleration, on_collapse, covariance_floor, equal_weights, prior

@@ -51,6 +51,11 @@ class ArraySource(Source):
         return self._rows.array
 
     @property
+    def n_threads(self):
+        """Number of threads of its passes."""
+        return self._n_threads
+
+    @property
     def _options(self):
         return {"sample_weight": self._weights, "n_threads": self._n_threads}
 
@@ -189,6 +194,11 @@ class ArraySource(Source):
         """Return the positions, among the rows with positive weight, of some of them given by their row numbers."""
         kept = self._weights.kept
         return rows if kept is None else np.searchsorted(kept, rows)
+
+    def numbers(self):
+        """Return the row numbers (n_rows,) of the rows with positive weight."""
+        kept = self._weights.kept
+        return np.arange(self.n_rows) if kept is None else kept
 
     def on_kept_rows(self, values):
         """Return the entries of an array over all rows that belong to rows with positive weight."""
