@@ -133,6 +133,7 @@ class TestKnowledge:
         for block in blocks(KNOWLEDGE, "python"):
             exec(block, names)
         assert names["few_rows"].converged
+        assert names["half_known"].mixture.means[0].mean() < names["half_known"].mixture.means[1].mean()
         assert names["stiffer"].log_likelihood < names["few_rows"].log_likelihood
 
 

@@ -196,8 +196,8 @@ def test_grid_search_by_bic(X):
 def test_metadata_routing_carries_weights(X):
     weight = np.random.default_rng(0).integers(1, 4, len(X)).astype(float)
     plain = GaussianMixture(2, random_state=0)
-    for method in ("fit", "score"):
-        assert getattr(plain.get_metadata_routing(), method).requests == {"sample_weight": None}
+    assert plain.get_metadata_routing().fit.requests == {"sample_weight": None, "known_labels": None}
+    assert plain.get_metadata_routing().score.requests == {"sample_weight": None}
     with sklearn.config_context(enable_metadata_routing=True):
         model = GaussianMixture(2, random_state=0)
         model.set_fit_request(sample_weight=True).set_score_request(sample_weight=True)

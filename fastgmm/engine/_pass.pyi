@@ -21,6 +21,7 @@ def accumulate(
     weights: Weights,
     pivot: _Real | None,
     sparse: bool,
+    known: _Labels | None,
     total: _Float64,
     n_threads: int,
 ) -> bool: ...
@@ -44,6 +45,7 @@ def score(
     resp: _Real | None,
     labels: _Labels | None,
     joint: _Real | None,
+    known: _Labels | None,
     total: _Float64,
     n_threads: int,
 ) -> bool: ...

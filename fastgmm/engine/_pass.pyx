@@ -57,6 +57,7 @@ cdef struct Job:
     double unit                # power of two that weights are divided by before anything else, and sums multiplied by
     const void *pivot          # in, (K, D) REAL, minus shift
     const double *given        # in, responsibilities (n_rows, K)
+    const int64_t *known       # in, SCORE and ACCUMULATE: the component of a row, negative where it is not known
     int64_t *labels            # in for GIVEN, else out
     void *log_density          # out, REAL
     void *resp                 # out, REAL (n_rows, K)
@@ -187,6 +188,17 @@ cdef void write_joint(const Job *job, Py_ssize_t first, Py_ssize_t n, Scratch *s
                 (get(s.logit, ((i // FG_PANEL) * m.K + k) * FG_PANEL + i % FG_PANEL, m.single) + m.top) * LN2)
 
 
+cdef void keep_known(const Job *job, Py_ssize_t first, Py_ssize_t n, Scratch *s) noexcept nogil:
+    """Rows whose component is known have no density in the others."""
+    cdef const Model *m = &job.model
+    cdef Py_ssize_t i, k
+    for i in range(n):
+        if job.known[first + i] >= 0:
+            for k in range(m.K):
+                if k != job.known[first + i]:
+                    put(s.logit, ((i // FG_PANEL) * m.K + k) * FG_PANEL + i % FG_PANEL, m.single, -INFINITY)
+
+
 cdef void repair_far_row(const Job *job, Py_ssize_t first, Py_ssize_t i, Scratch *s) noexcept nogil:
     """Responsibilities and log-density of a row whose squared distance overflowed the compute type."""
     cdef const Model *m = &job.model
@@ -198,6 +210,10 @@ cdef void repair_far_row(const Job *job, Py_ssize_t first, Py_ssize_t i, Scratch
     for j in range(m.D):
         x[j] = element(&job.rows, first + i, j)
     finite = m.leaf.far_row(m.kind, x, m.K, m.D, m.rank, m.means, m.factors, m.log_norm, x + m.D, logit)
+    if job.known != NULL and job.known[first + i] >= 0:
+        for k in range(m.K):
+            if k != job.known[first + i]:
+                logit[k] = -INFINITY
     for k in range(m.K):
         top = max(top, logit[k])
     for k in range(m.K):
@@ -357,6 +373,8 @@ cdef int run_block(const Job *job, Py_ssize_t first, Py_ssize_t n, Scratch *s, d
     else:
         if job.joint != NULL:
             write_joint(job, first, n, s)
+        if job.known != NULL:
+            keep_known(job, first, n, s)
         responsibilities(job, first, n, P, s)
         add_likelihood(job, first, n, s, sums)
         if job.task == ACCUMULATE:
@@ -516,16 +534,18 @@ cdef Py_ssize_t moment_size(int kind, Py_ssize_t D, Py_ssize_t rank) noexcept no
     return 2 + D if kind == FG_SPHERICAL else 1 + D
 
 
-def accumulate(Kernel kernel, x, rows, weights, pivot, bint sparse, double[::1] total, int n_threads):
+def accumulate(Kernel kernel, x, rows, weights, pivot, bint sparse, known, double[::1] total, int n_threads):
     """Add statistics under the kernel's mixture to total, in the layout of a slot; False if a row is not finite.
 
     pivot is (K, D) of the compute type, minus shift, or None for the means. sparse changes no bit: it is worth its cost
-    where most components have nothing of most panels.
+    where most components have nothing of most panels. known (int64) holds the components of rows that are known, which
+    sparse does not look at.
     """
     cdef Job job = new_job(kernel, ACCUMULATE, x, rows, weights)
     add_layout(&job)
     job.pivot = kernel.model.mu if pivot is None else data_of(pivot)
-    job.sparse = sparse and kernel.model.kind == FG_FULL
+    job.known = <const int64_t *> data_of(known)
+    job.sparse = sparse and known is None and kernel.model.kind == FG_FULL
     if job.sparse:
         kernel.prepare_bounds()
         job.model = kernel.model
@@ -545,11 +565,15 @@ def accumulate_given(Kernel kernel, x, rows, weights, labels, resp, double[::1] 
     return run(&job, n_threads, &total[0]) == FINE
 
 
-def score(Kernel kernel, x, rows, weights, log_density, resp, labels, joint, double[::1] total, int n_threads):
-    """Add log-likelihood and weight to total (2,); write the outputs that are given. False if a row is not finite."""
+def score(Kernel kernel, x, rows, weights, log_density, resp, labels, joint, known, double[::1] total, int n_threads):
+    """Add log-likelihood and weight to total (2,); write the outputs that are given. False if a row is not finite.
+
+    known is as in accumulate, and has no part in joint.
+    """
     cdef Job job = new_job(kernel, SCORE, x, rows, weights)
     job.log_density, job.resp, job.joint = data_of(log_density), data_of(resp), data_of(joint)
     job.labels = <int64_t *> data_of(labels)
+    job.known = <const int64_t *> data_of(known)
     return run(&job, n_threads, &total[0]) == FINE
 
 

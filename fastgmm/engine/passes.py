@@ -80,12 +80,41 @@ def _check_shape(name, array, shape):
         raise ValueError(f"{name} must have the shape {shape}, got {np.shape(array)}")
 
 
+def _visited(labels, kept, first, last):
+    """Return the labels, of all rows, that belong to the visits first..last; None if there are none."""
+    if labels is None:
+        return None
+    return np.ascontiguousarray(labels[first:last] if kept is None else labels[kept[first:last]])
+
+
+def _check_known(labels, n_rows, n_components):
+    """Return labels that are known as int64, None of None; raise ValueError if they name components there are not."""
+    if labels is None:
+        return None
+    labels = np.asarray(labels, dtype=np.int64)
+    _check_shape("known_labels", labels, (n_rows,))
+    if len(labels) and labels.max() >= n_components:
+        raise ValueError(f"known_labels must be below {n_components}, the number of components, got {labels.max()}")
+    return labels
+
+
 def _part(array, first, last):
     """Return rows first..last of an array that may be None."""
     return None if array is None else array[first:last]
 
 
-def accumulate(X, constants, *, sample_weight=None, into=None, n_threads=None, scatter=None, pivot=None, sparse=False):
+def accumulate(
+    X,
+    constants,
+    *,
+    sample_weight=None,
+    into=None,
+    n_threads=None,
+    scatter=None,
+    pivot=None,
+    sparse=False,
+    known_labels=None,
+):
     """Return the statistics of rows under a mixture: one E-step and the sums that an M-step needs, in one pass.
 
     Parameters
@@ -109,6 +138,9 @@ def accumulate(X, constants, *, sample_weight=None, into=None, n_threads=None, s
         Whether to look, for the full kind, if a component can be left out of some neighbouring rows, because each of
         them is too far from it for a responsibility that counts. The result does not depend on it. It pays where
         neighbouring rows belong to few of many components.
+    known_labels : (N,) int64 array, optional
+        The component of each row, negative where it is not known. Rows that are known belong to theirs alone, and count
+        with its density times its weight.
 
     Returns
     -------
@@ -134,9 +166,11 @@ def accumulate(X, constants, *, sample_weight=None, into=None, n_threads=None, s
         local = np.ascontiguousarray(pivot - constants.shift, dtype=constants.dtype)
         centers, pivot = constants.shift + local, local
     total = _total_of(into, constants, centers)
+    known_labels = _check_known(known_labels, rows.n_rows, constants.n_components)
     n_rows = 0 if into is None else into.n_rows
     for piece, part, first, last in rows.slabs(weights.kept, kernel.group_rows):
-        if not _pass.accumulate(kernel, piece, part, weights.part(first, last), pivot, sparse, total, n_threads):
+        w, known = weights.part(first, last), _visited(known_labels, weights.kept, first, last)
+        if not _pass.accumulate(kernel, piece, part, w, pivot, sparse, known, total, n_threads):
             rows.raise_not_finite()
         n_rows += last - first
     if constants.kind == "rotated" and scatter is None:
@@ -256,6 +290,7 @@ def score(
     resp=False,
     labels=False,
     joint=False,
+    known_labels=None,
     sample_weight=None,
     into=None,
     n_threads=None,
@@ -268,6 +303,8 @@ def score(
     constants : KernelConstants
     log_density, resp, labels, joint : bool, default=False
         Which arrays of `Scores` to fill.
+    known_labels : (N,) int64 array, optional
+        As in `accumulate`; they have no part in `joint`.
     sample_weight, n_threads
         As in `accumulate`.
     into : Scores, optional
@@ -280,6 +317,7 @@ def score(
     """
     rows, weights = _prepare(X, constants.n_features, sample_weight)
     kernel, n_threads = constants.prepared(), resolve(n_threads)
+    known_labels = _check_known(known_labels, rows.n_rows, constants.n_components)
     N, K, dtype = rows.n_rows, constants.n_components, constants.dtype
     out = {
         "log_density": np.empty(N, dtype) if log_density else None,
@@ -289,19 +327,20 @@ def score(
     }
     total = np.zeros(2) if into is None else np.array([into.log_likelihood, into.total_weight])
     if weights.kept is None:
-        _score_rows(rows, weights, kernel, out, total, n_threads)
+        _score_rows(rows, weights, kernel, out, total, n_threads, known_labels)
     else:
         # rows of weight zero are scored but must not shift the blocks over which the log-likelihood is summed
-        _score_rows(rows, weights, kernel, {}, total, n_threads)
+        _score_rows(rows, weights, kernel, {}, total, n_threads, known_labels)
         if any(array is not None for array in out.values()):
-            _score_rows(rows, Weights(), kernel, out, np.zeros(2), n_threads)
+            _score_rows(rows, Weights(), kernel, out, np.zeros(2), n_threads, known_labels)
     return Scores(float(total[0]), float(total[1]), **out)
 
 
-def _score_rows(rows, weights, kernel, out, total, n_threads):
+def _score_rows(rows, weights, kernel, out, total, n_threads, known_labels=None):
     for piece, part, first, last in rows.slabs(weights.kept, kernel.group_rows):
         outputs = (_part(out.get(name), first, last) for name in ("log_density", "resp", "labels", "joint"))
-        if not _pass.score(kernel, piece, part, weights.part(first, last), *outputs, total, n_threads):
+        known = _visited(known_labels, weights.kept, first, last)
+        if not _pass.score(kernel, piece, part, weights.part(first, last), *outputs, known, total, n_threads):
             rows.raise_not_finite()
 
 

@@ -287,7 +287,14 @@ class GaussianMixture(StreamMixin, MixtureEstimator):
         self.forgetting = forgetting
 
     @with_callbacks
-    def fit(self, X: Any, y: Any = None, *, sample_weight: npt.ArrayLike | None = None) -> Self:
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        sample_weight: npt.ArrayLike | None = None,
+        known_labels: npt.ArrayLike | None = None,
+    ) -> Self:
         """Estimate the parameters from rows.
 
         Parameters
@@ -298,6 +305,9 @@ class GaussianMixture(StreamMixin, MixtureEstimator):
             Present by convention.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the rows: an integer weight is that many rows, weight zero is none. None weighs each row by one.
+        known_labels : array-like of shape (n_samples,), default=None
+            The component that each row is known to belong to, from 0 on, or -1 where it is not known. Rows that are
+            known belong to theirs alone, and count in `lower_bound_` with its density times its weight.
 
         Returns
         -------
@@ -326,12 +336,17 @@ class GaussianMixture(StreamMixin, MixtureEstimator):
         >>> GaussianMixture().fit([[0.0], [2.0]], sample_weight=[3.0, 1.0]).means_
         array([[0.5]])
         """
-        self._fit(X, y, sample_weight)
+        self._fit(X, y, sample_weight, known_labels)
         return self
 
     @with_callbacks
     def fit_predict(
-        self, X: Any, y: Any = None, *, sample_weight: npt.ArrayLike | None = None
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        sample_weight: npt.ArrayLike | None = None,
+        known_labels: npt.ArrayLike | None = None,
     ) -> npt.NDArray[np.int64]:
         """Estimate the parameters from rows and return the most probable component of each.
 
@@ -343,6 +358,8 @@ class GaussianMixture(StreamMixin, MixtureEstimator):
             Present by convention.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the rows, as for `fit`.
+        known_labels : array-like of shape (n_samples,), default=None
+            Components of rows that are known, as for `fit`: what is returned for these rows.
 
         Returns
         -------
@@ -360,9 +377,16 @@ class GaussianMixture(StreamMixin, MixtureEstimator):
         >>> GaussianMixture().fit_predict([[0.0], [2.0]])
         array([0, 0])
         """
-        return self._fit(X, y, sample_weight, labels=True).labels
+        return self._fit(X, y, sample_weight, known_labels, labels=True).labels
 
-    def _fit(self, X: Any, y: Any, sample_weight: npt.ArrayLike | None, labels: bool = False) -> fitting.FitResult:
+    def _fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: npt.ArrayLike | None,
+        known_labels: npt.ArrayLike | None,
+        labels: bool = False,
+    ) -> fitting.FitResult:
         """Check, fit, and set all attributes at the end; returns the result."""
         self._validate_params()
         names = feature_names(X)
@@ -370,7 +394,7 @@ class GaussianMixture(StreamMixin, MixtureEstimator):
         rows = Rows(X, min_rows=2, estimator=type(self).__name__) if not is_elsewhere(X) else X
         if elsewhere:
             options = {"n_threads": self.n_threads, "max_memory": self.max_memory, "missing": self.missing}
-            rows = as_source(rows, sample_weight, **options)
+            rows = as_source(rows, sample_weight, known_labels=known_labels, **options)
         elif rows.n_rows < self.n_components:
             raise ValueError(
                 f"Expected n_samples >= n_components but got n_components = {self.n_components}, "
@@ -397,6 +421,7 @@ class GaussianMixture(StreamMixin, MixtureEstimator):
             prior=self.prior,
             random_state=self.random_state,
             sample_weight=None if elsewhere else sample_weight,
+            known_labels=None if elsewhere else known_labels,
             n_threads=self.n_threads,
             missing=self.missing,
             acceleration=self.acceleration,

@@ -40,6 +40,7 @@ def arranged(source, kind, n_components):
     """
     if (
         not isinstance(source, ArraySource)
+        or source.known_labels is not None
         or kind != "full"
         or n_components < MIN_COMPONENTS
         or source.n_features < MIN_FEATURES

@@ -63,6 +63,7 @@ def fit(
     prior: str | covariance.ConjugatePrior | None = None,
     random_state: Any = None,
     sample_weight: npt.ArrayLike | None = None,
+    known_labels: npt.ArrayLike | None = None,
     n_threads: int | None = None,
     missing: str = "raise",
     callback: Callable[[FitState], Any] | None = None,
@@ -116,6 +117,9 @@ def fit(
         that with mclust's defaults. Bounds are then of the posterior: see `FitResult` and docs/knowledge.md.
     random_state : None, int, RandomState, Generator or SeedSequence, default=None
     sample_weight : (n_rows,) array or number, optional
+    known_labels : (n_rows,) array of int, optional
+        The component that each row is known to belong to, from 0 on, or -1 where it is not known. Rows that are known
+        belong to theirs alone; in bounds they count with its density times its weight. Rows have to be in an array.
     n_threads : int, optional
         No result depends on it.
     missing : {"raise", "em"}, default="raise"
@@ -190,6 +194,7 @@ def fit(
         prior=prior,
         random_state=random_state,
         sample_weight=sample_weight,
+        known_labels=known_labels,
         n_threads=n_threads,
         missing=missing,
         acceleration=acceleration,
@@ -224,6 +229,7 @@ def run(
     prior=None,
     random_state=None,
     sample_weight=None,
+    known_labels=None,
     n_threads=None,
     missing="raise",
     callback=None,
@@ -264,7 +270,15 @@ def run(
     acceleration, stopping = check_acceleration(acceleration), check_stopping(stopping)
     deadline = np.inf if max_time is None else time.monotonic() + check_number(max_time, "max_time", Real, 0)
     check_callback(callback)
-    source = as_source(X, sample_weight, n_threads=n_threads, max_memory=max_memory, missing=check_missing(missing))
+    source = as_source(
+        X,
+        sample_weight,
+        known_labels=known_labels,
+        n_threads=n_threads,
+        max_memory=max_memory,
+        missing=check_missing(missing),
+    )
+    _check_known(source, n_components, on_collapse)
     n_start_rows = start_rows(n_components, source.n_features)
     source.reserve(family.statistics_kind(), n_components, n_start_rows, family.rank)
     if source.n_rows < n_components:
@@ -345,6 +359,21 @@ def run(
     best = replace(best, n_failed_inits=len(errors), histories=histories, n_unobserved=source.n_unobserved)
     log.fit_ends(best, len(histories))
     return best
+
+
+def _check_known(source, n_components, on_collapse):
+    """Raise ValueError if rows are known to belong to components that there are not, or that may be moved."""
+    known = source.known_labels
+    if known is None:
+        return
+    if known.max() >= n_components:
+        raise ValueError(
+            f"known_labels must be below n_components={n_components}, or -1 where they are not known, got {known.max()}"
+        )
+    if on_collapse in ("reseed", "drop"):
+        raise ValueError(
+            f"known_labels name components, so that on_collapse must be 'raise' or 'floor', got {on_collapse!r}"
+        )
 
 
 def n_starts(n_init, *given, start=None):

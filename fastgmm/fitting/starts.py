@@ -193,11 +193,50 @@ def first_parameters(source, family, n_components, init_params, rng, *, reg_cova
         given, pivot = _STARTS[init_params](source, n_components, rng)
     else:
         given, pivot = _given_start(source, init_params, n_components, rng)
+    if source.known_labels is not None:
+        given, pivot = _with_known(source, n_components, given, pivot)
     stats = family.first_statistics(source, pivot, given)
     weights, means, covariances = family.estimate(stats, reg_covar=reg_covar, floor=floor, prior=prior)
     if floor is not None:
         covariances, _ = family.floored(covariances, floor)
     return family.complete(weights, means, covariances, mend=reg_covar > 0 or floor is not None)
+
+
+def _with_known(source, n_components, given, centres):
+    """Return a start in which rows that are known belong to their components.
+
+    Where the start is a partition the components of known rows begin at these rows' means and the others at centres of
+    the partition, those that are farthest from all that there is; each other row belongs to the nearest.
+    """
+    known = source.known_labels
+    if given.get("resp") is not None:
+        return {"resp": _KnownResponsibilities(given["resp"], known)}, centres
+    stats = source.accumulate_given("spherical", centres, labels=known)
+    taken, mean, variances = stats.n > 0, source.moments()[0], source.moments()[1]
+    centres = np.where(taken[:, None], stats.means(), centres)
+    if given["labels"] is not None:
+        own = source.accumulate_given("spherical", centres, labels=given["labels"]).means()
+        scale = np.sqrt(np.where(variances > 0, variances, 1.0))
+        for component in np.flatnonzero(~taken):
+            distances = (((own[:, None] - centres[taken]) / scale) ** 2).sum(axis=2).min(axis=1)
+            centres[component] = own[int(np.argmax(distances))]
+            taken[component] = True
+    labels = source.nearest(centres, shift=mean, labels=True).labels
+    return {"labels": np.where(known >= 0, known, labels)}, centres
+
+
+class _KnownResponsibilities:
+    """Responsibilities, made or given, with those of rows that are known in their places."""
+
+    def __init__(self, resp, known):
+        self.shape, self._resp, self._known = np.shape(resp), resp, known
+
+    def __getitem__(self, rows):
+        out, known = np.array(self._resp[rows]), self._known[rows]
+        there = np.flatnonzero(known >= 0)
+        out[there] = 0.0
+        out[there, known[there]] = 1.0
+        return out
 
 
 def _given_start(source, init_params, n_components, rng):

@@ -3,11 +3,32 @@
 import numpy as np
 
 from fastgmm import engine
+from fastgmm._checks import as_array
 from fastgmm.engine.rows import Rows, Weights, check_sample_weight
 from fastgmm.engine.threads import resolve
 from fastgmm.sources.base import Source, mean_and_variances
 
-__all__ = ["ArraySource"]
+__all__ = ["ArraySource", "check_known_labels"]
+
+
+def check_known_labels(labels, n_rows):
+    """Return the components of rows that are known, (N,) int64 with -1 where they are not; None if none is.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If they are no integers, not one for each row, or below -1.
+    """
+    if labels is None:
+        return None
+    labels = as_array(labels, "known_labels")
+    if labels.shape != (n_rows,):
+        raise ValueError(f"known_labels must have the shape ({n_rows},), one for each row of X, got {labels.shape}")
+    if labels.dtype.kind not in "iu":
+        raise TypeError(f"known_labels must be integers, -1 where they are not known, got {labels.dtype}")
+    if labels.min() < -1:
+        raise ValueError(f"known_labels must be components, or -1 where they are not known, got {labels.min()}")
+    return labels.astype(np.int64) if (labels >= 0).any() else None
 
 
 class ArraySource(Source):
@@ -19,6 +40,9 @@ class ArraySource(Source):
     sample_weight : array-like of shape (n_rows,), number, or None
         Rows of weight zero are as if they were not there.
     n_threads : int or None, default=None
+    known_labels : (n_rows,) array of int, optional
+        The component that each row is known to belong to, -1 where it is not known. Rows that are known belong to
+        theirs alone, and count with its density times its weight.
     sparse : bool, default=False
         Whether neighbouring rows belong to few of many components: see `fastgmm.accumulate`.
 
@@ -31,14 +55,22 @@ class ArraySource(Source):
     n_features : int
     dtype : numpy.dtype
         The type that rows are computed in.
+    known_labels : (n_all_rows,) int64 array or None
+        None if no row is known.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If rows, weights or labels are not as described.
     """
 
     n_rows = 0  # an attribute, where other sources count them in a pass
 
-    def __init__(self, X, sample_weight=None, *, n_threads=None, sparse=False):
+    def __init__(self, X, sample_weight=None, *, known_labels=None, n_threads=None, sparse=False):
         self._sparse = sparse
         self._rows = Rows.of(X)
         self._weights = check_sample_weight(sample_weight, self._rows.n_rows)
+        self.known_labels = check_known_labels(known_labels, self._rows.n_rows)
         self._n_threads = resolve(n_threads)
         self._scatter = None, None
         kept = self._weights.kept
@@ -63,7 +95,13 @@ class ArraySource(Source):
         """Return the Statistics of all rows under a mixture: see `fastgmm.accumulate`."""
         scatter = self._total_scatter(constants) if constants.kind == "rotated" else None
         return engine.accumulate(
-            self._rows, constants, scatter=scatter, pivot=pivot, sparse=self._sparse, **self._options
+            self._rows,
+            constants,
+            scatter=scatter,
+            pivot=pivot,
+            sparse=self._sparse,
+            known_labels=self.known_labels,
+            **self._options,
         )
 
     def _total_scatter(self, constants):
@@ -108,7 +146,7 @@ class ArraySource(Source):
 
     def score(self, constants, **wanted):
         """Return the Scores of all rows under a mixture: see `fastgmm.engine.score`."""
-        return engine.score(self._rows, constants, **wanted, **self._options)
+        return engine.score(self._rows, constants, known_labels=self.known_labels, **wanted, **self._options)
 
     def nearest(self, centres, *, shift, **wanted):
         """Return the Nearest of some centres: see `fastgmm.engine.nearest`."""
@@ -169,7 +207,7 @@ class ArraySource(Source):
         places, repeats = np.unique(np.minimum(places, self.n_rows - 1), return_counts=True)
         counts = repeats.astype(np.float64) if len(repeats) < n_rows else None
         drawn = Weights(counts, places if kept is None else kept[places], 1.0)
-        return ArraySource(self._rows, drawn, n_threads=self._n_threads)
+        return ArraySource(self._rows, drawn, known_labels=self.known_labels, n_threads=self._n_threads)
 
     def gathered(self):
         """Return a source of the same rows, copied together: for few of many rows, to be visited often."""

@@ -24,11 +24,14 @@ class Source(ABC):
     dtype : numpy.dtype
         The type that rows are computed in: float32 or float64.
     n_features : int
+    known_labels : (N,) int64 array or None
+        The component of each row, -1 where it is not known; None where no row is known: see `ArraySource`.
     n_unobserved : int
         Rows of which nothing was observed: see `MissingSource`.
     """
 
     n_unobserved = 0
+    known_labels = None
     dtype = np.dtype(np.float64)
     n_features: int
 

@@ -22,7 +22,9 @@ def _is_dataset(X):
     return type(X).__module__ == "pyarrow._dataset"
 
 
-def as_source(X, sample_weight=None, *, n_threads=None, max_memory=None, missing="raise", min_rows=2):
+def as_source(
+    X, sample_weight=None, *, known_labels=None, n_threads=None, max_memory=None, missing="raise", min_rows=2
+):
     """Return the source of the rows of X.
 
     Parameters
@@ -32,6 +34,8 @@ def as_source(X, sample_weight=None, *, n_threads=None, max_memory=None, missing
         else they are read where they are.
     sample_weight : (n_rows,) array or number, optional
         Weights of the rows of an array or NPY file.
+    known_labels : (n_rows,) array of int, optional
+        Components of rows of an array that are known: see `ArraySource`.
     n_threads : int, optional
     max_memory : int or str, optional
         See `BatchSource`.
@@ -47,8 +51,18 @@ def as_source(X, sample_weight=None, *, n_threads=None, max_memory=None, missing
     """
     if missing == "em" and (max_memory is not None or (is_elsewhere(X) and not isinstance(X, MissingSource))):
         raise ValueError("missing='em' needs the rows in an array and max_memory=None: rows are sorted by their gaps")
+    if (
+        known_labels is not None
+        and (missing == "em" or max_memory is not None or is_elsewhere(X))
+        and not (isinstance(X, Source))
+    ):
+        raise ValueError("known_labels needs the rows in an array, with max_memory=None and missing='raise'")
     if isinstance(X, Source):
-        for name, value in (("sample_weight", sample_weight), ("max_memory", max_memory)):
+        for name, value in (
+            ("sample_weight", sample_weight),
+            ("known_labels", known_labels),
+            ("max_memory", max_memory),
+        ):
             if value is not None:
                 raise ValueError(f"{name} must be None where X is a {type(X).__name__}: give it to the source instead")
         return X
@@ -59,5 +73,5 @@ def as_source(X, sample_weight=None, *, n_threads=None, max_memory=None, missing
     if gapped is not None:
         return MissingSource(gapped)
     if parse_memory(max_memory) is None:
-        return ArraySource(rows, sample_weight, n_threads=n_threads)
+        return ArraySource(rows, sample_weight, known_labels=known_labels, n_threads=n_threads)
     return BatchSource(rows.array, sample_weight, n_threads=n_threads, max_memory=max_memory)
