@@ -3,6 +3,7 @@
 import warnings
 
 import numpy as np
+import pandas as pd
 import problems
 import pytest
 import reference_low_rank as low_rank
@@ -12,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fastgmm
-from fastgmm import covariance, engine
+from fastgmm import covariance, engine, fitting
 from fastgmm.engine import _gaps, gaps
 from fastgmm.engine.gaps import GappedRows
 from fastgmm.engine.rows import Rows
@@ -415,7 +416,60 @@ def test_many_separated_components_are_fitted_without_an_order_of_rows():
     np.testing.assert_allclose(result.mixture.means, centres, atol=0.3)
 
 
-def test_estimator(tmp_path):
+@pytest.mark.parametrize("acceleration", fitting.ACCELERATIONS)
+def test_accelerations_reach_the_same_optimum(acceleration):
+    X = with_gaps(problems.rows(3, 500, 3, 2), 0.2, np.random.default_rng(3))
+    options = {"random_state": 0, "tol": 1e-11, "max_iter": 5000, "reg_covar": 0.0}
+    plain, fast = (fitted(X, 2, acceleration=each, **options) for each in (None, acceleration))
+    assert fast.n_iter < plain.n_iter
+    assert fast.lower_bound == pytest.approx(plain.lower_bound, abs=1e-7)
+
+
+def test_a_prior_is_reckoned_with():
+    _, _, X = case("VVV", K=1, n=200)
+    options = {"prior": "conjugate", "reg_covar": 0.0, "tol": 1e-13, "max_iter": 2000}
+    plain, with_prior = fitted(X, 1, **{**options, "prior": None}), fitted(X, 1, **options)
+    assert with_prior.log_likelihood < plain.log_likelihood
+    assert (np.diff(with_prior.lower_bounds) >= -64 * np.finfo(float).eps * abs(plain.lower_bound)).all()
+
+
+@pytest.mark.parametrize("name", ["mfa:2", "mppca:2"])
+def test_families_of_low_rank(name):
+    """They start from gaps and end where one step of the twin's EM leaves the likelihood as it is."""
+    model = low_rank.random_model(1, 6, 2, 2, strength=3.0)
+    X = with_gaps(low_rank.draw(model, 1, 300), 0.15, np.random.default_rng(1))
+    options = {
+        "covariance_type": name,
+        "random_state": 0,
+        "n_init": 5,
+        "tol": 1e-10,
+        "max_iter": 5000,
+        "reg_covar": 0.0,
+    }
+    result = fitted(X, 2, **options)
+    mixture = result.mixture
+    assert np.diff(result.lower_bounds).min() >= -64 * np.finfo(float).eps * abs(result.lower_bound)
+    dense = mixture.family.dense_covariances(mixture.covariances, 2, 6)
+    log_density, _, n, means, _ = twin.e_step(mixture.weights, mixture.means, dense, X)
+    assert result.lower_bound == pytest.approx(log_density.mean(), rel=1e-10)
+    np.testing.assert_allclose(mixture.weights, n / n.sum(), atol=1e-4)
+    np.testing.assert_allclose(mixture.means, means, atol=1e-3)
+    np.testing.assert_allclose(mixture.impute(X), twin.expectation(mixture.weights, mixture.means, dense, X), atol=1e-9)
+
+
+def test_missing_values_of_pandas():
+    _, _, X = case("VVV", n=40)
+    frame = pd.DataFrame(X)
+    nullable = frame.astype("Float64")
+    assert nullable.to_numpy()[2, 0] is pd.NA
+    expected = fitted(X, 1)
+    assert fitted(frame, 1) == fitted(nullable, 1) == expected
+    np.testing.assert_array_equal(expected.mixture.impute(nullable), expected.mixture.impute(X))
+    with pytest.raises(ValueError, match="contains NaN"):
+        fastgmm.fit(nullable)
+
+
+def test_estimator():
     _, _, X = case("VVV", n=300)
     X = X[~np.isnan(X).all(axis=1)]
     model = fastgmm.GaussianMixture(2, missing="em", random_state=0).fit(X)

@@ -154,6 +154,9 @@ def _from_objects(array, name):
     try:
         return array.astype(np.float64)
     except (TypeError, ValueError, OverflowError):
+        gaps = np.frompyfunc(lambda value: type(value).__name__ == "NAType", 1, 1)(array).astype(bool)
+        if gaps.any():  # pandas.NA, which is None and NaN to its columns, but no float
+            return _from_objects(np.where(gaps, np.nan, array), name)
         for place, value in np.ndenumerate(array):
             try:
                 float(value)
