@@ -37,7 +37,14 @@ SHARES = (0.0, 0.05, 0.3)
 N_ROWS, N_FEATURES, N_COMPONENTS, N_SETS = 5_000, 5, 3, 10
 EXACT = {"reg_covar": 0.0, "tol": 1e-13, "stopping": "aitken", "max_iter": 100_000}
 
-COST_ROWS, COST_FEATURES, COST_COMPONENTS, COST_PATTERNS, COST_SHARE, COST_ROUNDS = 100_000, 10, (2, 5, 16), 60, 0.1, 25
+COST_ROWS, COST_FEATURES, COST_COMPONENTS, COST_PATTERNS, COST_SHARE, COST_ROUNDS = (
+    100_000,
+    10,
+    (2, 5, 16),
+    60,
+    0.1,
+    100,
+)
 HOLES = 0.2  # of iris and wine
 
 
@@ -220,7 +227,7 @@ def patterns() -> np.ndarray:
 
 
 def cost(family: str, n_components: int, n_threads: int) -> dict[str, Any]:
-    """Return seconds of passes over the same rows with and without gaps, taken in turn."""
+    """Return the least seconds of passes over the same rows with and without gaps, taken in turn."""
     from fastgmm.engine import Rows
     from fastgmm.engine.gaps import GappedRows
     from fastgmm.sources import ArraySource
@@ -255,7 +262,8 @@ def cost(family: str, n_components: int, n_threads: int) -> dict[str, Any]:
         "n_threads": n_threads,
         "share": float(np.isnan(Y).mean()),
         "n_patterns": len(gapped.patterns),
-        "seconds": seconds,
+        "rounds": COST_ROUNDS,
+        "seconds": {name: min(each) for name, each in seconds.items()},
     }
 
 

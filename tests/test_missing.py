@@ -452,8 +452,8 @@ def test_families_of_low_rank(name):
     dense = mixture.family.dense_covariances(mixture.covariances, 2, 6)
     log_density, _, n, means, _ = twin.e_step(mixture.weights, mixture.means, dense, X)
     assert result.lower_bound == pytest.approx(log_density.mean(), rel=1e-10)
-    np.testing.assert_allclose(mixture.weights, n / n.sum(), atol=1e-4)
-    np.testing.assert_allclose(mixture.means, means, atol=1e-3)
+    np.testing.assert_allclose(mixture.weights, n / n.sum(), atol=1e-3)
+    np.testing.assert_allclose(mixture.means, means, atol=1e-2)
     np.testing.assert_allclose(mixture.impute(X), twin.expectation(mixture.weights, mixture.means, dense, X), atol=1e-9)
 
 

@@ -73,3 +73,10 @@ def test_a_small_recovery():
     found = missing.recover("spherical", 0.3, n_sets=1)
     assert found["rows_left"] == pytest.approx(0.7**5, abs=0.02)
     assert max(found["errors"]) < 0.2
+
+
+def test_a_pass_over_rows_with_gaps_took_at_most_five_times_as_long():
+    """Of the stored times: 100,000 rows of 10 features, a tenth of the values missing in 60 patterns."""
+    for each in missing.load()["cost"]:
+        assert (each["n_patterns"], round(each["share"], 2)) == (60, 0.1)
+        assert each["seconds"]["with"] <= 5 * each["seconds"]["without"]
