@@ -41,7 +41,7 @@ F = str(FAITHFUL)
         (f"fit {F} --tol nan", "argument --tol: expected a number from 0, got 'nan'"),
         (f"fit {F} --reg-covar=-1e-6", "argument --reg-covar: expected a number from 0, got '-1e-6'"),
         (f"fit {F} --seed 1e3", "argument --seed: expected a whole number from 0 to 4294967295, got '1e3'"),
-        (f"fit {F} --init magic", "argument --init: invalid choice: 'magic' (choose from "),
+        (f"fit {F} --init magic", "argument --init: expected one of kmeans, "),
         (f"fit {F} --max-time -1", "argument --max-time: expected a number from 0, got '-1'"),
         (f"fit {F} --covariance-floor 0", "argument --covariance-floor: expected a number above 0, up to 1, got '0'"),
         (f"fit {F} --covariance-floor 2", "argument --covariance-floor: expected a number above 0, up to 1, got '2'"),

@@ -146,7 +146,11 @@ def _add_estimation(fit: argparse.ArgumentParser) -> None:
         help="starts of each kind and number of components (default: %(default)s)",
     )
     em.add_argument(
-        "--init", choices=fitting.STARTS, dest="init_params", help="how starts are made (default: %(default)s)"
+        "--init",
+        type=_start,
+        dest="init_params",
+        metavar="NAME",
+        help=f"how starts are made: {', '.join(fitting.STARTS)} (default: %(default)s)",
     )
     em.add_argument(
         "--tol",
@@ -341,6 +345,12 @@ def _names(text: str) -> list[str]:
 def _criterion(text: str) -> str:
     if text not in CRITERIA:
         raise _wrong(f"one of {', '.join(CRITERIA)}", text)
+    return text
+
+
+def _start(text: str) -> str:
+    if text not in fitting.STARTS:
+        raise _wrong(f"one of {', '.join(fitting.STARTS)}", text)
     return text
 
 
