@@ -6,6 +6,7 @@
     python -m benchmarks.grid                                    # single iterations over a grid of shapes
     python -m benchmarks.instructions                            # instructions of the leaves, against the recorded ones
     python -m benchmarks.passes                                  # passes until EM converges, plain and accelerated
+    python -m benchmarks.optima                                  # where fits end, and how soon, beside two others
     pytest benchmarks/test_kernels.py --benchmark-enable         # the passes alone, in GFMA/s
 
 ==================  =====================================================================================
@@ -26,6 +27,7 @@
 `grid_page.py`      figures and targets -> docs/performance.md
 `grid.py`           the command line of the grid
 `passes.py`         passes to the optimum -> docs/convergence.md
+`optima.py`         optima of all libraries' own fits, and the time they take -> docs/optima.md
 `instructions.py`   instructions of the leaves, counted by valgrind: instructions.json, leaves.c
 `results/`          results.json (every single time), results.csv (medians), machine.json; grid.json
 ==================  =====================================================================================

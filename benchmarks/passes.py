@@ -100,7 +100,7 @@ def _faithful() -> np.ndarray:
     return np.array(rows, dtype=np.float64)
 
 
-def _draws(
+def draws(
     n_rows: int, n_features: int, n_components: int, separation: float, *, units: float = 0.0, sizes: float = 0.0
 ) -> Callable[[], np.ndarray]:
     """Return a loader of rows from a mixture.
@@ -125,28 +125,28 @@ def _draws(
     return load
 
 
-_IRIS, _WINE, _FAITHFUL = _table("iris"), _table("wine"), _faithful
-_CANCER, _DIABETES = _table("breast_cancer", 8), _table("diabetes", columns=[0, 2, 3, 4, 5])
-_DIGITS_10, _DIGITS_16 = _table("digits", 10), _table("digits", 16)
-_CHINA, _FLOWER = _image("china.jpg"), _image("flower.jpg")
-_STRONG_4, _STRONG_8 = _draws(4_000, 4, 8, 1.0), _draws(4_000, 8, 8, 1.0)
+IRIS, WINE, FAITHFUL = _table("iris"), _table("wine"), _faithful
+CANCER, DIABETES = _table("breast_cancer", 8), _table("diabetes", columns=[0, 2, 3, 4, 5])
+DIGITS_10, DIGITS_16 = _table("digits", 10), _table("digits", 16)
+CHINA, FLOWER = _image("china.jpg"), _image("flower.jpg")
+STRONG_4, STRONG_8 = draws(4_000, 4, 8, 1.0), draws(4_000, 8, 8, 1.0)
 CASES = (
-    *(Case("old faithful", _FAITHFUL, K, "full") for K in (2, 3)),
-    *(Case("iris", _IRIS, K, "full") for K in (2, 3, 5)),
-    Case("iris", _IRIS, 5, "diag"),
-    *(Case("wine", _WINE, K, family) for K, family in ((3, "tied"), (3, "diag"), (6, "diag"))),
-    *(Case("breast cancer, PCA", _CANCER, K, "full") for K in (2, 4)),
-    *(Case("diabetes, 5 features", _DIABETES, K, "full") for K in (3, 5)),
-    *(Case("digits, PCA", _DIGITS_10, K, "full") for K in (10, 15)),
-    Case("digits, PCA", _DIGITS_16, 20, "tied"),
-    *(Case("china.jpg pixels", _CHINA, K, family) for K, family in ((4, "full"), (8, "full"), (16, "spherical"))),
-    *(Case("flower.jpg pixels", _FLOWER, K, family) for K, family in ((8, "full"), (8, "diag"))),
-    Case("synthetic, weak overlap", _draws(3_000, 5, 5, 3.0), 5, "full"),
-    Case("synthetic, one feature", _draws(2_000, 1, 3, 2.0), 3, "full"),
-    Case("synthetic, strong overlap", _STRONG_4, 8, "full"),
-    *(Case("synthetic, strong overlap", _STRONG_8, 8, family) for family in ("full", "tied", "diag", "spherical")),
-    Case("synthetic, unequal units", _draws(3_000, 4, 6, 2.0, units=6.0), 6, "full"),
-    Case("synthetic, tiny and huge components", _draws(5_000, 3, 6, 2.0, sizes=4.0), 6, "full"),
+    *(Case("old faithful", FAITHFUL, K, "full") for K in (2, 3)),
+    *(Case("iris", IRIS, K, "full") for K in (2, 3, 5)),
+    Case("iris", IRIS, 5, "diag"),
+    *(Case("wine", WINE, K, family) for K, family in ((3, "tied"), (3, "diag"), (6, "diag"))),
+    *(Case("breast cancer, PCA", CANCER, K, "full") for K in (2, 4)),
+    *(Case("diabetes, 5 features", DIABETES, K, "full") for K in (3, 5)),
+    *(Case("digits, PCA", DIGITS_10, K, "full") for K in (10, 15)),
+    Case("digits, PCA", DIGITS_16, 20, "tied"),
+    *(Case("china.jpg pixels", CHINA, K, family) for K, family in ((4, "full"), (8, "full"), (16, "spherical"))),
+    *(Case("flower.jpg pixels", FLOWER, K, family) for K, family in ((8, "full"), (8, "diag"))),
+    Case("synthetic, weak overlap", draws(3_000, 5, 5, 3.0), 5, "full"),
+    Case("synthetic, one feature", draws(2_000, 1, 3, 2.0), 3, "full"),
+    Case("synthetic, strong overlap", STRONG_4, 8, "full"),
+    *(Case("synthetic, strong overlap", STRONG_8, 8, family) for family in ("full", "tied", "diag", "spherical")),
+    Case("synthetic, unequal units", draws(3_000, 4, 6, 2.0, units=6.0), 6, "full"),
+    Case("synthetic, tiny and huge components", draws(5_000, 3, 6, 2.0, sizes=4.0), 6, "full"),
 )
 
 
@@ -157,7 +157,7 @@ def random_case(seed: int) -> Case:
     separation, sizes = rng.choice([0.5, 1.0, 2.0, 4.0]), rng.choice([0.0, 2.0])
     family = str(rng.choice(["full", "tied", "diag", "spherical"]))
     init_params = str(rng.choice(["kmeans", "random", "random_from_data"]))
-    load = _draws(n_rows, n_features, n_components, separation, sizes=sizes)
+    load = draws(n_rows, n_features, n_components, separation, sizes=sizes)
     return Case(f"random {seed}", load, n_components, family, init_params)
 
 

@@ -2,6 +2,7 @@
 #   version                       -> the version
 #   rows PATH N D                 -> ok; float64, feature by feature
 #   fit MODEL PATH K ITERATIONS   -> iterations; PATH: weights, means, covariances
+#   default MODEL K               -> log-likelihood of mclust's own fit, from its own start; NA if there is none
 #   score                         -> log-likelihood of the rows under the last fit
 suppressPackageStartupMessages(library(mclust))
 
@@ -41,6 +42,11 @@ while (length(line <- readLines(input, 1)) > 0) {
         fitted <- em(X, word[2], parameters, control = control, warn = FALSE)
         # It counts downwards where the tolerance was not reached.
         answer <- as.character(abs(as.integer(attr(fitted, "info")[["iterations"]])))
+    }
+    if (word[1] == "default") {
+        G <- as.integer(word[3])
+        found <- tryCatch(Mclust(X, G = G, modelNames = word[2], verbose = FALSE), error = function(e) NULL)
+        answer <- if (is.null(found)) "NA" else sprintf("%.17g", found$loglik)
     }
     if (word[1] == "score") answer <- sprintf("%.17g", fitted$loglik)
     cat(answer, "\n", sep = "")

@@ -177,16 +177,20 @@ class _Server(_Peer):
     def supports(self, work: str, covariance_type: str) -> bool:
         return work == "iteration" and covariance_type in self._names
 
-    def iterate(self, X: np.ndarray, start: Start, covariance_type: str, n_iter: int) -> Any:
-        path = Path(self._folder.name)
-        N, D, K = *X.shape, len(start.weights)
+    def rows(self, X: np.ndarray) -> None:
+        """Hand the rows over, unless the program has them."""
         if self._X is not X:
-            X.T.tofile(path / "rows")  # feature by feature
-            self._ask(f"rows {path / 'rows'} {N} {D}")
+            path = Path(self._folder.name) / "rows"
+            X.T.tofile(path)  # feature by feature
+            self._ask(f"rows {path} {X.shape[0]} {X.shape[1]}")
             self._X = X
+
+    def iterate(self, X: np.ndarray, start: Start, covariance_type: str, n_iter: int) -> Any:
+        self.rows(X)
+        path, K = Path(self._folder.name) / "start", len(start.weights)
         values = covariances(start, covariance_type)
-        np.concatenate([start.weights, start.means.ravel(), values.ravel()]).tofile(path / "start")
-        return int(self._ask(f"fit {self._names[covariance_type]} {path / 'start'} {K} {n_iter}"))
+        np.concatenate([start.weights, start.means.ravel(), values.ravel()]).tofile(path)
+        return int(self._ask(f"fit {self._names[covariance_type]} {path} {K} {n_iter}"))
 
     def n_iter(self, model: Any) -> int:
         return model
@@ -203,6 +207,11 @@ class Mclust(_Server):
 
     def __init__(self, n_threads: int) -> None:
         self._begin(["Rscript", "--vanilla", str(HERE / "peer_mclust.R")], {})
+
+    def default_fit(self, X: np.ndarray, covariance_type: str, n_components: int) -> float | None:
+        """Return the mean log-likelihood of mclust's own fit, from its agglomerative start; None if it has none."""
+        answer = self._ask(f"default {self._names[covariance_type]} {n_components}")
+        return None if answer == "NA" else float(answer) / len(X)
 
 
 class Armadillo(_Server):

@@ -47,7 +47,7 @@ def test_case_is_run_to_one_optimum_every_way():
     """Every number of passes again from fits that stop there."""
     from fastgmm.fitting import run
 
-    case = passes.Case("draws", passes._draws(400, 2, 3, 2.5), 3, "diag")
+    case = passes.Case("draws", passes.draws(400, 2, 3, 2.5), 3, "diag")
     found = passes.count(case)
     options = {"covariance_type": "diag", "random_state": 0, "reg_covar": 0.0, "on_collapse": "floor", "tol": 0.0}
     assert found.own == found.passes

@@ -123,7 +123,7 @@ IRIS = {
 
 
 @by_structure
-@pytest.mark.parametrize("acceleration", [None, "squarem"])
+@pytest.mark.parametrize("acceleration", [None, "squarem", "lbfgs"])
 def test_iris_ends_where_it_is_known_to_end(name, acceleration):
     X, species = load_iris(return_X_y=True)
     options = {"init_params": species, "reg_covar": 0.0, "tol": 1e-13, "max_iter": 5000}
