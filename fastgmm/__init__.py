@@ -3,6 +3,8 @@
 Names are loaded on first use, so that importing the package costs next to nothing:
 
     GaussianMixture      scikit-learn's estimator of that name
+    GaussianMixtureClassifier
+                         discriminant analysis: a mixture for each class
     select, GaussianMixtureSelector
                          number of components and structure of covariances, chosen by a criterion
     fit                  the same fit without scikit-learn, returns a FitResult
@@ -23,6 +25,7 @@ _HOME = {
     "ConvergenceWarning": "fastgmm._errors",
     "FitResult": "fastgmm.fitting",
     "GaussianMixture": "fastgmm.estimators",
+    "GaussianMixtureClassifier": "fastgmm.estimators",
     "GaussianMixtureSelector": "fastgmm.selection.selector",
     "IllDefinedCovarianceError": "fastgmm._errors",
     "InvalidParameterError": "fastgmm._errors",

@@ -21,6 +21,7 @@ from fastgmm.engine import KernelConstants as KernelConstants
 from fastgmm.engine import Statistics as Statistics
 from fastgmm.engine import accumulate as accumulate
 from fastgmm.estimators import GaussianMixture as GaussianMixture
+from fastgmm.estimators import GaussianMixtureClassifier as GaussianMixtureClassifier
 from fastgmm.fitting import FitResult as FitResult
 from fastgmm.fitting import fit as fit
 from fastgmm.mixture import Mixture as Mixture

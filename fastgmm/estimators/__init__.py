@@ -4,6 +4,7 @@ They inherit from scikit-learn's base classes where it is installed, and work al
 """
 
 from ._feature_names import feature_names
+from .classifier import GaussianMixtureClassifier
 from .gaussian_mixture import GaussianMixture
 
-__all__ = ["GaussianMixture", "feature_names"]
+__all__ = ["GaussianMixture", "GaussianMixtureClassifier", "feature_names"]

@@ -9,12 +9,12 @@ from __future__ import annotations
 from fastgmm import _errors
 
 try:
-    from sklearn.base import BaseEstimator, DensityMixin
+    from sklearn.base import BaseEstimator, ClassifierMixin, DensityMixin
     from sklearn.exceptions import ConvergenceWarning as _TheirConvergenceWarning
     from sklearn.exceptions import NotFittedError as _TheirNotFittedError
     from sklearn.utils._param_validation import InvalidParameterError as _TheirInvalidParameterError
 except ImportError:
-    from ._standalone import BaseEstimator, DensityMixin
+    from ._standalone import BaseEstimator, ClassifierMixin, DensityMixin
 
     HAS_SKLEARN = False
     ConvergenceWarning = _errors.ConvergenceWarning
@@ -43,6 +43,7 @@ __all__ = [
     "HAS_SKLEARN",
     "BaseEstimator",
     "CallbackSupportMixin",
+    "ClassifierMixin",
     "ConvergenceWarning",
     "DensityMixin",
     "InvalidParameterError",

@@ -9,6 +9,8 @@ import inspect
 from collections.abc import Callable
 from typing import Any, Self
 
+import numpy as np
+
 
 class BaseEstimator:
     """Parameters by name, and a representation that shows those that were changed."""
@@ -79,6 +81,35 @@ class BaseEstimator:
             if value is not defaults[name].default and repr(value) != repr(defaults[name].default)
         )
         return f"{type(self).__name__}({', '.join(changed)})"
+
+
+class ClassifierMixin:
+    """The accuracy of a classifier."""
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Return the share of the rows, by weight, whose class is found.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows.
+        y : array-like of shape (n_samples,)
+            Their classes.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
+
+        Returns
+        -------
+        score : float
+
+        Examples
+        --------
+        >>> from fastgmm import GaussianMixtureClassifier
+        >>> X, y = [[0.0], [1.0], [4.0], [5.0]], [0, 0, 1, 1]
+        >>> GaussianMixtureClassifier().fit(X, y).score(X, y)
+        1.0
+        """
+        return float(np.average(self.predict(X) == np.asarray(y), weights=sample_weight))  # type: ignore[attr-defined]
 
 
 class DensityMixin:
