@@ -489,6 +489,24 @@ class TestSources:
         assert np.isfinite(found.mixture.impute(X)).all()
 
 
+class TestOptions:
+    def test_rows_of_known_components(self):
+        X = twin.draw(model_of("mfa", 31, 6, 2, 2), 31, 300)
+        known = np.full(300, -1)
+        known[:40] = np.arange(40) % 2
+        found = fastgmm.fit(X, 2, covariance_type="mfa:2", known_labels=known, random_state=0, tol=1e-4, max_iter=500)
+        assert (np.diff(found.lower_bounds) >= -1e-12).all()
+        assert np.isfinite(found.lower_bound)
+
+    @by_name
+    def test_what_is_not_for_low_rank_says_so(self, name):
+        X = twin.draw(model_of(name, 32, 6, 2, 2), 32, 60)
+        with pytest.raises(InvalidParameterError, match=f"prior must be None for covariance_type='{name}:2'"):
+            fastgmm.fit(X, 2, covariance_type=f"{name}:2", prior="conjugate")
+        with pytest.raises(InvalidParameterError, match=f"covariance_type must be another than '{name}:2' for partial"):
+            GaussianMixture(2, covariance_type=f"{name}:2").partial_fit(X)
+
+
 class TestLarge:
     def test_a_fit_of_many_features_never_holds_a_matrix_for_each_component(self):
         """784 features, 20 components: those would be 98 MB, the parameters are 1.4."""
