@@ -109,7 +109,7 @@ BAD_ROWS = {
     "csc matrix": (scipy.sparse.csc_matrix(np.eye(D)), TypeError, SPARSE),
     "coo array": (scipy.sparse.coo_array(np.eye(D)), TypeError, SPARSE),
     "pandas NaN": (pd.DataFrame(with_value(np.nan)), ValueError, "X contains NaN.*row 123, column 2"),
-    "pandas NA": (pd.DataFrame(with_value(pd.NA, object)), TypeError, NOT_A_NUMBER + ".*'NAType'"),
+    "pandas NA": (pd.DataFrame(with_value(pd.NA, object)), ValueError, "X contains NaN.*row 123, column 2"),
     "pandas text": (pd.DataFrame(with_value("a", object)), ValueError, NOT_A_NUMBER + "could not convert"),
     "polars null": (pl.DataFrame(with_value(np.nan)).fill_nan(None), ValueError, "X contains NaN.*row 123, column 2"),
 }
