@@ -30,3 +30,13 @@ def test_two_gaussians_runs_with_either_library(run_python, tmp_path, library):
     means = [cloud.mean(axis=0) for cloud in clouds]
     assert found == sorted(f"300 points, mean ({x:.3f}, {y:.3f})" for x, y in means)
     assert (tmp_path / "picture.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_choose_model_runs(run_python, tmp_path):
+    path = str(EXAMPLES / "choose_model.py")
+    call = f"import runpy, sys; sys.argv[1:] = ['picture.png']; runpy.run_path({path!r}, run_name='__main__')"
+    lines = run_python(call).splitlines()
+    assert "best: EEE, 3 components, 11 parameters, BIC 2314.30" in lines
+    assert re.fullmatch(r"two components against three: p = 0\.0\d", lines[-2])
+    assert re.fullmatch(r"as two clusters: .*, rows in each \[\d+, \d+\]", lines[-1])
+    assert (tmp_path / "picture.png").read_bytes().startswith(b"\x89PNG")

@@ -15,6 +15,15 @@ __all__ = ["criterion_lines"]
 _MARKERS = "os^vDP*X"
 
 
+def _limits(best: float, lines: Mapping[str, Sequence[tuple[int, float, bool]]]) -> tuple[float, float]:
+    """From where to where the criterion is shown: around the best, so that what is far worse flattens nothing."""
+    values = sorted(abs(value - best) for points in lines.values() for _, value, _ in points)
+    reach = min(values[-1], 4 * values[len(values) // 2]) or 1.0
+    worse = next((value for points in lines.values() for _, value, _ in points if value != best), best + 1.0)
+    ends = best - 0.08 * reach, best + 1.05 * reach
+    return ends if worse > best else (best - 1.05 * reach, best + 0.08 * reach)
+
+
 def criterion_lines(
     lines: Mapping[str, Sequence[tuple[int, float, bool]]], chosen: tuple[str, int], label: str
 ) -> Figure:
@@ -54,13 +63,11 @@ def criterion_lines(
         ax = figure.subplots()
         for i, (name, points) in enumerate(lines.items()):
             numbers, values, _ = zip(*points, strict=True)
-            colour = colormaps["tab20"](i % 20)
-            ax.plot(numbers, values, color=colour, linewidth=1, label=name)
-            done = [point for point in points if not point[2]]
-            left = [point for point in points if point[2]]
-            marker = {"color": colour, "linestyle": "", "marker": _MARKERS[i % len(_MARKERS)], "markersize": 4}
-            ax.plot([point[0] for point in done], [point[1] for point in done], **marker)
-            ax.plot([point[0] for point in left], [point[1] for point in left], **marker, markerfacecolor="none")
+            style = {"color": colormaps["tab20"](i % 20), "marker": _MARKERS[i % len(_MARKERS)], "markersize": 4}
+            ax.plot(numbers, values, linewidth=1, label=name, **style)
+            left = [point[:2] for point in points if point[2]]
+            if left:
+                ax.plot(*zip(*left, strict=True), linestyle="", markerfacecolor="white", **style)
         best = next(value for number, value, _ in lines[chosen[0]] if number == chosen[1])
         ax.plot(chosen[1], best, "o", markersize=12, color="0.2", fillstyle="none")
         ax.annotate(
@@ -70,7 +77,7 @@ def criterion_lines(
             textcoords="offset points",
             fontsize="small",
         )
-        ax.set(xlabel="number of components", ylabel=label)
+        ax.set(xlabel="number of components", ylabel=label, ylim=_limits(best, lines))
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         figure.legend(loc="outside right upper", frameon=False, fontsize="small")
     return figure

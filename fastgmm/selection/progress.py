@@ -28,7 +28,7 @@ class Progress:
         """Tell how many visits are made, and what the last one was to."""
         if self._tell is not None:
             with self._lock:
-                self._tell(done, self._total, text)
+                self._tell(min(done, self._total), self._total, text)
 
 
 class _Bar(Progress):

@@ -16,12 +16,13 @@ from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
-from scipy.cluster.hierarchy import cut_tree, linkage
+from scipy.cluster.hierarchy import linkage
 
 from fastgmm._errors import IllDefinedCovarianceError
 from fastgmm.covariance import Family, LowRank, Parameters
 from fastgmm.engine import Statistics
-from fastgmm.fitting import expectation_maximisation, kmeans
+from fastgmm.fitting import kmeans
+from fastgmm.fitting.em import statistics_under
 from fastgmm.fitting.starts import first_parameters
 from fastgmm.mixture import Mixture
 from fastgmm.sources import ArraySource, Source
@@ -95,7 +96,7 @@ class Few:
 
     def _cut_tree(self, space: ArraySource, tree: np.ndarray, n_components: int) -> np.ndarray:
         """Return the labels (n,) of a hierarchy where it has so many clusters; rows outside go to the nearest."""
-        labels = cut_tree(tree, n_components)[:, 0]
+        labels = _cut(tree, n_components)
         if len(labels) == space.n_rows:
             return labels
         inside = space.rows_at(self._in_tree)
@@ -197,6 +198,19 @@ class _Given:
             return None
 
 
+def _cut(tree: np.ndarray, n_clusters: int) -> np.ndarray:
+    """Return the labels (n,) of SciPy's hierarchy of n rows where it has so many clusters."""
+    n = len(tree) + 1
+    merged = tree[: n - n_clusters, :2].astype(np.intp)
+    above = np.arange(2 * n - 1)
+    above[merged] = n + np.arange(len(merged))[:, None]
+    while True:
+        higher = above[above]
+        if np.array_equal(higher, above):
+            return np.unique(above[:n], return_inverse=True)[1]
+        above = higher
+
+
 class Runner(NamedTuple):
     """A start after a few iterations of EM.
 
@@ -235,12 +249,16 @@ def race(
     is_thin : callable
         Whether covariances are those of components that have collapsed.
     """
-    runners = []
-    for start in starts:
+    shift, runners = source.moments()[0], []
+    for parameters in starts:
+        bounds = []
         try:
-            run = expectation_maximisation(source, family, start, tol=0.0, max_iter=n_iter, reg_covar=reg_covar)
+            for _ in range(n_iter):
+                stats = statistics_under(source, family.constants(parameters, dtype=source.dtype, shift=shift))
+                bounds.append(stats.log_likelihood / stats.total_weight)
+                parameters = family.maximise(stats, reg_covar=reg_covar, previous=parameters)
         except IllDefinedCovarianceError:
             continue
-        if not is_thin(family, run.parameters):
-            runners.append(Runner(run.bounds, run.parameters))
+        if not is_thin(family, parameters):
+            runners.append(Runner(bounds, parameters))
     return sorted(runners, key=lambda runner: -runner.bounds[-1])

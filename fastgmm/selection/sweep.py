@@ -52,7 +52,7 @@ MARGIN = 20.0
 """How much worse than the best a fit must be, after all that it may gain, to be abandoned."""
 HOPE = 10.0
 """How many times the estimate of what is to come may be wrong."""
-N_IMPROVED = 5  # best cells for which better optima are looked for
+N_IMPROVED = 2  # best cells for which better optima are looked for
 MOVE_ROUNDS = 10
 POLISHED = 10.0  # worse than the best by less: brought closer to the optimum
 POLISH = 1e-2  # of `tol`
@@ -424,7 +424,7 @@ class _Search:
 
     def _tell(self, text: str) -> None:
         """Tell what is going on; the last phase, of which nobody knows how long it takes, counts for nothing."""
-        self.progress.show(sum(visit[0] != "move" for visit in self.visited), text)
+        self.progress.show(len(self.visited), text)
 
     def _best(self, numbers: Iterable[int]) -> float:
         """The lowest loss of the cells with these numbers of components."""
