@@ -44,6 +44,7 @@ while (length(line <- readLines(input, 1)) > 0) {
         answer <- as.character(abs(as.integer(attr(fitted, "info")[["iterations"]])))
     }
     if (word[1] == "default") {
+        set.seed(0)  # it samples rows for its start where they are many
         G <- as.integer(word[3])
         found <- tryCatch(Mclust(X, G = G, modelNames = word[2], verbose = FALSE), error = function(e) NULL)
         answer <- if (is.null(found)) "NA" else sprintf("%.17g", found$loglik)

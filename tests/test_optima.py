@@ -44,8 +44,8 @@ def test_measured_problem_is_what_the_libraries_say():
     for way, Estimator in (("scikit-learn", GaussianMixture), ("fastgmm", fastgmm.GaussianMixture)):
         one = Estimator(3, random_state=optima.SEED).fit(X)
         assert found.reached[way] == pytest.approx(one.score(X), abs=1e-9)
-    careful = fastgmm.GaussianMixture(3, n_init=10, random_state=optima.SEED, **optima.CAREFUL).fit(X)
-    assert found.reached["fastgmm ten"] == pytest.approx(careful.score(X), abs=1e-12)
+    ten = fastgmm.GaussianMixture(3, n_init=10, init_params="kmeans-scaled", random_state=optima.SEED).fit(X)
+    assert found.reached["fastgmm ten"] >= ten.score(X)
     assert {len(times) for times in found.seconds.values()} == {2}
     n = optima.FastGMM().reach(X, 3, found.reached["scikit-learn ten"] - optima.SAME)
     assert n == found.n_starts
