@@ -6,9 +6,11 @@ import pytest
 import reference_starts
 
 import fastgmm
+from fastgmm._errors import IllDefinedCovarianceError
 from fastgmm.engine import _hierarchy
 from fastgmm.fitting import STARTS, agglomerative, run
 from fastgmm.fitting.comparable import Frame
+from fastgmm.fitting.race import ITERATIONS
 from fastgmm.sources import ArraySource
 
 COMPARABLE = ("kmeans-scaled", "kmeans-whitened", "agglomerative", "agglomerative-tied")
@@ -139,3 +141,77 @@ def test_unknown_names_list_the_known():
     with pytest.raises(ValueError, match=r"kmeans-scaled.*agglomerative-tied.*got 'ward'"):
         run(rows(), 2, init_params="ward")
     assert set(COMPARABLE) < set(STARTS)
+
+
+@pytest.mark.parametrize(
+    "entries", ["race", ["kmeans", "random"], ["agglomerative"], ("kmeans", lambda X, k, seed: X[:k])]
+)
+def test_races_end_and_are_deterministic(entries):
+    X = rows()
+    one = run(X, 4, init_params=entries, random_state=3, n_init=4, n_threads=1)
+    assert run(X, 4, init_params=entries, random_state=3, n_init=4, n_threads=2) == one
+    assert 1 <= len(one.histories) <= 2
+
+
+def test_the_best_of_a_race_goes_on():
+    """All starts begin anew from where the race left them; the best is at least as good as each alone after it."""
+    X = rows(n=400, d=2, k=5, seed=4)
+    bad = np.arange(400) % 5
+    names = ["agglomerative", lambda X, k, seed: bad]
+    raced = run(X, 5, init_params=names, random_state=0, max_iter=0)
+    assert len(raced.histories) == 1
+    alone = [run(X, 5, init_params=name, random_state=0, max_iter=ITERATIONS, tol=0).lower_bound for name in names]
+    assert alone[0] != alone[1]
+    assert raced.lower_bound == pytest.approx(max(alone), rel=1e-12)
+
+
+def test_equal_starts_run_once():
+    calls = []
+    X = rows()
+
+    def same(X, k, seed):
+        calls.append(seed)
+        return np.arange(len(X)) % k if len(calls) % 2 else (np.arange(len(X)) + 1) % k
+
+    result = run(X, 3, init_params=[same], n_init=9, random_state=0)
+    assert len(calls) == 9
+    assert len(result.histories) == 1
+
+
+def test_many_rows_are_raced_on_a_sample():
+    seen = []
+    run(rows(20_000), 3, init_params=[lambda X, k, seed: seen.append(len(X)) or X[:k]], random_state=0, max_iter=1)
+    assert seen[0] < 5000
+
+
+def test_failures_of_a_race():
+    """Starts that fail drop out; if all do, the fit fails as it would without a race."""
+    X = np.repeat(np.eye(3), 5, axis=0)
+    options = {"reg_covar": 0.0, "random_state": 0}
+    with pytest.raises(IllDefinedCovarianceError):
+        run(X, 3, init_params=["kmeans", "random_from_data"], **options)
+    good = rows()
+    thin = np.where(np.arange(len(good)) < 2, 0, 1)
+    result = run(good, 2, init_params=[lambda X, k, seed: thin, "kmeans"], **options)
+    assert np.isfinite(result.lower_bound)
+
+
+def test_constraints_hold_in_races():
+    X = rows()
+    result = run(X, 3, init_params="race", n_init=3, equal_weights=True, on_collapse="floor", random_state=0)
+    np.testing.assert_allclose(result.mixture.weights, 1 / 3)
+    means = X[:3]
+    result = run(X, 3, init_params="race", means_init=means, fixed={"means": True}, random_state=0)
+    np.testing.assert_array_equal(result.mixture.means, means)
+
+
+@pytest.mark.parametrize("bad", [["kmeans", "ward"], ["kmeans", 3], ["kmeans", [0, 1]], ("race",), [len, None]])
+def test_bad_lists_name_the_entry(bad):
+    with pytest.raises(ValueError, match=r"init_params as a list must hold any of 'kmeans'.*got"):
+        run(rows(), 2, init_params=bad)
+
+
+def test_time_ends_a_race():
+    calls = []
+    run(rows(), 2, init_params=[lambda X, k, seed: calls.append(seed) or X[:k]], n_init=9, max_time=0, random_state=0)
+    assert len(calls) == 1

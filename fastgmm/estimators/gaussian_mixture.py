@@ -53,11 +53,12 @@ class GaussianMixture(StreamMixin, MixtureEstimator):
         Largest number of iterations of each start; 0 only initialises.
     n_init : int, default=1
         Number of starts; the one with the largest log-likelihood is kept. A start that fails is skipped and counted.
-    init_params : str, array-like or callable, default="kmeans"
+    init_params : str, array-like, callable or list, default="kmeans"
         The start: "kmeans", "kmeans-scaled", "kmeans-whitened", "agglomerative", "agglomerative-tied", "k-means++",
         "random" or "random_from_data" (see docs/starts.md); or labels of shape (n_samples,); or responsibilities of
         shape (n_samples, n_components); or a function of X, n_components and random_state that returns labels,
-        responsibilities or means.
+        responsibilities or means; or a list of such names and functions, which are raced; or "race", which races
+        several kinds. Of a race's starts, `n_init` or one of each kind, the best third goes on.
     weights_init : array-like of shape (n_components,), default=None
         Starting weights in place of those of `init_params`.
     means_init : array-like of shape (n_components, n_features), default=None
@@ -189,7 +190,7 @@ class GaussianMixture(StreamMixin, MixtureEstimator):
         "max_iter": _parameters.NON_NEGATIVE_INT,
         "n_init": _parameters.POSITIVE_INT,
         "init_params": (
-            _parameters.Choice(fitting.STARTS),
+            _parameters.Choice((*fitting.STARTS, fitting.RACE)),
             _parameters.ArrayLike(),
             _parameters.Function(),
         ),
@@ -450,7 +451,7 @@ class GaussianMixture(StreamMixin, MixtureEstimator):
     ) -> fitting.Watch:
         """Return who watches the fit."""
         given = (self.weights_init, self.means_init, self.precisions_init)
-        n_starts = fitting.n_starts(self.n_init, *given, start=start)
+        n_starts = fitting.n_starts(self.n_init, self.init_params, *given, start=start)
         observers: list[fitting.Observer] = []
         if self.verbose:
             observers.append(Printer(int(self.verbose), self.verbose_interval))

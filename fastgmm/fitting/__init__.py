@@ -8,6 +8,7 @@ from fastgmm.fitting.fit import NOT_CONVERGED, NOTHING_OBSERVED, fit, n_starts, 
 from fastgmm.fitting.mstep import POLICIES, Collapse
 from fastgmm.fitting.result import FitResult, StartHistory
 from fastgmm.fitting.starts import NAMES as STARTS
+from fastgmm.fitting.starts import RACE
 from fastgmm.fitting.watch import Observer, Told, Watch
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "NOTHING_OBSERVED",
     "NOT_CONVERGED",
     "POLICIES",
+    "RACE",
     "STARTS",
     "STOPPING",
     "Collapse",

@@ -2,7 +2,7 @@
 
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any
@@ -15,17 +15,18 @@ from fastgmm._checks import check_means, check_missing, check_number, check_shap
 from fastgmm._errors import ConvergenceWarning, IllDefinedCovarianceError, NothingObservedWarning
 from fastgmm._forms import check_structure
 from fastgmm._random import generator
-from fastgmm.covariance import Parameters
 from fastgmm.fitting import log
 from fastgmm.fitting.acceleration import check_acceleration, state
 from fastgmm.fitting.arrangement import arranged
 from fastgmm.fitting.bar import ProgressBar, check_progress
+from fastgmm.fitting.beginnings import Beginnings
 from fastgmm.fitting.convergence import check_stopping
 from fastgmm.fitting.em import FitState, expectation_maximisation
 from fastgmm.fitting.held import check_fixed
-from fastgmm.fitting.mstep import MStep, check_floor, floor_of, penalised
+from fastgmm.fitting.mstep import check_floor, floor_of, penalised
+from fastgmm.fitting.race import Race, n_kept
 from fastgmm.fitting.result import FitResult, StartHistory
-from fastgmm.fitting.starts import check_init_params, first_parameters, start_rows
+from fastgmm.fitting.starts import check_init_params, is_raced, start_rows
 from fastgmm.fitting.watch import Told, Watch, check_callback
 from fastgmm.mixture import Mixture
 from fastgmm.sources import ArraySource, as_source
@@ -52,7 +53,7 @@ def fit(
     reg_covar: float = 1e-6,
     max_iter: int = 100,
     n_init: int = 1,
-    init_params: str | npt.ArrayLike | Callable[..., npt.ArrayLike] = "kmeans",
+    init_params: str | npt.ArrayLike | Callable[..., npt.ArrayLike] | Sequence[Any] = "kmeans",
     weights_init: npt.ArrayLike | None = None,
     means_init: npt.ArrayLike | None = None,
     precisions_init: npt.ArrayLike | None = None,
@@ -94,10 +95,12 @@ def fit(
         Largest number of iterations of each start. Each is one pass over the rows.
     n_init : int, default=1
         Number of starts, of which the best is kept. A start that fails is counted and skipped.
-    init_params : str, array or callable, default="kmeans"
+    init_params : str, array, callable or list, default="kmeans"
         "kmeans", "kmeans-scaled", "kmeans-whitened", "agglomerative", "agglomerative-tied", "k-means++", "random" or
         "random_from_data" (see docs/starts.md); or labels (n_rows,); or responsibilities (n_rows, n_components); or a
-        callable of (X, n_components, random_state) that returns labels, responsibilities or means.
+        callable of (X, n_components, random_state) that returns labels, responsibilities or means; or a list of such
+        names and callables, which are raced; or "race", which races several kinds. Of a race's starts, `n_init` or one
+        of each kind, the best third goes on.
     weights_init : (n_components,) array, optional
     means_init : (n_components, n_features) array, optional
     precisions_init : array in the shape of the family, optional
@@ -173,7 +176,9 @@ def fit(
     """
     observers = [] if callback is None else [Told(callback)]
     if check_progress(progress):
-        observers.append(ProgressBar(n_starts(n_init, weights_init, means_init, precisions_init), max_iter))
+        observers.append(
+            ProgressBar(n_starts(n_init, init_params, weights_init, means_init, precisions_init), max_iter)
+        )
     result = Watch(observers, max_iter).follow(
         run,
         X,
@@ -323,19 +328,16 @@ def run(
     if not isinstance(source, ArraySource) and (seeds != [None] or on_collapse == "reseed"):
         few = source.sample(n_start_rows, rng)
     ordered = arranged(source, family.kind, n_components) if max_iter else source
+    begin = Beginnings(few, family, n_components, init_params, start, given, constraints, special)
+    if isinstance(init_params, Race) and seeds != [None]:
+        seeds = begin.race(init_params, n_init, rng, deadline)
     best, histories, errors = None, [], []
     for init, seed in enumerate(seeds):
         if not _begins(init, deadline, before_start):
             break
         log.start_begins(init)
         try:
-            parameters, mstep = start, None
-            if start is None:
-                parameters = _first(few, family, n_components, init_params, given, seed, reg_covar, floor, prior)
-            parameters = parameters.astype(np.float64)
-            if special:
-                mstep = MStep(few, family, parameters, **constraints, rng=np.random.default_rng([seed or 0, 1]))
-                parameters = mstep.start
+            parameters, mstep = begin.at(seed)
             found = expectation_maximisation(ordered, family, parameters, mstep=mstep, init=init, **options)
             at_once = labels and len(seeds) == 1 and isinstance(source, ArraySource)
             candidate = _finish(source, family, found, init, at_once, prior, mend=floor is not None)
@@ -376,9 +378,11 @@ def _check_known(source, n_components, on_collapse):
         )
 
 
-def n_starts(n_init, *given, start=None):
-    """Return the number of starts: one from a given point, `n_init` if any part of it has to be made."""
-    return 1 if start is not None or all(part is not None for part in given) else n_init
+def n_starts(n_init, init_params, *given, start=None):
+    """Return the largest number of runs: one from a given point, else one a start, or those that a race leaves."""
+    if start is not None or all(part is not None for part in given):
+        return 1
+    return n_kept(n_init) if is_raced(init_params) else n_init
 
 
 def _begins(init, deadline, before_start):
@@ -437,18 +441,3 @@ def _check_given_parameters(family, n_components, n_features, weights, means, pr
         check_structure(family, *made, np.finfo(precisions.dtype).eps, "precision")
         given["precisions"] = made
     return given
-
-
-def _first(source, family, n_components, init_params, given, seed, reg_covar, floor, prior):
-    """Return where a start begins: the given parts, and the rest as `init_params` says, which may have no part."""
-    if len(given) < 3:
-        rng = np.random.default_rng(seed)
-        options = {"reg_covar": reg_covar, "floor": floor, "prior": prior}
-        made = first_parameters(source, family, n_components, init_params, rng, **options)
-        given = {
-            "weights": made.weights,
-            "means": made.means,
-            "precisions": (made.covariances, made.precisions_cholesky),
-            **given,
-        }
-    return Parameters(given["weights"], given["means"], *given["precisions"])

@@ -9,9 +9,10 @@ import numpy as np
 from fastgmm._checks import as_array
 from fastgmm._errors import InvalidParameterError
 from fastgmm.fitting import agglomerative, kmeans
+from fastgmm.fitting.race import Race
 from fastgmm.sources import ArraySource
 
-__all__ = ["NAMES", "check_init_params", "first_parameters", "start_rows"]
+__all__ = ["NAMES", "RACE", "Race", "check_init_params", "first_parameters", "start_rows"]
 
 # Rows that starts are made of where the rows do not lie in an array, and how many values they hold together at most.
 START_ROWS = 65536
@@ -78,7 +79,13 @@ _STARTS = {
     "random_from_data": _random_from_data,
 }
 
+ONCE = frozenset({"agglomerative", "agglomerative-tied"})  # hardly random: a race draws them once
+
+RACED = ("kmeans", "kmeans-scaled", "kmeans-whitened", "agglomerative-tied")
+"""What "race" races."""
+
 NAMES = tuple(_STARTS)
+RACE = "race"
 
 
 class RandomResponsibilities:
@@ -111,7 +118,7 @@ def start_rows(n_components, n_features):
 
 
 def check_init_params(init_params, source, n_components):
-    """Return init_params as a name, labels, responsibilities or callable.
+    """Return init_params as a name, labels, responsibilities, callable or Race.
 
     Raises
     ------
@@ -121,10 +128,20 @@ def check_init_params(init_params, source, n_components):
         If labels or responsibilities do not fit the rows and components.
     """
     if isinstance(init_params, str):
+        if init_params == RACE:
+            return Race(RACED, ONCE)
         if init_params in _STARTS:
             return init_params
     elif callable(init_params):
         return init_params
+    elif is_raced(init_params):
+        for entry in init_params:
+            if not callable(entry) and not (isinstance(entry, str) and entry in _STARTS):
+                known = ", ".join(map(repr, _STARTS))
+                raise InvalidParameterError(
+                    f"init_params as a list must hold any of {known} and callables, got {entry!r}"
+                )
+        return Race(tuple(init_params), ONCE)
     elif init_params is not None:
         if not isinstance(source, ArraySource):
             raise InvalidParameterError(
@@ -132,9 +149,16 @@ def check_init_params(init_params, source, n_components):
             )
         return _check_given(as_array(init_params, "init_params"), source.n_all_rows, n_components, "init_params")
     raise InvalidParameterError(
-        f"init_params must be one of {', '.join(map(repr, NAMES))}, labels (n_rows,), responsibilities (n_rows, "
-        f"n_components) or a callable, got {init_params!r}"
+        f"init_params must be one of {', '.join(map(repr, (*NAMES, RACE)))}, labels (n_rows,), responsibilities "
+        f"(n_rows, n_components), a callable or a list of names and callables to be raced, got {init_params!r}"
     )
+
+
+def is_raced(init_params):
+    """Return whether init_params asks for a race: by its name, or as a list of names and callables."""
+    if isinstance(init_params, str):
+        return init_params == RACE
+    return isinstance(init_params, (list, tuple)) and any(isinstance(e, str) or callable(e) for e in init_params)
 
 
 def _check_given(given, n_rows, n_components, name):

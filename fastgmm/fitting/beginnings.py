@@ -1,0 +1,94 @@
+"""Where the runs of a fit begin: from parameters that are given, or from starts, which may be raced first."""
+
+import numpy as np
+
+from fastgmm.covariance import Parameters
+from fastgmm.fitting.mstep import MStep
+from fastgmm.fitting.race import n_kept, race, track
+from fastgmm.fitting.starts import first_parameters
+
+__all__ = ["Beginnings"]
+
+
+class Beginnings:
+    """Where the runs of a fit begin, and their M-steps.
+
+    Parameters
+    ----------
+    few : Source
+        What starts are made of; an ArraySource where starts are made.
+    family : Family
+    n_components : int
+    init_params : str, labels, responsibilities or callable
+        As `check_init_params` returns it.
+    start : Parameters or None
+        Where the fit is continued.
+    given : dict
+        Checked "weights", "means" and "precisions" in place of those of a start.
+    constraints : mapping
+        Arguments of `MStep`.
+    special : bool
+        Whether the M-step is another than that of the family.
+    """
+
+    def __init__(self, few, family, n_components, init_params, start, given, constraints, special):
+        self._few, self._family, self._n_components, self._given = few, family, n_components, given
+        self._init_params, self._start = init_params, start
+        self._constraints, self._special = constraints, special
+        self._raced = {}
+
+    def race(self, raced, n_init, rng, deadline):
+        """Run a race and return a seed for each of the starts that go on: see `race`.
+
+        Parameters
+        ----------
+        raced : Race
+        n_init : int
+        rng : numpy.random.Generator
+        deadline : float
+        """
+        best = race(
+            track(self._few, self._n_components, rng),
+            self._family,
+            raced.contestants(n_init),
+            self._make,
+            self._mstep,
+            rng,
+            n_kept=n_kept(n_init),
+            reg_covar=self._constraints["reg_covar"],
+            deadline=deadline,
+        )
+        seeds = rng.integers(2**63, size=len(best)).tolist()
+        self._raced = dict(zip(seeds, best, strict=True))
+        return seeds
+
+    def at(self, seed):
+        """Return the Parameters, float64, and the MStep of a run, None for that of the family."""
+        if self._start is not None:
+            parameters = self._start.astype(np.float64)
+        elif seed in self._raced:
+            parameters = self._raced[seed]
+        else:
+            parameters = self._make(self._few, self._init_params, seed)
+        mstep = self._mstep(self._few, parameters, seed)
+        return parameters if mstep is None else mstep.start, mstep
+
+    def _mstep(self, rows, parameters, seed):
+        if not self._special:
+            return None
+        return MStep(rows, self._family, parameters, **self._constraints, rng=np.random.default_rng([seed or 0, 1]))
+
+    def _make(self, rows, init_params, seed):
+        """Return where a start begins: the given parts, and the rest as `init_params` says, which may have no part."""
+        given = self._given
+        if len(given) < 3:
+            constraints = {name: self._constraints[name] for name in ("reg_covar", "floor", "prior")}
+            rng = np.random.default_rng(seed)
+            made = first_parameters(rows, self._family, self._n_components, init_params, rng, **constraints)
+            given = {
+                "weights": made.weights,
+                "means": made.means,
+                "precisions": (made.covariances, made.precisions_cholesky),
+                **given,
+            }
+        return Parameters(given["weights"], given["means"], *given["precisions"]).astype(np.float64)
