@@ -7,11 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from problems import FAITHFUL, rows, same_bits
-from scipy.cluster.hierarchy import cut_tree, linkage
 
 import fastgmm
 from fastgmm import GaussianMixture, InvalidParameterError, covariance, fitting
-from fastgmm.selection import CRITERIA, NothingFittedError, Selection, select, starts
+from fastgmm.selection import CRITERIA, NothingFittedError, Selection, select
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(150, 2)) * [1.0, 0.5] + np.repeat([[-6.0, 0.0], [0.0, 6.0], [6.0, -2.0]], 50, axis=0)
@@ -121,15 +120,6 @@ class TestWhatIsFound:
         np.testing.assert_allclose(found.chosen.mixture.weights, 1 / 3)
         assert found.best.equal_weights
         assert select(X, [3], ["full"], random_state=0, max_iter=1).chosen.result.n_iter == 1
-
-
-class TestStarts:
-    def test_hierarchies_are_cut_where_scipy_cuts_them(self):
-        tree = linkage(GEYSER, "ward")
-        for n_clusters in (1, 2, 9, 271, 272):
-            ours, theirs = starts._cut(tree, n_clusters), cut_tree(tree, n_clusters)[:, 0]
-            assert len(np.unique(ours)) == n_clusters
-            assert len(np.unique(np.stack([ours, theirs]), axis=1).T) == n_clusters
 
 
 class TestSameResult:

@@ -11,17 +11,16 @@ sum_n r_ni r_nj.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
-from functools import cached_property
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from scipy.cluster.hierarchy import linkage
 
 from fastgmm._errors import IllDefinedCovarianceError
 from fastgmm.covariance import Family, LowRank, Parameters
 from fastgmm.engine import Statistics
-from fastgmm.fitting import kmeans
+from fastgmm.fitting import agglomerative, kmeans
+from fastgmm.fitting.comparable import Frame
 from fastgmm.fitting.em import statistics_under
 from fastgmm.fitting.starts import first_parameters
 from fastgmm.mixture import Mixture
@@ -31,10 +30,8 @@ __all__ = ["Few", "Runner", "race"]
 
 SAMPLE_ROWS = 4096
 SAMPLE_ROWS_PER_COMPONENT = 512
-TREE_ROWS = 1500  # in Ward's hierarchy, which takes the square of it
 NEIGHBOURS = 2  # splits, and merges, that are tried
 MOVES = 4, 3  # merges, and splits after each, where both are made
-FLAT = 1e-10  # share of the largest variance: directions with less have no scale to compare distances by
 
 
 class Few:
@@ -57,52 +54,25 @@ class Few:
         self.weights = np.bincount(places.ravel(), weights=few.weights())
         weights = None if (self.weights == 1).all() else self.weights
         self.source = ArraySource(rows.astype(few.dtype), weights, n_threads=1)
-        mean, variances, _ = self.source.moments()
-        deviations = np.sqrt(variances)
-        varying = deviations > FLAT * np.abs(mean)
-        self.rows, self.mean = rows, mean
-        self.standard = (rows - mean)[:, varying] / deviations[varying]  # (n, d), of unit variance
-        self.spaces = [ArraySource(space, weights, n_threads=1) for space in self._spaces() if space.size]
-
-    def _spaces(self) -> Iterator[np.ndarray]:
-        """Yield the rows in the coordinates in which distances are compared: of unit variance, and uncorrelated too."""
-        yield self.standard
-        if self.standard.shape[1] > 1:
-            correlation = (self.weights[:, None] * self.standard).T @ self.standard / self.weights.sum()
-            values, vectors = np.linalg.eigh(correlation)
-            kept = values > FLAT * values[-1]
-            yield self.standard @ (vectors[:, kept] / np.sqrt(values[kept]))
+        frames = [Frame(self.source, whitened=whitened) for whitened in (False, True)[: source.n_features]]
+        self.rows, self.mean = rows, frames[0].mean
+        self.standard = frames[0].scaled(rows)  # (n, D), of unit variance
+        self.spaces = [frame.space(self.source) for frame in frames]
 
     def partitions(self, n_components: int, n_init: int, rng: np.random.Generator) -> list[_Given]:
-        """Return partitions that are the same for all families: Ward's and, n_init times, k-means', in every space."""
-        partitions = []
-        for space, tree in zip(self.spaces, self._trees, strict=True):
-            if n_components <= space.n_rows:
-                partitions.append(_Given(self, labels=self._cut_tree(space, tree, n_components)))
-                for _ in range(n_init):
-                    centres = kmeans.seed(space, n_components, rng)
-                    partitions.append(_Given(self, labels=kmeans.lloyd(space, centres)[1]))
-        return partitions
+        """Return partitions that are the same for all families: by agglomeration and, n_init times, by k-means.
 
-    @cached_property
-    def _trees(self) -> list[np.ndarray]:
-        """Ward's hierarchies of the rows in every space, of few of them where they are many."""
-        return [linkage(space.rows_at(self._in_tree), "ward") for space in self.spaces]
-
-    @cached_property
-    def _in_tree(self) -> np.ndarray:
-        """Which rows are in the hierarchies."""
-        return np.linspace(0, len(self.rows) - 1, min(len(self.rows), TREE_ROWS)).astype(np.intp)
-
-    def _cut_tree(self, space: ArraySource, tree: np.ndarray, n_components: int) -> np.ndarray:
-        """Return the labels (n,) of a hierarchy where it has so many clusters; rows outside go to the nearest."""
-        labels = _cut(tree, n_components)
-        if len(labels) == space.n_rows:
-            return labels
-        inside = space.rows_at(self._in_tree)
-        member = labels == np.arange(n_components)[:, None]
-        centres = member @ inside / member.sum(axis=1, keepdims=True)
-        return space.nearest(centres, shift=np.zeros(space.n_features), labels=True).labels
+        k-means in units of the standard deviations, and of the covariance of the rows.
+        """
+        if n_components > self.source.n_rows:
+            return []
+        partitions = [
+            kmeans.lloyd(space, kmeans.seed(space, n_components, rng))[1]
+            for _ in range(n_init)
+            for space in self.spaces
+        ]
+        partitions.append(agglomerative.cluster(self.source, n_components, rng, shared=False)[0])
+        return [_Given(self, labels=labels) for labels in partitions]
 
     def drawn(
         self, family: Family, n_components: int, init_params: str, n_init: int, seed: list[int], reg_covar: float
@@ -196,19 +166,6 @@ class _Given:
             return family.maximise(self.statistics(family), reg_covar=reg_covar)
         except IllDefinedCovarianceError:
             return None
-
-
-def _cut(tree: np.ndarray, n_clusters: int) -> np.ndarray:
-    """Return the labels (n,) of SciPy's hierarchy of n rows where it has so many clusters."""
-    n = len(tree) + 1
-    merged = tree[: n - n_clusters, :2].astype(np.intp)
-    above = np.arange(2 * n - 1)
-    above[merged] = n + np.arange(len(merged))[:, None]
-    while True:
-        higher = above[above]
-        if np.array_equal(higher, above):
-            return np.unique(above[:n], return_inverse=True)[1]
-        above = higher
 
 
 class Runner(NamedTuple):

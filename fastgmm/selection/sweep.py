@@ -109,8 +109,8 @@ def select(
     n_init : int, default=1
         Starts of each kind, for each number of components.
     init_params : str, default="kmeans"
-        "kmeans" makes partitions that all structures share, of standardised and of whitened rows. The others are those
-        of `GaussianMixture`. Splits and merges of neighbours come beside them.
+        "kmeans" makes partitions that all structures share, by k-means of standardised and of whitened rows and by
+        agglomeration. The others are those of `GaussianMixture`. Splits and merges of neighbours come beside them.
     tol, stopping, max_iter, max_time, acceleration, on_collapse, covariance_floor, equal_weights, prior
         Of each fit, as in `fastgmm.fit`. `tol` has to be small beside differences of the criterion divided by the
         number of rows.
