@@ -9,6 +9,7 @@ Names are loaded on first use, so that importing the package costs next to nothi
                          number of components and structure of covariances, chosen by a criterion
     fit                  the same fit without scikit-learn, returns a FitResult
     ConjugatePrior       for fits that maximise a posterior density
+    Noise                a uniform component for outliers
     Mixture, load        the fitted distribution, and reading one from a file
     accumulate, Statistics, KernelConstants, covariance
                          what EM is made of: statistics of rows, and families that turn them into parameters
@@ -32,6 +33,7 @@ _HOME = {
     "KernelConstants": "fastgmm.engine",
     "Mixture": "fastgmm.mixture",
     "ModelFileError": "fastgmm._errors",
+    "Noise": "fastgmm.covariance",
     "NotFittedError": "fastgmm._errors",
     "NothingObservedWarning": "fastgmm._errors",
     "Selection": "fastgmm.selection",

@@ -17,6 +17,7 @@ from fastgmm._errors import NotFittedError as NotFittedError
 from fastgmm._errors import NothingObservedWarning as NothingObservedWarning
 from fastgmm._version import __version__ as __version__
 from fastgmm.covariance import ConjugatePrior as ConjugatePrior
+from fastgmm.covariance import Noise as Noise
 from fastgmm.engine import KernelConstants as KernelConstants
 from fastgmm.engine import Statistics as Statistics
 from fastgmm.engine import accumulate as accumulate

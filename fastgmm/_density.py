@@ -43,9 +43,10 @@ class Density:
 
     @property
     def n_parameters(self) -> int:
-        """Number of free parameters: of the covariances, K D means, and K - 1 weights."""
+        """Number of free parameters: of the covariances, K D means, K - 1 weights, and two of a noise component."""
         k, d = self._parameters.means.shape
-        return self._family.n_parameters(k, d) + k * d + k - 1
+        noise = 0 if self._parameters.noise is None else 2  # its weight and its volume, as mclust counts
+        return self._family.n_parameters(k, d) + k * d + k - 1 + noise
 
     def predict(self, X: Any, *, n_threads: int | None = None, missing: str = "raise") -> npt.NDArray[np.int64]:
         """Return the most probable component of each row.
@@ -62,7 +63,7 @@ class Density:
         Returns
         -------
         labels : ndarray of shape (n_rows,), int64
-            The index with the largest responsibility; ties go to the lowest index.
+            The index with the largest responsibility; ties go to the lowest index. -1 for noise.
 
         Examples
         --------
@@ -89,7 +90,8 @@ class Density:
         Returns
         -------
         resp : ndarray of shape (n_rows, n_components)
-            Posterior probabilities; each row has sum one, also for rows far from every mean.
+            Posterior probabilities; each row has sum one, also for rows far from every mean. A noise component has one
+            more column, the last.
 
         Examples
         --------
@@ -404,7 +406,7 @@ class Density:
 
     def _entropies(self, rows: Rows, sample_weight: Any, n_threads: int | None, missing: str) -> tuple[float, float]:
         """Return -sum_i w_i sum_k r_ik log r_ik and -sum_i w_i log max_k r_ik, a few megabytes of r_ik at a time."""
-        if self._parameters.n_components == 1:
+        if self._parameters.n_components == 1 and self._parameters.noise is None:
             return 0.0, 0.0
         weights = check_sample_weight(sample_weight, rows.n_rows)
         kept = np.arange(rows.n_rows) if weights.kept is None else weights.kept
@@ -479,6 +481,7 @@ class Density:
         rows = self._checked_source(Rows.of(X))
         if draws is not None:
             draws = check_number(draws, "draws", Integral, 1)
+        self._refuse_noise("an imputation")
         gapped, constants = GappedRows.of(rows), self.constants(np.float64)
         filled = np.array(rows.array, dtype=rows.dtype)
         if draws is None:
@@ -525,6 +528,7 @@ class Density:
         >>> X.shape, y.shape
         ((10, 1), (10,))
         """
+        self._refuse_noise("a draw")
         if not isinstance(n_samples, Integral) or isinstance(n_samples, bool):
             raise TypeError(f"n_samples must be an int. Got {n_samples!r} instead.")
         if n_samples < 1:
@@ -578,6 +582,7 @@ class Density:
             raise ValueError(
                 f"transform needs a family of low rank, covariance_type='mfa:q' or 'mppca:q', got {family.name!r}"
             )
+        self._refuse_noise("a latent coordinate")
         rows = Rows.of(X)
         labels = self.predict(rows, n_threads=n_threads)
         out = np.empty((len(labels), family.rank), np.result_type(rows.dtype, parameters.means.dtype))
@@ -646,16 +651,30 @@ class Density:
         >>> log_density.round(6)
         array([-0.918939])
         """
+        self._refuse_noise("a scorer")
         return self._family.constants(self._parameters, dtype=np.dtype(dtype)).scorer()
 
     def _per_row(self, X: Any, n_threads: int | None, missing: str, what: str) -> npt.NDArray[Any]:
         """Return one of the arrays of `engine.Scores`; where rows are elsewhere, what their source makes of it."""
         if is_elsewhere(X):
-            width = None if what in ("log_density", "labels") else self._parameters.n_components
+            noise = self._parameters.noise is not None
+            width = None if what in ("log_density", "labels") else self._parameters.n_components + noise
             source = self._checked_source(as_source(X, n_threads=n_threads))
             dtype = np.int64 if what == "labels" else np.result_type(source.dtype, self._parameters.means.dtype)
             return source.map_rows(functools.partial(_array_of, self, n_threads, missing, what), width, np.dtype(dtype))
-        return getattr(self._score(X, n_threads, missing, **{what: True}), what)
+        found = getattr(self._score(X, n_threads, missing, **{what: True}), what)
+        return self.named(found) if what == "labels" else found
+
+    def named(self, labels: npt.NDArray[np.int64] | None) -> npt.NDArray[np.int64] | None:
+        """Return labels as they are given out: -1 for rows that are noise."""
+        if labels is None or self._parameters.noise is None:
+            return labels
+        return np.where(labels == self._parameters.n_components, -1, labels)
+
+    def _refuse_noise(self, what: str) -> None:
+        """Raise a ValueError if there is a noise component, which has no such thing."""
+        if self._parameters.noise is not None:
+            raise ValueError(f"{what} is not to be had of a mixture with a noise component")
 
     def _checked_source(self, source: Any) -> Any:
         """Return rows or their source; raise a ValueError if they have other features than the mixture."""
@@ -684,6 +703,7 @@ class Density:
         rows = self._checked_source(Rows.of(X))
         constants = self.constants(rows.dtype)
         if check_missing(missing) == "em":
+            self._refuse_noise("the density of rows with gaps, missing='em',")
             gapped = GappedRows.of(rows, sample_weight, n_threads=n_threads)
             if gapped is not None:
                 return gapped.score(constants, **wanted)

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from . import covariance
 from ._checks import check_shape, check_weights, common_dtype, floats
 from ._density import Density
-from ._errors import ModelFileError
+from ._errors import InvalidParameterError, ModelFileError
 from ._forms import check_range, complete
 from .covariance import Family, Parameters
 
@@ -49,6 +49,9 @@ class Mixture(Density):
         Any other square factor is accepted and replaced by the triangular one.
     feature_names : iterable of str, default=None
         Names of the features. They travel with the mixture into its file and take no part in any computation.
+
+    noise : fastgmm.Noise, default=None
+        A uniform component beside; `weights` are then the shares of what is not noise. It has no draws and no scorer.
 
     At least one of `covariances`, `precisions` and `precisions_cholesky` is needed; if several are given they must
     describe the same distribution.
@@ -100,7 +103,10 @@ class Mixture(Density):
         precisions: npt.ArrayLike | None = None,
         precisions_cholesky: npt.ArrayLike | None = None,
         feature_names: Iterable[str] | None = None,
+        noise: covariance.Noise | None = None,
     ) -> None:
+        if noise is not None and not isinstance(noise, covariance.Noise):
+            raise InvalidParameterError(f"noise must be None or a fastgmm.Noise, got {noise!r}")
         family = covariance.get(covariance_type)
         means = floats(means, "means")
         if means.ndim != 2 or 0 in means.shape:
@@ -123,7 +129,7 @@ class Mixture(Density):
             covariances, factors = covariances.astype(dtype, copy=False), factors.astype(dtype, copy=False)
         check_range(covariances, factors, family)
         weights, means = weights.astype(dtype, copy=False), means.astype(dtype, copy=False)
-        parameters = Parameters(weights, means, covariances, factors)
+        parameters = Parameters(weights, means, covariances, factors, noise)
         self._set(parameters, family, feature_names)
 
     def _set(self, parameters: Parameters, family: Family, feature_names: Iterable[str] | None) -> None:
@@ -134,6 +140,7 @@ class Mixture(Density):
             means=_read_only(parameters.means),
             covariances=_read_only(parameters.covariances),
             precisions_cholesky=_read_only(parameters.precisions_cholesky),
+            noise=parameters.noise,
         )
         for name, value in (
             ("_family", family),
@@ -223,6 +230,11 @@ class Mixture(Density):
         return self._parameters
 
     @property
+    def noise(self) -> covariance.Noise | None:
+        """The noise component, or None."""
+        return self._parameters.noise
+
+    @property
     def feature_names(self) -> tuple[str, ...] | None:
         """Names of the features, or None."""
         return self._feature_names
@@ -294,6 +306,8 @@ class Mixture(Density):
         names = self._feature_names if feature_names is None else _checked_names(feature_names, self.n_features)
         arrays = {name: getattr(self, name) for name in _FILE_ARRAYS}
         header: dict[str, Any] = {"covariance_type": self.covariance_type}
+        if self.noise is not None:
+            header["noise"] = [self.noise.weight, self.noise.log_volume]
         if names is not None:
             header["feature_names"] = list(names)
         return arrays, header
@@ -309,7 +323,13 @@ class Mixture(Density):
     def _identity(self) -> tuple[Any, ...]:
         """What `__eq__` and `__hash__` compare."""
         arrays = (getattr(self, name) for name in _FILE_ARRAYS)
-        return self.covariance_type, self.dtype.str, self.means.shape, *(array.tobytes() for array in arrays)
+        return (
+            self.covariance_type,
+            self.dtype.str,
+            self.means.shape,
+            self.noise,
+            *(array.tobytes() for array in arrays),
+        )
 
     def __eq__(self, other: object) -> bool:
         """Whether family, type and every bit of the parameters are equal; names of features do not count."""
@@ -332,16 +352,21 @@ class Mixture(Density):
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the arrays; unpickling checks them like any others."""
         arrays = {name: np.array(getattr(self, name)) for name in _FILE_ARRAYS}
-        return _restore, (arrays, self.covariance_type, self._feature_names)
+        return _restore, (arrays, self.covariance_type, self._feature_names, self.noise)
 
 
 _FILE_ARRAYS = ("weights", "means", "covariances", "precisions_cholesky")
 """The arrays that are the mixture, in a file and in a pickle: both forms of the covariances, so that no bit changes."""
 
 
-def _restore(arrays: dict[str, Any], covariance_type: str, feature_names: Iterable[str] | None) -> Mixture:
+def _restore(
+    arrays: dict[str, Any],
+    covariance_type: str,
+    feature_names: Iterable[str] | None,
+    noise: covariance.Noise | None = None,
+) -> Mixture:
     """Rebuild a mixture from its arrays, with all checks."""
-    return Mixture(covariance_type=covariance_type, feature_names=feature_names, **arrays)
+    return Mixture(covariance_type=covariance_type, feature_names=feature_names, noise=noise, **arrays)
 
 
 def load(path: str | os.PathLike[str]) -> Mixture:
@@ -384,7 +409,8 @@ def load_all(path: str | os.PathLike[str]) -> tuple[Mixture, dict[str, Any], dic
     arrays, header = model_file.read_all(path)
     try:
         named = {name: arrays[name] for name in _FILE_ARRAYS}
-        return _restore(named, header["covariance_type"], header.get("feature_names")), arrays, header
+        noise = covariance.Noise(*header["noise"]) if "noise" in header else None
+        return _restore(named, header["covariance_type"], header.get("feature_names"), noise), arrays, header
     except ValueError as error:
         raise ModelFileError(f"{os.fspath(path)} does not describe a mixture: {error}") from error
 

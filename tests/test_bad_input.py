@@ -228,6 +228,7 @@ BAD_VALUES = {
     "covariance_floor": (0, 0.0, -1e-9, 1.5, np.nan, np.inf, "1", [0.5], True),
     "fixed": ("means", 1, True, ["means"]),
     "equal_weights": (None, 2, "yes"),
+    "noise": (0.0, -1.0, np.inf, np.nan, "yes", [1.0]),
     "prior": (True, "flat", 0.01, [0.01]),
     "random_state": (-1, 2**32, 1.5, "seed", [1, 2]),
     "warm_start": (None, 2, "yes"),

@@ -151,6 +151,7 @@ def test_every_parameter_goes_both_ways():
         "fixed": {"means": True},
         "equal_weights": True,
         "prior": "conjugate",
+        "noise": 7.0,
         "n_threads": 2,
         "missing": "em",
         "acceleration": "squarem",

@@ -134,6 +134,7 @@ class TestKnowledge:
             exec(block, names)
         assert names["few_rows"].converged
         assert names["half_known"].mixture.means[0].mean() < names["half_known"].mixture.means[1].mean()
+        assert names["outliers"].mixture.predict([[30.0, -30.0, 30.0]]).tolist() == [-1]
         assert names["accuracy"] > 0.9
         assert names["stiffer"].log_likelihood < names["few_rows"].log_likelihood
 

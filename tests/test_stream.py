@@ -242,6 +242,7 @@ def test_batches_that_do_not_go_on_with_the_stream_are_refused():
         ("on_collapse", "drop"),
         ("covariance_floor", 0.1),
         ("prior", "conjugate"),
+        ("noise", True),
         ("fixed", {"means": True}),
         ("equal_weights", True),
         ("missing", "em"),

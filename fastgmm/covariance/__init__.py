@@ -20,6 +20,7 @@ from fastgmm.covariance.evv import EVV
 from fastgmm.covariance.floor import Floor
 from fastgmm.covariance.full import Full
 from fastgmm.covariance.low_rank import FactorAnalysers, LowRank, PrincipalComponents
+from fastgmm.covariance.noise import START_WEIGHT, Noise, log_volume_of
 from fastgmm.covariance.prior import ConjugatePrior, Prior, prior_of
 from fastgmm.covariance.spherical import Spherical
 from fastgmm.covariance.tied import Tied
@@ -31,16 +32,19 @@ from fastgmm.covariance.vve import VVE
 
 __all__ = [
     "SKLEARN",
+    "START_WEIGHT",
     "WITH_RANK",
     "ConjugatePrior",
     "Family",
     "Floor",
     "LowRank",
+    "Noise",
     "Parameters",
     "Prior",
     "get",
     "is_known",
     "known",
+    "log_volume_of",
     "names",
     "prior_of",
 ]

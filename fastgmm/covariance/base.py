@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fastgmm._errors import IllDefinedCovarianceError, InvalidParameterError
+from fastgmm.covariance.noise import Noise
 from fastgmm.engine import KernelConstants, _linalg
 
 __all__ = ["Family", "Parameters"]
@@ -42,12 +43,15 @@ class Parameters:
         those of low rank: see `fastgmm.covariance.low_rank`.
     precisions_cholesky : array of the shape of `covariances`
         Upper-triangular U with U U^T the inverse covariance for full and tied, 1 / sigma for diag and spherical.
+    noise : Noise, optional
+        A uniform component beside: the weights are then shares of what is not noise.
     """
 
     weights: np.ndarray
     means: np.ndarray
     covariances: np.ndarray
     precisions_cholesky: np.ndarray
+    noise: Noise | None = None
 
     @property
     def n_components(self):
@@ -74,7 +78,7 @@ class Parameters:
         if all(array.dtype == dtype for array in self.arrays()):
             return self
         with np.errstate(over="ignore", under="ignore"):
-            converted = Parameters(*(array.astype(dtype) for array in self.arrays()))
+            converted = Parameters(*(array.astype(dtype) for array in self.arrays()), noise=self.noise)
         if not all(np.isfinite(array).all() for array in converted.arrays()):
             raise IllDefinedCovarianceError(single_precision=True)
         return converted
@@ -365,7 +369,10 @@ class Family(ABC):
         log_norm = _linalg.log_norms(weights, log_det, means.shape[1])
         constants = KernelConstants(kind, means, factors, log_norm, shift, dtype)
         far_apart = kind == "rotated" and _linalg.spread(means, shift, factors) > (1e2 if dtype.itemsize == 4 else 1e3)
-        return constants.unpooled() if far_apart else constants
+        constants = constants.unpooled() if far_apart else constants
+        if params.noise is None:
+            return constants
+        return constants.with_uniform(np.log1p(-params.noise.weight), params.noise.log_density)
 
     def draw(self, params, component, n, rng):
         """Return n rows (n, D), float64, of one component.

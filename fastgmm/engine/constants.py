@@ -146,6 +146,21 @@ class KernelConstants:
         factors = np.broadcast_to(self.factors, (self.n_components, *self.factors.shape))
         return replace(self, kind="full", factors=factors)
 
+    def with_uniform(self, log_share, log_density):
+        """Return the mixture with one more component, the last, whose log-density is the same everywhere.
+
+        Its factor is zero. The others get the share `log_share`, a logarithm. Nothing is pooled then.
+        """
+        own = self.unpooled()
+        last = np.zeros((1, *own.factors.shape[1:]))
+        centre = own.means.mean(axis=0, keepdims=True)
+        return replace(
+            own,
+            means=np.concatenate([own.means, centre]),
+            factors=np.concatenate([own.factors, last]),
+            log_norm=np.append(own.log_norm + log_share, log_density),
+        )
+
     def pivot(self):
         """Return the points (K, D), float64, that moments are taken about: the means as the compute type holds them."""
         if not self.single:

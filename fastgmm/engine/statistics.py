@@ -199,6 +199,11 @@ class Statistics:
             total_weight=self.total_weight * factor,
         )
 
+    def without_last(self):
+        """Return the statistics of all components but the last; the log-likelihood and weight stay those of all."""
+        axes = None if self.axes is None else self.axes[:-1]
+        return replace(self, n=self.n[:-1], s=self.s[:-1], S=self.S[:-1], pivot=self.pivot[:-1], axes=axes)
+
     def with_means(self, held, means):
         """Return the statistics as an M-step has to see them where some means are held.
 

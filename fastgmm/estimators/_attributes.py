@@ -12,10 +12,14 @@ from typing import Any
 
 import numpy as np
 
+from fastgmm.covariance import Noise
 from fastgmm.mixture import Mixture
 
 FORMS = {"covariances_": "covariances", "precisions_": "precisions", "precisions_cholesky_": "precisions_cholesky"}
 """Attributes that say the same thing in three forms, and the names that `Mixture` has for them."""
+
+NOISE = ("noise_weight_", "noise_log_volume_")
+"""Fitted attributes of a noise component, if there is one."""
 
 PARAMETERS = ("weights_", "means_", *FORMS)
 """Fitted attributes that are the mixture."""
@@ -42,6 +46,10 @@ class LiveMixture:
         """
         for name in PARAMETERS:
             attributes[name] = np.array(getattr(mixture, name.removesuffix("_")))
+        for name in NOISE:
+            attributes.pop(name, None)
+        if mixture.noise is not None:
+            attributes.update(zip(NOISE, (mixture.noise.weight, mixture.noise.log_volume), strict=True))
         names = attributes.get("feature_names_in_")
         named = Mixture.from_parameters(mixture.parameters, mixture.family, feature_names=names)
         self._state = (_seen(attributes, covariance_type), named)
@@ -80,6 +88,7 @@ class LiveMixture:
             attributes["means_"],
             covariance_type=covariance_type,
             feature_names=attributes.get("feature_names_in_"),
+            noise=Noise(*(attributes[name] for name in NOISE)) if NOISE[0] in attributes else None,
             **{FORMS[name]: attributes[name] for name in trusted},
         )
         for name in PARAMETERS:
@@ -106,6 +115,7 @@ def _seen(attributes: dict[str, Any], covariance_type: str) -> dict[str, Any]:
     """
     names = attributes.get("feature_names_in_")
     seen: dict[str, Any] = {"covariance_type": covariance_type, "names": None if names is None else tuple(names)}
+    seen["noise"] = [attributes.get(name) for name in NOISE]
     for name in PARAMETERS:
         value = attributes.get(name)
         seen[name] = (value.dtype, value.shape, value.tobytes()) if isinstance(value, np.ndarray) else object()

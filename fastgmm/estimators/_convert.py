@@ -42,6 +42,7 @@ OURS_ALONE = (
     "fixed",
     "equal_weights",
     "prior",
+    "noise",
     "n_threads",
     "missing",
     "acceleration",
@@ -96,7 +97,8 @@ def to_sklearn(estimator: GaussianMixture) -> sklearn.mixture.GaussianMixture:
         ) from error
     if is_fitted(vars(estimator)):
         # Edited attributes are checked, and brought into agreement, before they leave.
-        estimator.to_mixture()
+        if estimator.to_mixture().noise is not None:
+            raise ValueError("scikit-learn's estimator has no noise component: fit with noise=None first")
         _copy_attributes(estimator, theirs)
         _as_dense(estimator.to_mixture(), theirs)
         theirs.n_components = len(theirs.weights_)  # fewer than asked for, where components were dropped

@@ -26,6 +26,7 @@ _NOT_OF_STREAMS = {
     "fixed": None,
     "equal_weights": False,
     "prior": None,
+    "noise": None,
     "missing": "raise",
 }
 """Parameters that need all rows, at the only values that `partial_fit` knows."""
@@ -67,7 +68,7 @@ class StreamMixin:
         ------
         InvalidParameterError
             If a parameter of the constructor is out of range, or one that needs all rows: `on_collapse`,
-            `covariance_floor`, `fixed`, `equal_weights`, `prior`, `missing`.
+            `covariance_floor`, `fixed`, `equal_weights`, `prior`, `noise`, `missing`.
         ValueError
             If the batch has other features or another type than those before it, or a covariance is not positive
             definite. The estimator is then as it was.

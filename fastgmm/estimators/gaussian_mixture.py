@@ -82,6 +82,10 @@ class GaussianMixture(StreamMixin, MixtureEstimator):
     prior : {None, "conjugate"} or ConjugatePrior, default=None
         Prior of means and covariances, whose posterior density is maximised instead of the likelihood; "conjugate" is
         that with mclust's defaults. `lower_bound_` and gains are then of the posterior; scores and criteria are not.
+    noise : None, True or float, default=None
+        Whether there is a uniform component beside, for outliers, and the volume that it fills; True takes the smaller
+        of the boxes around the rows along the features and along their principal axes. `predict` then gives -1 for
+        noise, `predict_proba` one more column, the last.
     random_state : None, int, RandomState, Generator or SeedSequence, default=None
         Randomness of the starts and of `sample`. An int gives the same results on every call.
     warm_start : bool, default=False
@@ -158,6 +162,8 @@ class GaussianMixture(StreamMixin, MixtureEstimator):
         Number of starts that ended in covariances that are not positive definite.
     best_init_ : int
         Number of the kept start, from 0.
+    noise_weight_, noise_log_volume_ : float
+        Share of the noise and the logarithm of its volume, if there is one: `weights_` are shares of the rest.
     n_features_in_ : int
         Number of features.
     feature_names_in_ : ndarray of shape (n_features,)
@@ -206,6 +212,11 @@ class GaussianMixture(StreamMixin, MixtureEstimator):
             _parameters.Instance(covariance.ConjugatePrior),
             _parameters.Nothing(),
         ),
+        "noise": (
+            _parameters.Instance(bool),
+            _parameters.Number(Real, 0.0, open_low=True),
+            _parameters.Nothing(),
+        ),
         "random_state": _parameters.RANDOM_STATE,
         "warm_start": _parameters.BOOLEAN,
         "verbose": _parameters.VERBOSE,
@@ -242,6 +253,7 @@ class GaussianMixture(StreamMixin, MixtureEstimator):
         fixed: Mapping[str, npt.ArrayLike] | None = None,
         equal_weights: bool = False,
         prior: str | covariance.ConjugatePrior | None = None,
+        noise: bool | float | None = None,
         random_state: Any = None,
         warm_start: bool = False,
         verbose: int | bool = 0,
@@ -272,6 +284,7 @@ class GaussianMixture(StreamMixin, MixtureEstimator):
         self.fixed = fixed
         self.equal_weights = equal_weights
         self.prior = prior
+        self.noise = noise
         self.random_state = random_state
         self.warm_start = warm_start
         self.verbose = verbose
@@ -420,6 +433,7 @@ class GaussianMixture(StreamMixin, MixtureEstimator):
             fixed=self.fixed,
             equal_weights=self.equal_weights,
             prior=self.prior,
+            noise=self.noise,
             random_state=self.random_state,
             sample_weight=None if elsewhere else sample_weight,
             known_labels=None if elsewhere else known_labels,

@@ -14,6 +14,7 @@ logarithms. So its length is the gradient's norm, and near an optimum it gains b
 square.
 """
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -58,7 +59,8 @@ class Coordinates(NamedTuple):
         with np.errstate(divide="ignore"):
             log_weights = np.log(params.weights)
         covariances = self.family.to_coordinates(params.precisions_cholesky, self.scale)
-        return np.concatenate([log_weights, ((params.means - self.centre) / self.scale).ravel(), covariances.ravel()])
+        means = ((params.means - self.centre) / self.scale).ravel()
+        return np.concatenate([log_weights, means, covariances.ravel(), *_odds(params.noise)])
 
     def at(self, coordinates, like):
         """Return the Parameters at coordinates, in the shapes of others; None if a number there overflows."""
@@ -66,8 +68,14 @@ class Coordinates(NamedTuple):
         with np.errstate(all="ignore"):
             weights = np.exp(coordinates[:K] - coordinates[:K].max())
             means = self.centre + self.scale * coordinates[K:before].reshape(like.means.shape)
-            shaped = coordinates[before:].reshape(like.precisions_cholesky.shape)
+            after = before + like.precisions_cholesky.size
+            shaped = coordinates[before:after].reshape(like.precisions_cholesky.shape)
             params = Parameters(weights / weights.sum(), means, *self.family.from_coordinates(shaped, self.scale))
+            if like.noise is not None:
+                share = 1 / (1 + np.exp(-coordinates[after]))
+                params = replace(params, noise=replace(like.noise, weight=share)) if 0 <= share < 1 else None
+        if params is None:
+            return None
         return params if all(np.isfinite(array).all() for array in params.arrays()) else None
 
     def trial(self, coordinates, like):
@@ -84,6 +92,14 @@ class Coordinates(NamedTuple):
         coordinates = self.of(feasible)
         point = self.at(coordinates, like)
         return None if point is None else (point, coordinates)
+
+
+def _odds(noise):
+    """Return the coordinate of the share of the noise, none without noise."""
+    if noise is None:
+        return ()
+    with np.errstate(divide="ignore"):
+        return ([np.log(noise.weight) - np.log1p(-noise.weight)],)
 
 
 def step(family, before, after):

@@ -23,7 +23,7 @@ from fastgmm.fitting.beginnings import Beginnings
 from fastgmm.fitting.convergence import check_stopping
 from fastgmm.fitting.em import FitState, expectation_maximisation
 from fastgmm.fitting.held import check_fixed
-from fastgmm.fitting.mstep import check_floor, floor_of, penalised
+from fastgmm.fitting.mstep import check_floor, floor_of, noise_of, penalised
 from fastgmm.fitting.race import Race, n_kept
 from fastgmm.fitting.result import FitResult, StartHistory
 from fastgmm.fitting.starts import check_init_params, is_raced, start_rows
@@ -62,6 +62,7 @@ def fit(
     fixed: Mapping[str, npt.ArrayLike] | None = None,
     equal_weights: bool = False,
     prior: str | covariance.ConjugatePrior | None = None,
+    noise: bool | float | None = None,
     random_state: Any = None,
     sample_weight: npt.ArrayLike | None = None,
     known_labels: npt.ArrayLike | None = None,
@@ -118,6 +119,9 @@ def fit(
     prior : {None, "conjugate"} or ConjugatePrior, default=None
         Prior of means and covariances, whose posterior density is maximised instead of the likelihood; "conjugate" is
         that with mclust's defaults. Bounds are then of the posterior: see `FitResult` and docs/knowledge.md.
+    noise : None, True or float, default=None
+        Whether there is a uniform component beside, for outliers, and the volume that it fills; True takes the smaller
+        of the boxes around the rows along the features and along their principal axes. See docs/knowledge.md.
     random_state : None, int, RandomState, Generator or SeedSequence, default=None
     sample_weight : (n_rows,) array or number, optional
     known_labels : (n_rows,) array of int, optional
@@ -197,6 +201,7 @@ def fit(
         fixed=fixed,
         equal_weights=equal_weights,
         prior=prior,
+        noise=noise,
         random_state=random_state,
         sample_weight=sample_weight,
         known_labels=known_labels,
@@ -232,6 +237,7 @@ def run(
     fixed=None,
     equal_weights=False,
     prior=None,
+    noise=None,
     random_state=None,
     sample_weight=None,
     known_labels=None,
@@ -301,6 +307,7 @@ def run(
     source.moments()  # every value is looked at before any work: what is not finite is reported here
     floor = None if share is None else floor_of(source, family, share)
     prior = covariance.prior_of(prior, family, n_components, source)
+    noise = noise_of(noise, source, masks, start)
 
     seeds = [None] if start is not None or len(given) == 3 else rng.integers(2**63, size=n_init).tolist()
     settings = {"tol": tol, "max_iter": max_iter, "acceleration": acceleration, "stopping": stopping}
@@ -313,13 +320,20 @@ def run(
         "progress": progress,
         "path": path,
     }
-    special = floor is not None or prior is not None or equal_weights or any(mask.any() for mask in masks.values())
+    special = (
+        floor is not None
+        or prior is not None
+        or noise is not None
+        or equal_weights
+        or any(mask.any() for mask in masks.values())
+    )
     constraints = {
         "masks": masks,
         "equal_weights": equal_weights,
         "reg_covar": reg_covar,
         "floor": floor,
         "prior": prior,
+        "noise": noise,
         "on_collapse": on_collapse,
         "max_iter": max_iter,
         "continued": start is not None,
@@ -327,7 +341,7 @@ def run(
     few = source  # what starts are made of, and components that are put anew
     if not isinstance(source, ArraySource) and (seeds != [None] or on_collapse == "reseed"):
         few = source.sample(n_start_rows, rng)
-    ordered = arranged(source, family.kind, n_components) if max_iter else source
+    ordered = arranged(source, family.kind, n_components) if max_iter and noise is None else source
     begin = Beginnings(few, family, n_components, init_params, start, given, constraints, special)
     if isinstance(init_params, Race) and seeds != [None]:
         seeds = begin.race(init_params, n_init, rng, deadline)
@@ -400,7 +414,7 @@ def _finish(source, family, found, init, labels, prior, mend):
         except IllDefinedCovarianceError:
             if not mend:
                 raise
-            parameters = family.complete(*parameters.arrays()[:3], mend=True)
+            parameters = replace(family.complete(*parameters.arrays()[:3], mend=True), noise=parameters.noise)
     mixture = Mixture.from_parameters(parameters, family)
     scores = source.score(mixture.constants(source.dtype), **({"labels": True} if labels else {}))
     bound = penalised(scores.log_likelihood, scores.total_weight, parameters, family, prior)
@@ -417,7 +431,7 @@ def _finish(source, family, found, init, labels, prior, mend):
         n_failed_inits=0,
         best_init=init,
         histories=[],
-        labels=scores.labels,
+        labels=mixture.named(scores.labels),
         collapses=found.collapses,
         stopped_by=found.stopped_by,
         progress=found.progress,

@@ -11,12 +11,13 @@ import numpy as np
 
 from fastgmm._checks import is_number
 from fastgmm._errors import IllDefinedCovarianceError, InvalidParameterError
-from fastgmm.covariance import Floor, Parameters
+from fastgmm.covariance import START_WEIGHT, Floor, Noise, Parameters, log_volume_of
 from fastgmm.covariance.base import MIN_MASS
 from fastgmm.fitting import log
 from fastgmm.fitting.held import Held
+from fastgmm.sources import ArraySource
 
-__all__ = ["DEFAULT_FLOOR", "POLICIES", "Collapse", "MStep", "check_floor", "floor_of", "penalised"]
+__all__ = ["DEFAULT_FLOOR", "POLICIES", "Collapse", "MStep", "check_floor", "floor_of", "noise_of", "penalised"]
 
 POLICIES = ("raise", "floor", "reseed", "drop")
 
@@ -25,6 +26,7 @@ DEFAULT_FLOOR = 1e-6
 
 MAX_RESEEDS = 3  # of one component: then there is no place for it, and it stays at the floor
 BADLY_EXPLAINED = 0.1  # a component is put anew at one of this share of the rows, those of least density
+MOST_NOISE = 1 - 1e-9
 SAME = 1e-6  # distance of means and covariances, in standard deviations, of components that are one
 
 
@@ -85,6 +87,32 @@ def floor_of(source, family, share):
     return Floor.of(share, total, mean, source.dtype)
 
 
+def noise_of(noise, source, masks, start):
+    """Return the Noise that EM starts from, None for none.
+
+    Raises
+    ------
+    InvalidParameterError
+        If it is neither None, a bool nor a volume; if the volume cannot be had from the rows; if weights are held.
+    """
+    if noise is None or noise is False:
+        return None
+    if noise is not True and (not is_number(noise, Real, 0) or not noise > 0):
+        raise InvalidParameterError(f"noise must be None, True or a volume, a finite number > 0, got {noise!r}")
+    if masks["weights"].any():
+        raise InvalidParameterError("noise and fixed['weights'] exclude each other: give one of them")
+    if start is not None and start.noise is not None:
+        return start.noise
+    if noise is not True:
+        return Noise(START_WEIGHT, float(np.log(noise)))
+    if not isinstance(source, ArraySource):
+        raise InvalidParameterError(
+            "noise=True takes the volume of rows in an array, without gaps: give it here, noise=volume"
+        )
+    rows = source.on_kept_rows(source.array)
+    return Noise(START_WEIGHT, log_volume_of(rows, source.moments()[0], source.covariance()))
+
+
 class MStep:
     """The M-step of one run, and what it did to components that collapsed.
 
@@ -101,6 +129,8 @@ class MStep:
     floor : Floor or None
     prior : Prior or None
         With it the posterior density is what rises.
+    noise : Noise or None
+        The uniform component that the run starts with.
     on_collapse : str
         One of `POLICIES`; all but "raise" need a floor.
     max_iter : int
@@ -133,9 +163,10 @@ class MStep:
         continued,
         rng,
         prior=None,
+        noise=None,
     ):
         self._source, self._family, self._reg_covar, self._floor = source, family, reg_covar, floor
-        self._prior = prior
+        self._prior, self._noise = prior, noise
         self._held = Held(**masks, values=start, equal_weights=equal_weights)
         self._moves = on_collapse in ("reseed", "drop")
         self._reseeds, self._max_iter, self._rng = on_collapse == "reseed", max_iter, rng
@@ -148,7 +179,7 @@ class MStep:
         if floor is not None and not continued:
             start, met = self._complete(start.weights, start.means, start.covariances)
             self._keep(0, self._causes(start.weights, start, met))
-        self.start = start
+        self.start = replace(start, noise=self._noise)
 
     def __call__(self, stats, previous, iteration):
         """Return the parameters after an M-step: see `Family.maximise`.
@@ -159,6 +190,14 @@ class MStep:
         previous : Parameters
         iteration : int
         """
+        noise = None
+        if self._noise is not None:
+            noise = replace(self._noise, weight=min(stats.n[-1] / stats.n.sum(), MOST_NOISE))
+            stats = stats.without_last()
+        return replace(self._of_components(stats, previous, iteration), noise=noise)
+
+    def _of_components(self, stats, previous, iteration):
+        """Return the parameters of the components that are no noise: see `__call__`."""
         held, self.disturbed = self._held, False
         prior = None if self._prior is None else self._prior.holding(held.means)
         shares, means, covariances = self._family.estimate(
@@ -187,9 +226,11 @@ class MStep:
 
         Elsewhere the likelihood may be higher than that of any mixture that a fit may return.
         """
-        held, parameters = self._held, self._family.feasible(parameters)
+        held, noise = self._held, parameters.noise
+        parameters = self._family.feasible(parameters)
         means = np.where(held.means[:, None], held.values.means, parameters.means)
-        return self._complete(held.maximise_weights(parameters.weights), means, parameters.covariances)[0]
+        found = self._complete(held.maximise_weights(parameters.weights), means, parameters.covariances)[0]
+        return replace(found, noise=noise)
 
     def _complete(self, weights, means, covariances):
         """Return Parameters with free covariances above the floor, and which met it: see `Family.floored`."""

@@ -51,7 +51,7 @@ STREAM_ARRAYS = tuple(f"stream_{name}" for name in ("numbers", "n", "s", "S", "p
 
 _HEADER = "header.json"
 _MEMBERS = (_HEADER, *(f"{name}.npy" for name in ARRAYS))
-_KEYS = {"format", "version", "covariance_type", "feature_names", "stream"}
+_KEYS = {"format", "version", "covariance_type", "feature_names", "noise", "stream"}
 _MAX_HEADER = 1 << 24  # bytes of JSON: names of a million features
 
 _END = struct.Struct("<4s4H2LH")  # end of central directory: signature, disks, counts, size, offset, comment length
@@ -249,6 +249,9 @@ def _check_header(header):
         raise ValueError(f"its header has unknown fields {reprlib.repr(sorted(set(header) - _KEYS))}")
     if not isinstance(header.get("covariance_type"), str):
         raise ValueError("its header does not name a covariance_type")
+    noise = header.get("noise", [0.0, 0.0])
+    if not isinstance(noise, list) or len(noise) != 2 or not all(isinstance(number, float) for number in noise):
+        raise ValueError("noise in its header is not two numbers")
     names = header.get("feature_names", [])
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise ValueError("feature_names in its header is not a list of strings")

@@ -1,0 +1,226 @@
+"""The noise component: against the twin and mclust, and what a mixture with it can do."""
+
+import pickle
+
+import numpy as np
+import problems
+import pytest
+import reference
+from mclust_sets import PRIOR
+
+import fastgmm
+from fastgmm import GaussianMixture, Mixture, Noise, covariance
+from fastgmm.fitting import run
+from fastgmm.sources import BatchSource
+
+D, K = 2, 2
+by_family = pytest.mark.parametrize("family", reference.FAMILIES)
+# mclust 6.0.0: me() of Old Faithful with Vinv = 1 / hypvol: log-likelihood, share of noise, parameters.
+MCLUST = {
+    "EII": (-1302.26042458, 0.8884854782, 8),
+    "VVI": (-1132.26968765, 0.1262143248, 11),
+    "EEE": (-1138.13518132, 0.08905066626, 10),
+    "VVV": (-1125.7512322, 0.09170640622, 13),
+    "VEV": (-1132.98735484, 0.08023378594, 12),
+}
+
+
+@pytest.fixture(scope="module")
+def X():
+    rng = np.random.default_rng(0)
+    clusters = [rng.normal(centre, 1.0, (150, D)) for centre in (-4.0, 4.0)]
+    return np.concatenate([*clusters, rng.uniform(-20, 20, (40, D))])
+
+
+def twin(family, X, start, noise, n_iter, weight=None):
+    """EM with noise in plain NumPy: model, share of the noise, and the mean log-likelihoods on the way."""
+    model, share, bounds = start, noise.weight, []
+    weight = np.ones(len(X)) if weight is None else weight
+    for _ in range(n_iter):
+        joint = reference.log_joint(reference.constants_of(family, model), X) + np.log1p(-share)
+        joint = np.column_stack([joint, np.full(len(X), np.log(share) - noise.log_volume)])
+        bounds.append(weight @ reference.log_sum_exp(joint) / weight.sum())
+        resp = reference.responsibilities(joint)
+        share = weight @ resp[:, -1] / weight.sum()
+        made = reference.maximise(family, X, resp[:, :-1], sample_weight=weight)
+        model = made._replace(weights=made.weights / made.weights.sum())
+    return model, share, bounds
+
+
+@by_family
+@pytest.mark.parametrize("weighted", [False, True])
+def test_fits_follow_the_twin(X, family, weighted):
+    weight = np.random.default_rng(1).integers(0, 4, len(X)).astype(float) if weighted else None
+    start = problems.start_from_rows(family, X, K)
+    result = problems.em(family, X, start, 8, noise=1600.0, sample_weight=weight)
+    model, share, bounds = twin(family, X, start, Noise(0.05, np.log(1600.0)), 8, weight)
+    problems.assert_close_parameters(family, result.mixture, model, 1e-9)
+    assert abs(result.mixture.noise.weight - share) <= 1e-10
+    np.testing.assert_allclose(result.lower_bounds[:-1], bounds[1:], rtol=1e-11)
+
+
+@pytest.mark.parametrize("name", MCLUST)
+def test_ends_where_mclust_does(name):
+    X, labels = PRIOR["faithful"]()
+    options = {"init_params": labels, "reg_covar": 0.0, "tol": 1e-14, "max_iter": 20_000}
+    result = fastgmm.fit(X, 2, covariance_type=name, noise=True, **options)
+    log_likelihood, share, n_parameters = MCLUST[name]
+    np.testing.assert_allclose(len(X) * result.log_likelihood, log_likelihood, rtol=1e-10)
+    np.testing.assert_allclose(result.mixture.noise.weight, share, atol=1e-6)
+    assert result.mixture.n_parameters == n_parameters
+    np.testing.assert_allclose(result.mixture.bic(X), -2 * log_likelihood + n_parameters * np.log(272), rtol=1e-9)
+
+
+@pytest.mark.parametrize(("dataset", "volume"), [("faithful", 131.8688010035), ("iris", 27.2411996222705)])
+def test_volume_is_mclusts(dataset, volume):
+    X, _ = PRIOR[dataset]()
+    mixture = fastgmm.fit(X, 1, noise=True).mixture
+    np.testing.assert_allclose(mixture.noise.volume, volume, rtol=1e-12)
+    doubled = fastgmm.fit(X, 1, noise=True, sample_weight=np.full(len(X), 2.0)).mixture
+    np.testing.assert_allclose(doubled.noise.volume, volume, rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", [*covariance.names(), "mfa:1", "mppca:1"])
+@pytest.mark.parametrize(
+    "options", [{}, {"acceleration": "squarem"}, {"equal_weights": True}, {"covariance_floor": 0.01}]
+)
+def test_log_likelihood_never_falls_in_any_structure(X, name, options):
+    options = {"reg_covar": 0.0, "tol": 0.0, "max_iter": 40, "random_state": 0, **options}
+    result = run(X, K, covariance_type=name, noise=True, labels=True, **options)
+    bounds = np.array(result.lower_bounds)
+    assert np.diff(bounds).min() >= -1e-12 * np.abs(bounds).max()
+    assert result.lower_bound == result.mixture.score(X)
+    np.testing.assert_array_equal(result.labels, result.mixture.predict(X))
+    assert 0 < result.mixture.noise.weight < 1
+
+
+@by_family
+def test_outliers_are_found(X, family):
+    means = np.array([[-4.0, -4.0], [4.0, 4.0]])
+    unit = reference.pack_covariances(family, np.tile(np.eye(D), (K, 1, 1)))
+    labels = problems.em(family, X, reference.Model(np.full(K, 0.5), means, unit), 50, noise=True, labels=True).labels
+    distance = np.minimum(*(np.linalg.norm(X - mean, axis=1) for mean in means))
+    assert (labels[distance > 6] == -1).all()
+    assert (labels[distance < 2] >= 0).all()
+
+
+def test_noise_with_prior_and_known_labels(X):
+    known = np.where(np.arange(len(X)) < 10, 1, -1)
+    mixture = run(X, K, noise=True, prior="conjugate", known_labels=known, random_state=0).mixture
+    assert mixture.predict([[-4.0, -4.0], [4.0, 4.0], [19.0, -19.0]]).tolist() == [1, 0, -1]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@by_family
+def test_densities(X, family, dtype):
+    mixture = run(X.astype(dtype), K, covariance_type=family, noise=True, random_state=0).mixture
+    noise, rows = mixture.noise, X.astype(dtype)
+    without = Mixture.from_parameters(covariance.Parameters(*mixture.parameters.arrays()), mixture.family)
+    joint = without.component_logpdf(rows).astype(float) + np.log1p(-noise.weight)
+    joint = np.column_stack([joint, np.full(len(X), np.log(noise.weight) - noise.log_volume)])
+    tolerance = 1e-4 if dtype is np.float32 else 1e-10
+    np.testing.assert_allclose(mixture.component_logpdf(rows), joint, rtol=tolerance, atol=tolerance)
+    np.testing.assert_allclose(mixture.score_samples(rows), reference.log_sum_exp(joint), rtol=tolerance)
+    proba = mixture.predict_proba(rows)
+    np.testing.assert_allclose(proba, reference.responsibilities(joint), atol=tolerance)
+    expected = proba.argmax(axis=1)
+    np.testing.assert_array_equal(mixture.predict(rows), np.where(expected == K, -1, expected))
+    assert mixture.predict(np.full((1, D), 1e18, dtype)).tolist() == [-1]
+
+
+def test_file_pickle_equality(X, tmp_path):
+    mixture = run(X, K, noise=True, random_state=0).mixture
+    mixture.save(tmp_path / "model.npz")
+    again = fastgmm.load(tmp_path / "model.npz")
+    assert again == mixture == pickle.loads(pickle.dumps(mixture))
+    assert again.noise == mixture.noise
+    assert mixture != Mixture.from_parameters(covariance.Parameters(*mixture.parameters.arrays()), "full")
+
+
+def test_estimator(X):
+    model = GaussianMixture(K, noise=True, random_state=0)
+    labels = model.fit_predict(X)
+    np.testing.assert_array_equal(labels, model.predict(X))
+    assert -1 in labels
+    assert model.predict_proba(X).shape == (len(X), K + 1)
+    assert model.weights_.sum() == pytest.approx(1)
+    assert model.to_mixture().noise == Noise(model.noise_weight_, model.noise_log_volume_)
+    again = pickle.loads(pickle.dumps(model))
+    problems.assert_same_fit(again, model)
+    assert again.score(X) == model.lower_bound_
+    before = model.score_samples(X[-1:])
+    model.noise_weight_ = model.noise_weight_ / 10
+    assert model.score_samples(X[-1:]) < before
+    with pytest.raises(ValueError, match="scikit-learn's estimator has no noise component"):
+        model.set_params(noise=None).to_sklearn()
+    model.fit(X)
+    assert not hasattr(model, "noise_weight_")
+
+
+def test_warm_start_goes_on(X):
+    settings = {"noise": True, "random_state": 0, "tol": 0.0, "warm_start": True}
+    parts, whole = GaussianMixture(K, max_iter=4, **settings), GaussianMixture(K, max_iter=8, **settings)
+    with problems.no_convergence_warning():
+        parts.fit(X).fit(X)
+        whole.fit(X)
+    problems.assert_same_fit(parts, whole)
+    assert parts.noise_weight_ == whole.noise_weight_
+
+
+def test_rows_elsewhere_need_a_volume(X, tmp_path):
+    np.save(tmp_path / "rows.npy", X)
+    start = problems.start_of("full", problems.start_from_rows("full", X, K))
+    options = {"max_iter": 5, "tol": 0.0, "noise": 900.0, **start}
+    there = run(BatchSource(tmp_path / "rows.npy"), K, **options).mixture
+    assert there == run(X, K, **options).mixture
+    np.testing.assert_array_equal(there.predict(tmp_path / "rows.npy"), there.predict(X))
+    assert there.predict_proba(tmp_path / "rows.npy").shape == (len(X), K + 1)
+    with pytest.raises(fastgmm.InvalidParameterError, match="give it here, noise=volume"):
+        run(tmp_path / "rows.npy", K, noise=True)
+
+
+@pytest.mark.parametrize("n_threads", [2, 3])
+def test_number_of_threads_changes_nothing(n_threads):
+    rows = problems.rows(5, 30_000, 6, 4)
+    options = {"max_iter": 2, "tol": 0.0, "init_params": np.arange(len(rows)) % 4, "noise": 1e5}
+    assert run(rows, 4, n_threads=1, **options) == run(rows, 4, n_threads=n_threads, **options)
+
+
+def test_what_noise_has_not_is_refused(X):
+    mixture = run(X, K, noise=True, random_state=0).mixture
+    for use in (
+        lambda: mixture.sample(3),
+        mixture.scorer,
+        lambda: mixture.impute(X),
+        lambda: mixture.score([[np.nan, 1.0]], missing="em"),
+    ):
+        with pytest.raises(ValueError, match="is not to be had of a mixture with a noise component"):
+            use()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"noise": 0.0}, "noise must be None, True or a volume, a finite number > 0, got 0.0"),
+        ({"noise": "yes"}, "noise must be None, True or a volume, a finite number > 0, got 'yes'"),
+        (
+            {"noise": 1.0, "fixed": {"weights": True}, "weights_init": [0.5, 0.5]},
+            "noise and fixed['weights'] exclude each other: give one of them",
+        ),
+    ],
+)
+def test_bad_options_are_named(X, options, message):
+    with pytest.raises(fastgmm.InvalidParameterError) as caught:
+        run(X, K, **options)
+    assert str(caught.value) == message
+
+
+def test_impossible_noise_is_named(X):
+    with pytest.raises(fastgmm.InvalidParameterError, match="they fill none: give it, noise=volume"):
+        run(np.column_stack([X, np.ones(len(X))]), K, noise=True)
+    with pytest.raises(fastgmm.InvalidParameterError, match=r"weight of the noise must be in \[0, 1\), got 1.0"):
+        Noise(1.0, 0.0)
+    with pytest.raises(fastgmm.InvalidParameterError, match="log_volume of the noise must be a finite number, got inf"):
+        Noise(0.5, np.inf)
+    with pytest.raises(fastgmm.InvalidParameterError, match=r"noise must be None or a fastgmm\.Noise, got 0\.1"):
+        Mixture([1.0], [[0.0]], [1.0], "spherical", noise=0.1)
