@@ -45,7 +45,7 @@ _HOME = {
     "select": "fastgmm.selection",
     "show_config": "fastgmm._config",
 }
-_MODULES = ("covariance", "engine", "estimators", "fitting", "io", "plot", "selection", "sources")
+_MODULES = ("covariance", "distributed", "engine", "estimators", "fitting", "io", "plot", "selection", "sources")
 
 __all__ = ["__version__", "covariance", *_HOME]
 

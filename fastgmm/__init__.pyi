@@ -1,5 +1,6 @@
 # What the lazy imports of __init__.py give, for type checkers and editors.
 from fastgmm import covariance as covariance
+from fastgmm import distributed as distributed
 from fastgmm import engine as engine
 from fastgmm import estimators as estimators
 from fastgmm import fitting as fitting

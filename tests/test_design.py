@@ -35,8 +35,12 @@ def test_rows_larger_than_memory_are_fitted_as_shown(tmp_path, monkeypatch):
     np.testing.assert_array_equal(names["labels"], names["on_disk"].mixture.predict(names["rows"]))
 
 
+def test_dask_collections_are_fitted_as_shown():
+    assert run_block(SOURCES, 1)["model"].converged_
+
+
 def test_source_of_your_own_is_fitted():
-    names = run_block(SOURCES, 1)
+    names = run_block(SOURCES, 2)
     assert names["result"].converged
 
 

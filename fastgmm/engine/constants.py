@@ -133,7 +133,7 @@ class KernelConstants:
     def _contiguous(self):
         """Return the arrays as compiled code reads them."""
         arrays = self.means, self.factors, self.log_norm, self.shift
-        return [a if _linalg.is_plain(a) else np.ascontiguousarray(a, dtype=np.float64) for a in arrays]
+        return [a if _linalg.is_plain(a) else np.require(a, np.float64, ["C", "A"]) for a in arrays]
 
     def unpooled(self):
         """Return the same mixture with a factor of its own for every component, so that no scatter is pooled.
@@ -164,7 +164,7 @@ class KernelConstants:
     def pivot(self):
         """Return the points (K, D), float64, that moments are taken about: the means as the compute type holds them."""
         if not self.single:
-            return np.ascontiguousarray(self.means, dtype=np.float64)
+            return np.require(self.means, np.float64, ["C", "A"])
         return self.shift + (self.means - self.shift).astype(np.float32)
 
     @classmethod

@@ -253,7 +253,7 @@ def numbers(values, name):
         array = _from_objects(array, name)
     elif array.dtype.kind not in "fiub":
         raise ValueError(f"{name} must hold numbers, got dtype {array.dtype}")
-    return np.asarray(array, dtype=np.float64, order="C")
+    return np.require(array, np.float64, ["C", "A"])
 
 
 def check_weight_values(weights, name="sample_weight", offset=0):

@@ -341,6 +341,7 @@ def run(
     few = source  # what starts are made of, and components that are put anew
     if not isinstance(source, ArraySource) and (seeds != [None] or on_collapse == "reseed"):
         few = source.sample(n_start_rows, rng)
+        few.sample_of = source if few.n_rows < source.n_rows else None
     ordered = arranged(source, family.kind, n_components) if max_iter and noise is None else source
     begin = Beginnings(few, family, n_components, init_params, start, given, constraints, special)
     if isinstance(init_params, Race) and seeds != [None]:

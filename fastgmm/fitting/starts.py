@@ -210,6 +210,10 @@ def first_parameters(source, family, n_components, init_params, rng, *, reg_cova
     IllDefinedCovarianceError
         If a component's rows do not span a covariance.
     """
+    if source.sample_of is not None and isinstance(init_params, str) and init_params == "kmeans" and n_components > 1:
+        stats = _clustered(source.sample_of, family, n_components, rng)
+        if stats is not None:
+            return _parameters_of(stats, family, reg_covar, floor, prior)
     mean = source.moments()[0]
     if n_components == 1 and isinstance(init_params, str):
         given, pivot = {"labels": None}, mean[None]  # nothing to choose, so nothing random
@@ -219,7 +223,20 @@ def first_parameters(source, family, n_components, init_params, rng, *, reg_cova
         given, pivot = _given_start(source, init_params, n_components, rng)
     if source.known_labels is not None:
         given, pivot = _with_known(source, n_components, given, pivot)
-    stats = family.first_statistics(source, pivot, given)
+    return _parameters_of(family.first_statistics(source, pivot, given), family, reg_covar, floor, prior)
+
+
+def _clustered(whole, family, n_components, rng):
+    """Return the Statistics of all rows by k-means among candidates that their source names, None if it names none."""
+    candidates = whole.cluster(n_components, rng) if family.kind != "low_rank" else None
+    if candidates is None:
+        return None
+    centres, _, _ = kmeans.lloyd(candidates, kmeans.seed(candidates, n_components, rng), labels=False)
+    return whole.accumulate_nearest(family.statistics_kind(), centres)
+
+
+def _parameters_of(stats, family, reg_covar, floor, prior):
+    """Return the Parameters of the first M-step."""
     weights, means, covariances = family.estimate(stats, reg_covar=reg_covar, floor=floor, prior=prior)
     if floor is not None:
         covariances, _ = family.floored(covariances, floor)

@@ -65,6 +65,7 @@ class ArraySource(Source):
     """
 
     n_rows = 0  # an attribute, where other sources count them in a pass
+    sample_of = None  # the source that this one is a sample of, for a start that looks at all rows
 
     def __init__(self, X, sample_weight=None, *, known_labels=None, n_threads=None, sparse=False):
         self._sparse = sparse

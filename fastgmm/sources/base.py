@@ -79,6 +79,12 @@ class Source(ABC):
             Of the low-rank kind.
         """
 
+    def cluster(self, n_clusters, rng):  # noqa: B027 (most sources have no candidates)
+        """Return an ArraySource of candidates for centres of k-means, or None if those of `sample` serve.
+
+        A source that returns some has ``accumulate_nearest(kind, centres)`` too.
+        """
+
     def accumulate_all(self, kind, point):
         """Return the Statistics of kind "full" or "diagonal" of all rows as one component, about a point (D,)."""
         return self.accumulate(KernelConstants.points(kind, point[None], point, self.dtype))

@@ -7,6 +7,7 @@ from fastgmm.engine.rows import Rows
 from fastgmm.sources.array import ArraySource
 from fastgmm.sources.base import Source
 from fastgmm.sources.batches import BatchSource
+from fastgmm.sources.dask_source import DaskSource, is_dask
 from fastgmm.sources.memory import parse_memory
 from fastgmm.sources.missing import MissingSource
 
@@ -14,8 +15,8 @@ __all__ = ["as_source", "is_elsewhere"]
 
 
 def is_elsewhere(X):
-    """Whether X is no array but a place where rows are: a source, a path, or a pyarrow data set."""
-    return isinstance(X, Source | str | os.PathLike) or _is_dataset(X)
+    """Whether X is no array but a place where rows are: a source, a path, a pyarrow data set or a Dask collection."""
+    return isinstance(X, Source | str | os.PathLike) or _is_dataset(X) or is_dask(X)
 
 
 def _is_dataset(X):
@@ -29,11 +30,11 @@ def as_source(
 
     Parameters
     ----------
-    X : Source, path, pyarrow data set, or array-like of shape (n_rows, n_features)
+    X : Source, path, pyarrow data set, Dask collection, or array-like of shape (n_rows, n_features)
         A source is returned as it is. Paths and data sets are read block by block; arrays too if `max_memory` is given,
         else they are read where they are.
     sample_weight : (n_rows,) array or number, optional
-        Weights of the rows of an array or NPY file.
+        Weights of the rows of an array, NPY file or Dask collection.
     known_labels : (n_rows,) array of int, optional
         Components of rows of an array that are known: see `ArraySource`.
     n_threads : int, optional
@@ -66,6 +67,10 @@ def as_source(
             if value is not None:
                 raise ValueError(f"{name} must be None where X is a {type(X).__name__}: give it to the source instead")
         return X
+    if is_dask(X):
+        if max_memory is not None:
+            raise ValueError("max_memory must be None where X is a Dask collection: memory is the cluster's")
+        return DaskSource(X, sample_weight, n_threads=n_threads)
     if is_elsewhere(X):
         return BatchSource(X, sample_weight, n_threads=n_threads, max_memory=max_memory)
     rows = X if isinstance(X, Rows) else Rows(X, min_rows=min_rows)
