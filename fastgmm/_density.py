@@ -22,7 +22,7 @@ from ._random import generator
 from .covariance import Family, LowRank, Parameters
 from .engine.gaps import GappedRows
 from .engine.rows import Rows, check_sample_weight
-from .sources import as_source, is_elsewhere
+from .sources import MissingSource, as_source, is_elsewhere
 
 _RESP_VALUES = 1 << 19  # responsibilities at once, where only sums over rows are wanted
 _TINY = np.finfo(np.float64).tiny
@@ -320,8 +320,7 @@ class Density:
         n_threads : int, default=None
             Threads; None takes as many as are worth it. No effect on the result.
         missing : {"raise", "em"}, default="raise"
-            What happens to gaps in X, NaN: an error, or rows count by the marginal density of what was observed; "nec",
-            which needs a fit of one component, is not to be had so.
+            What happens to gaps in X, NaN: an error, or rows count by the marginal density of what was observed.
 
         Returns
         -------
@@ -348,7 +347,7 @@ class Density:
             )
         of_one = math.nan
         if wanted.needs == "of_one":
-            of_one = self._single(X, sample_weight, n_threads)
+            of_one = self._single(X, sample_weight, n_threads, missing)
         entropy = bool(wanted.needs)
         return wanted(
             self.measured(X, sample_weight, entropy=entropy, of_one=of_one, n_threads=n_threads, missing=missing)
@@ -422,15 +421,17 @@ class Density:
             doubt -= float(w @ np.log(resp.max(axis=1)))
         return max(entropy, 0.0), max(doubt, 0.0)
 
-    def _single(self, X: Any, sample_weight: npt.ArrayLike | None, n_threads: int | None) -> float:
+    def _single(self, X: Any, sample_weight: npt.ArrayLike | None, n_threads: int | None, missing: str) -> float:
         """Return the log-likelihood of the one component of the same structure that is most likely."""
-        source, family = as_source(Rows.of(X), sample_weight, n_threads=n_threads), self._family
+        family, missing = self._family, check_missing(missing)
+        source = as_source(Rows.of(X), sample_weight, n_threads=n_threads, missing=missing)
+        steps = isinstance(family, LowRank) or isinstance(source, MissingSource)  # of others one is all
         stats = family.first_statistics(source, source.moments()[0][None], {"labels": None})
         parameters, log_likelihood = family.maximise(stats), -math.inf
         while True:
             scores = source.score(family.constants(parameters, dtype=source.dtype))
             gain, log_likelihood = scores.log_likelihood - log_likelihood, scores.log_likelihood
-            if not (isinstance(family, LowRank) and gain > _SETTLED * abs(log_likelihood)):  # of others one step is all
+            if not (steps and gain > _SETTLED * abs(log_likelihood)):
                 return log_likelihood
             stats = source.accumulate(family.constants(parameters, dtype=source.dtype))
             parameters = family.maximise(stats, previous=parameters)

@@ -63,7 +63,7 @@ def _seen(p, constants, n_threads):
     """Return the Marginal of a pattern, responsibilities (n, K) and what was observed (n, d), float64."""
     marginal = Marginal(constants, p.observed, p.missing)
     if p.values is None:
-        return marginal, np.tile(marginal.weights(), (len(p.rows), 1)), np.empty((len(p.rows), 0))
+        return marginal, marginal.nothing_observed(None, len(p.rows))[1], np.empty((len(p.rows), 0))
     resp = score(p.values, marginal.constants, resp=True, n_threads=n_threads).resp
     return marginal, resp.astype(np.float64), p.values.array.astype(np.float64)
 

@@ -37,11 +37,16 @@ def conditional(mean, cov, x):
     return completed, C
 
 
-def e_step(weights, means, dense, X, sample_weight=None):
-    """Log-densities (N,), responsibilities (N, K), and n (K,), means (K, D), scatter about them (K, D, D)."""
+def e_step(weights, means, dense, X, sample_weight=None, known=None):
+    """Log-densities (N,), responsibilities (N, K), and n (K,), means (K, D), scatter about them (K, D, D).
+
+    Rows whose component is known (N,), not negative, have the joint density with it alone.
+    """
     X = np.asarray(X, dtype=np.float64)
     w = np.ones(len(X)) if sample_weight is None else sample_weight
     joint = np.array([log_joint(weights, means, dense, x) for x in X])
+    if known is not None:
+        joint[(known[:, None] >= 0) & (known[:, None] != np.arange(len(weights)))] = -np.inf
     log_density = scipy.special.logsumexp(joint, axis=1)
     resp = np.exp(joint - log_density[:, None])
     n = w @ resp

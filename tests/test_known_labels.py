@@ -137,6 +137,11 @@ def test_source_carries_them(X, known):
     assert (few.known_labels == known).all()
 
 
+def test_labels_of_the_best_start_are_the_known_ones(X, known):
+    result = run(X, K, known_labels=known, random_state=0, n_init=2, labels=True)
+    np.testing.assert_array_equal(result.labels[known >= 0], known[known >= 0])
+
+
 @pytest.mark.parametrize("n_threads", [2, 3])
 def test_number_of_threads_changes_nothing(n_threads):
     rows = problems.rows(5, 40_000, 8, 4)
@@ -173,7 +178,6 @@ BAD = [
     ),
     ({"known_labels": np.zeros(N, int), "on_collapse": "drop"}, "known_labels name components, so that on_collapse"),
     ({"known_labels": np.zeros(N, int), "max_memory": "1 GB"}, "known_labels needs the rows in an array"),
-    ({"known_labels": np.zeros(N, int), "missing": "em"}, "known_labels needs the rows in an array"),
 ]
 
 

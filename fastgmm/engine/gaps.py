@@ -2,7 +2,8 @@
 
 Rows that miss the same features are one pattern. Each pattern is a pass over its observed features under the marginal
 mixture, made once for all its rows; what the missing features add to the sums follows from the sums (`_gaps.pyx`). A
-row with nothing observed has density one and the weights as its responsibilities.
+row with nothing observed has density one and the weights as its responsibilities; one whose component is known has that
+component's weight as its density.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -52,6 +53,10 @@ class Pattern:
     def weight_of_rows(self):
         """Return the weights (n,)."""
         return np.ones(len(self.rows)) if self.weights.values is None else self.weights.values
+
+    def part(self, values):
+        """Return those of values (N,) of all rows, or None, that belong to these."""
+        return None if values is None else values[self.rows]
 
 
 def separate(constants):
@@ -115,10 +120,19 @@ class Marginal:
         if len(observed):
             self.constants = KernelConstants(kind, means, factors, self.log_norm, constants.shift[observed], dtype)
 
-    def weights(self):
-        """Return pi_k (K,), where nothing was observed."""
+    def nothing_observed(self, known, n):
+        """Return log-densities (n,) and responsibilities (n, K) of rows with nothing observed.
+
+        They have density one and the weights; those whose component k is known have pi_k, and belong to it alone.
+        """
         shares = np.exp(self.log_norm - self.log_norm.max())
-        return shares / shares.sum()
+        resp, log_density = np.tile(shares / shares.sum(), (n, 1)), np.zeros(n)
+        if known is not None:
+            (there,) = np.nonzero(known >= 0)
+            resp[there] = 0.0
+            resp[there, known[there]] = 1.0
+            log_density[there] = self.log_norm[known[there]]
+        return log_density, resp
 
 
 class GappedRows:
@@ -198,7 +212,7 @@ class GappedRows:
             ]
         )
 
-    def accumulate(self, constants, *, pivot=None):
+    def accumulate(self, constants, *, pivot=None, known_labels=None):
         """Return the Statistics of the completed rows under a mixture, as `fastgmm.accumulate` does without gaps."""
         axes, constants = constants.axes(), separate(constants)
         centers = constants.pivot()
@@ -206,7 +220,7 @@ class GappedRows:
             centers = constants.shift + (pivot - constants.shift).astype(constants.dtype)
         # A part adds up its own patterns; parts are added in their order: no thread decides what is added to what.
         (n, s, S, likelihood), *others = self._map(
-            lambda part, threads: self._sums(part, constants, centers, pivot, threads), constants
+            lambda part, threads: self._sums(part, constants, centers, pivot, known_labels, threads), constants
         )
         for other_n, other_s, other_S, other_likelihood in others:
             n += other_n
@@ -220,7 +234,7 @@ class GappedRows:
         n_rows = sum(len(p.rows) for p in self.patterns)
         return Statistics(kind, n, s, S, centers, constants.shift, likelihood, weight, n_rows, axes)
 
-    def _sums(self, part, constants, centers, pivot, n_threads):
+    def _sums(self, part, constants, centers, pivot, known_labels, n_threads):
         """Return n, s, S and log-likelihood of the patterns in a slice."""
         K, D = centers.shape
         n, s, S = np.zeros(K), np.zeros((K, D)), np.zeros(FACTOR_SHAPES[constants.kind](K, D))
@@ -228,13 +242,16 @@ class GappedRows:
         rotated = constants.kind == "rotated"
         for number in range(part.start, part.stop):
             p = self.patterns[number]
-            marginal = Marginal(constants, p.observed, p.missing)
+            marginal, known = Marginal(constants, p.observed, p.missing), p.part(known_labels)
             if p.values is None:
-                found = p.mass * marginal.weights(), np.zeros((K, 0)), np.zeros(FACTOR_SHAPES[constants.kind](K, 0))
+                log_density, resp = marginal.nothing_observed(known, len(p.rows))
+                weights = p.weight_of_rows()
+                found = weights @ resp, np.zeros((K, 0)), np.zeros(FACTOR_SHAPES[constants.kind](K, 0))
+                likelihood += float(weights @ log_density)
             else:
                 about = None if pivot is None else pivot[:, p.observed]
                 scatter = self._scatter(number, marginal.constants, n_threads) if rotated else None
-                options = {"sample_weight": p.weights, "n_threads": n_threads}
+                options = {"sample_weight": p.weights, "known_labels": known, "n_threads": n_threads}
                 stats = passes.accumulate(p.values, marginal.constants, pivot=about, scatter=scatter, **options)
                 found = stats.n, stats.s, stats.S
                 likelihood += stats.log_likelihood
@@ -258,7 +275,7 @@ class GappedRows:
                 self._scatters[number] = shift, scatter
         return scatter
 
-    def score(self, constants, *, log_density=False, resp=False, labels=False, joint=False):
+    def score(self, constants, *, log_density=False, resp=False, labels=False, joint=False, known_labels=None):
         """Return the Scores of the rows by their marginal densities, as `fastgmm.engine.score` does without gaps."""
         N, K, dtype = self.n_rows, constants.n_components, constants.dtype
         out = {
@@ -270,27 +287,35 @@ class GappedRows:
         out = {name: array for name, array in out.items() if array is not None}
         full = separate(constants)
         parts = self._map(
-            lambda part, threads: [self._score(p, constants, full, out, threads) for p in self.patterns[part]],
+            lambda part, threads: [
+                self._score(p, constants, full, out, known_labels, threads) for p in self.patterns[part]
+            ],
             constants,
         )
         if out:
             for p in self.weightless:
-                self._score(p, constants, full, out, self.n_threads)
+                self._score(p, constants, full, out, known_labels, self.n_threads)
         likelihoods = [likelihood for part in parts for likelihood in part]
         return Scores(sum(likelihoods), sum(p.mass for p in self.patterns), **out)
 
-    def _score(self, p, constants, full, out, n_threads):
+    def _score(self, p, constants, full, out, known_labels, n_threads):
         """Write what is asked for of one pattern; returns its log-likelihood."""
-        marginal = Marginal(full, p.observed, p.missing)
+        marginal, known = Marginal(full, p.observed, p.missing), p.part(known_labels)
         if p.values is None:
-            weights = marginal.weights()
-            fixed = {"log_density": 0.0, "resp": weights, "labels": weights.argmax(), "joint": marginal.log_norm}
+            log_density, resp = marginal.nothing_observed(known, len(p.rows))
+            made = {
+                "log_density": log_density,
+                "resp": resp,
+                "labels": resp.argmax(axis=1),
+                "joint": np.tile(marginal.log_norm, (len(resp), 1)),
+            }
             for name, array in out.items():
-                array[p.rows] = fixed[name]
-            return 0.0
+                array[p.rows] = made[name]
+            return float(p.weight_of_rows() @ log_density)
         seen = marginal.constants if len(p.missing) else constants
         wanted = dict.fromkeys(out, True)
-        found = passes.score(p.values, seen, sample_weight=p.weights, n_threads=n_threads, **wanted)
+        options = {"sample_weight": p.weights, "known_labels": known, "n_threads": n_threads}
+        found = passes.score(p.values, seen, **options, **wanted)
         for name, array in out.items():
             array[p.rows] = getattr(found, name)
         return found.log_likelihood

@@ -372,7 +372,7 @@ def run(
     if best is None:
         raise IllDefinedCovarianceError(errors[0].component, source.dtype == np.float32) from errors[0]
     if labels and best.labels is None:
-        best = replace(best, labels=best.mixture.predict(source, n_threads=n_threads, missing=missing))
+        best = replace(best, labels=_labels(source, best.mixture, n_threads, missing))
     best = replace(best, n_failed_inits=len(errors), histories=histories, n_unobserved=source.n_unobserved)
     log.fit_ends(best, len(histories))
     return best
@@ -440,6 +440,13 @@ def _finish(source, family, found, init, labels, prior, mend):
         path=state(found.path, source.dtype),
         gradient_norm=found.gradient_norm,
     )
+
+
+def _labels(source, mixture, n_threads, missing):
+    """Return the component (N,) of each row of a source, that which is known where it is."""
+    if isinstance(source, ArraySource):
+        return source.score(mixture.constants(source.dtype), labels=True).labels
+    return mixture.predict(source, n_threads=n_threads, missing=missing)
 
 
 def _check_given_parameters(family, n_components, n_features, weights, means, precisions):

@@ -52,12 +52,8 @@ def as_source(
     """
     if missing == "em" and (max_memory is not None or (is_elsewhere(X) and not isinstance(X, MissingSource))):
         raise ValueError("missing='em' needs the rows in an array and max_memory=None: rows are sorted by their gaps")
-    if (
-        known_labels is not None
-        and (missing == "em" or max_memory is not None or is_elsewhere(X))
-        and not (isinstance(X, Source))
-    ):
-        raise ValueError("known_labels needs the rows in an array, with max_memory=None and missing='raise'")
+    if known_labels is not None and (max_memory is not None or is_elsewhere(X)) and not isinstance(X, Source):
+        raise ValueError("known_labels needs the rows in an array, with max_memory=None")
     if isinstance(X, Source):
         for name, value in (
             ("sample_weight", sample_weight),
@@ -74,9 +70,8 @@ def as_source(
     if is_elsewhere(X):
         return BatchSource(X, sample_weight, n_threads=n_threads, max_memory=max_memory)
     rows = X if isinstance(X, Rows) else Rows(X, min_rows=min_rows)
-    gapped = GappedRows.of(rows, sample_weight, n_threads=n_threads) if missing == "em" else None
-    if gapped is not None:
-        return MissingSource(gapped)
+    if missing == "em" and rows.has_gaps():
+        return MissingSource(GappedRows(rows, sample_weight, n_threads=n_threads), known_labels=known_labels)
     if parse_memory(max_memory) is None:
         return ArraySource(rows, sample_weight, known_labels=known_labels, n_threads=n_threads)
     return BatchSource(rows.array, sample_weight, n_threads=n_threads, max_memory=max_memory)

@@ -34,11 +34,13 @@ class MissingSource(ArraySource):
     Parameters
     ----------
     gapped : GappedRows
+    known_labels : (N,) array of int, optional
+        The component of each row, -1 where it is not known: see `ArraySource`.
 
     Attributes
     ----------
     n_unobserved : int
-        Rows of which nothing was observed: they follow the weights and say nothing about the components.
+        Rows of which nothing was observed, not even the component: they follow the weights and say nothing about them.
 
     Raises
     ------
@@ -46,23 +48,25 @@ class MissingSource(ArraySource):
         If nothing was observed of a feature.
     """
 
-    def __init__(self, gapped):
+    def __init__(self, gapped, *, known_labels=None):
         self._gapped = gapped
         mean, variances, mass = _observed_moments(gapped)
         self._one = _one_gaussian(gapped, mean, variances)
-        super().__init__(Rows(self._filled()), gapped.weights, n_threads=gapped.n_threads)
+        options = {"known_labels": known_labels, "n_threads": gapped.n_threads}
+        super().__init__(Rows(self._filled()), gapped.weights, **options)
         dense = self._one[1].dense_covariances(self._one[0].covariances, 1, self.n_features)
         self._moments = self._one[0].means[0], np.diagonal(dense[0]).copy(), mass
-        nothing = [len(p.rows) for p in gapped.patterns if p.values is None]
-        self.n_unobserved = sum(nothing)
+        nothing = np.concatenate([p.rows for p in gapped.patterns if p.values is None] or [np.zeros(0, np.intp)])
+        known = np.zeros(0) if self.known_labels is None else self.known_labels[nothing]
+        self.n_unobserved = len(nothing) - int((known >= 0).sum())
 
     def accumulate(self, constants, *, pivot=None):
         """Return the Statistics of all completed rows under a mixture: see `fastgmm.accumulate`."""
-        return self._gapped.accumulate(constants, pivot=pivot)
+        return self._gapped.accumulate(constants, pivot=pivot, known_labels=self.known_labels)
 
     def score(self, constants, **wanted):
         """Return the Scores of all rows under a mixture, by their marginal densities: see `fastgmm.engine.score`."""
-        return self._gapped.score(constants, **wanted)
+        return self._gapped.score(constants, known_labels=self.known_labels, **wanted)
 
     def accumulate_given(self, kind, pivot, **given):
         """Return the Statistics of all rows under given labels or responsibilities, completed by one Gaussian."""
