@@ -93,7 +93,8 @@ def noise_of(noise, source, masks, start):
     Raises
     ------
     InvalidParameterError
-        If it is neither None, a bool nor a volume; if the volume cannot be had from the rows; if weights are held.
+        If it is neither None, a bool nor a volume; if the volume cannot be had from the rows; if weights are held; if
+        rows have gaps, as a volume says nothing of some features alone.
     """
     if noise is None or noise is False:
         return None
@@ -101,6 +102,8 @@ def noise_of(noise, source, masks, start):
         raise InvalidParameterError(f"noise must be None, True or a volume, a finite number > 0, got {noise!r}")
     if masks["weights"].any():
         raise InvalidParameterError("noise and fixed['weights'] exclude each other: give one of them")
+    if source.has_gaps:
+        raise InvalidParameterError("noise needs rows without gaps: its volume is that of all features together")
     if start is not None and start.noise is not None:
         return start.noise
     if noise is not True:

@@ -26,10 +26,13 @@ class Source(ABC):
     n_features : int
     known_labels : (N,) int64 array or None
         The component of each row, -1 where it is not known; None where no row is known: see `ArraySource`.
+    has_gaps : bool
+        Whether values are missing of rows with positive weight.
     n_unobserved : int
         Rows of which nothing was observed: see `MissingSource`.
     """
 
+    has_gaps = False
     n_unobserved = 0
     known_labels = None
     dtype = np.dtype(np.float64)

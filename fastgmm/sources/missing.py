@@ -48,6 +48,8 @@ class MissingSource(ArraySource):
         If nothing was observed of a feature.
     """
 
+    has_gaps = True
+
     def __init__(self, gapped, *, known_labels=None):
         self._gapped = gapped
         mean, variances, mass = _observed_moments(gapped)
