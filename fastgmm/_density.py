@@ -482,7 +482,7 @@ class Density:
         rows = self._checked_source(Rows.of(X))
         if draws is not None:
             draws = check_number(draws, "draws", Integral, 1)
-        self._refuse_noise("an imputation")
+        self.refuse_noise("an imputation")
         gapped, constants = GappedRows.of(rows), self.constants(np.float64)
         filled = np.array(rows.array, dtype=rows.dtype)
         if draws is None:
@@ -529,7 +529,7 @@ class Density:
         >>> X.shape, y.shape
         ((10, 1), (10,))
         """
-        self._refuse_noise("a draw")
+        self.refuse_noise("a draw")
         if not isinstance(n_samples, Integral) or isinstance(n_samples, bool):
             raise TypeError(f"n_samples must be an int. Got {n_samples!r} instead.")
         if n_samples < 1:
@@ -583,7 +583,7 @@ class Density:
             raise ValueError(
                 f"transform needs a family of low rank, covariance_type='mfa:q' or 'mppca:q', got {family.name!r}"
             )
-        self._refuse_noise("a latent coordinate")
+        self.refuse_noise("a latent coordinate")
         rows = Rows.of(X)
         labels = self.predict(rows, n_threads=n_threads)
         out = np.empty((len(labels), family.rank), np.result_type(rows.dtype, parameters.means.dtype))
@@ -652,7 +652,7 @@ class Density:
         >>> log_density.round(6)
         array([-0.918939])
         """
-        self._refuse_noise("a scorer")
+        self.refuse_noise("a scorer")
         return self._family.constants(self._parameters, dtype=np.dtype(dtype)).scorer()
 
     def _per_row(self, X: Any, n_threads: int | None, missing: str, what: str) -> npt.NDArray[Any]:
@@ -672,7 +672,7 @@ class Density:
             return labels
         return np.where(labels == self._parameters.n_components, -1, labels)
 
-    def _refuse_noise(self, what: str) -> None:
+    def refuse_noise(self, what: str) -> None:
         """Raise a ValueError if there is a noise component, which has no such thing."""
         if self._parameters.noise is not None:
             raise ValueError(f"{what} is not to be had of a mixture with a noise component")
@@ -704,7 +704,7 @@ class Density:
         rows = self._checked_source(Rows.of(X))
         constants = self.constants(rows.dtype)
         if check_missing(missing) == "em":
-            self._refuse_noise("the density of rows with gaps, missing='em',")
+            self.refuse_noise("the density of rows with gaps, missing='em',")
             gapped = GappedRows.of(rows, sample_weight, n_threads=n_threads)
             if gapped is not None:
                 return gapped.score(constants, **wanted)

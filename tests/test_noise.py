@@ -9,8 +9,11 @@ import reference
 from mclust_sets import PRIOR
 
 import fastgmm
-from fastgmm import GaussianMixture, Mixture, Noise, covariance
+from fastgmm import GaussianMixture, Mixture, Noise, covariance, engine
+from fastgmm.engine import simd
 from fastgmm.fitting import run
+from fastgmm.plot import picture
+from fastgmm.selection import bootstrap_parameters, cross_validate, merge_components, standard_errors
 from fastgmm.sources import BatchSource
 
 D, K = 2, 2
@@ -196,6 +199,36 @@ def test_what_noise_has_not_is_refused(X):
     ):
         with pytest.raises(ValueError, match="is not to be had of a mixture with a noise component"):
             use()
+    for function in (standard_errors, bootstrap_parameters, merge_components):
+        with pytest.raises(ValueError, match="is not to be had of a mixture with a noise component"):
+            function(X, mixture)
+    with pytest.raises(ValueError, match="is not to be had of a mixture with a noise component"):
+        cross_validate(X, K, noise=True)
+
+
+def test_picture_shows_noise_in_grey(X):
+    mixture = run(X, K, noise=True, random_state=0).mixture
+    figure = picture(mixture, X)
+    shown = {tuple(each.round(3)) for axis in figure.axes for c in axis.collections for each in c.get_facecolors()}
+    assert any(np.allclose(each[:3], 0x9A / 255, atol=1e-2) for each in shown)
+
+
+@pytest.mark.parametrize("level", simd.levels())
+@pytest.mark.parametrize("kind", ["full", "diagonal", "spherical", "rotated"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_uniform_density_at_every_level(level, kind, dtype):
+    constants = problems.random_constants(kind, 3, 5, 3)
+    rows = problems.rows_near(constants, 5, 77, dtype)
+    joint = np.column_stack([reference.log_joint(constants, rows.astype(float)) + np.log(0.75), np.full(77, -7.0)])
+    tolerance = 2e-4 if dtype is np.float32 else 1e-12
+    with problems.at_level(level):
+        ours = problems.kernel_constants(constants, dtype).with_uniform(np.log(0.75), -7.0)
+        found = engine.score(rows, ours, resp=True, joint=True)
+        stats = engine.accumulate(rows, ours)
+    np.testing.assert_allclose(found.joint, joint, rtol=10 * tolerance)
+    np.testing.assert_allclose(found.resp, reference.responsibilities(joint), atol=tolerance)
+    np.testing.assert_allclose(stats.n, reference.responsibilities(joint).sum(axis=0), atol=77 * tolerance)
+    np.testing.assert_array_equal(stats.without_last().means(), stats.means()[:3])
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from mclust_sets import PRIOR
 import fastgmm
 from fastgmm import ConjugatePrior, GaussianMixture, covariance
 from fastgmm.fitting import run
+from fastgmm.selection import cross_validate
 from fastgmm.sources import ArraySource
 
 K, D, EPS = 3, 3, np.finfo(float).eps
@@ -206,6 +207,14 @@ def test_integer_weight_is_that_many_rows(X, family):
     other = run(np.repeat(X, weight, axis=0), K, **start, **options)
     problems.assert_close_parameters(family, one.mixture, other.mixture, 1e-9)
     np.testing.assert_allclose(one.lower_bounds, other.lower_bounds, rtol=1e-11)
+
+
+@pytest.mark.parametrize("n_components", [1, 2])
+def test_cross_validation_is_under_the_prior(X, n_components):
+    prior = ConjugatePrior(shrinkage=50.0, mean=[3.0, 3.0, 3.0], dof=50.0)
+    options = {"tol": 1e-9, "max_iter": 500, "random_state": 0}
+    found = cross_validate(X, n_components, n_folds=3, prior=prior, **options)
+    assert found.log_likelihood < cross_validate(X, n_components, n_folds=3, **options).log_likelihood - 10
 
 
 def test_a_strong_prior_has_its_way(X):

@@ -34,6 +34,8 @@ _GRID = 160  # points a side at which a density is evaluated
 _HELD = (0.95, 0.75, 0.5, 0.25)  # parts of the probability inside the contours
 _ELLIPSE = 0.95
 
+NOISE_GREY = "#9a9a9a"
+
 
 def component_colours(n_components: int) -> list[str]:
     """A colour for each component.
@@ -69,11 +71,11 @@ def draw_rows(ax: Axes, X: npt.ArrayLike, labels: npt.ArrayLike, colours: list[s
     X : array-like of shape (N, 2)
     labels : array-like of shape (N,), int
     colours : list of str
-        By component.
+        By component; noise, -1, is grey.
     """
     X = np.asarray(X)
     size = float(np.clip(6000 / max(len(X), 1), 3, 22))  # many points are drawn small
-    shades = np.array(colours)[np.asarray(labels)]
+    shades = np.array([*colours, NOISE_GREY])[np.asarray(labels)]
     ax.scatter(X[:, 0], X[:, 1], s=size, c=shades, alpha=0.75, linewidths=0, zorder=2, rasterized=len(X) > 2000)
 
 

@@ -342,6 +342,7 @@ def bootstrap_parameters(
         raise InvalidParameterError(f"kind must be one of 'weighted', 'parametric', got {kind!r}")
     if not isinstance(mixture, Mixture):
         raise InvalidParameterError(f"mixture must be a fastgmm.Mixture, got {type(mixture).__name__}")
+    mixture.refuse_noise("a bootstrap")
     n_replicates = check_number(n_replicates, "n_replicates", Integral, 2)
     rows = X if isinstance(X, Rows) else Rows(X, min_rows=2)
     weights = _weights(rows, sample_weight)

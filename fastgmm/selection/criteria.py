@@ -114,6 +114,7 @@ def cross_validate(
     if start is None:
         whole = fitting.run(rows, n_components, covariance_type=covariance_type, sample_weight=given, **options)
         start = whole.mixture
+    start.refuse_noise("a cross-validation")
     weights = np.zeros(rows.n_rows)
     weights[kept] = 1.0 if given.values is None else given.values
     gaps = check_missing(options.get("missing", "raise")) == "em" and rows.has_gaps()
@@ -122,7 +123,7 @@ def cross_validate(
     scores = []
     for fold, parameters in enumerate(_first_steps(parts, start, reg_covar)):
         mixture = Mixture.from_parameters(parameters.astype(rows.dtype), start.family)
-        if start.n_components > 1 or gaps:  # else the first M-step is the last
+        if start.n_components > 1 or gaps or options.get("prior") is not None:  # else the first M-step is the last
             others = np.where(fold_of_row == fold, 0, weights)
             found = fitting.run(
                 rows,

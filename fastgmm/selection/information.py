@@ -76,6 +76,7 @@ def standard_errors(
     """
     if not isinstance(mixture, Mixture):
         raise InvalidParameterError(f"mixture must be a fastgmm.Mixture, got {type(mixture).__name__}")
+    mixture.refuse_noise("a standard error")
     if mixture.covariance_type not in covariance.SKLEARN:
         raise InvalidParameterError(
             f"standard errors from the information are for the families {', '.join(covariance.SKLEARN)}, got "
