@@ -227,6 +227,7 @@ BAD_VALUES = {
     "on_collapse": ("skip", None, 1, ["floor"]),
     "covariance_floor": (0, 0.0, -1e-9, 1.5, np.nan, np.inf, "1", [0.5], True),
     "fixed": ("means", 1, True, ["means"]),
+    "split_merge": (-1, *NO_INT),
     "equal_weights": (None, 2, "yes"),
     "noise": (0.0, -1.0, np.inf, np.nan, "yes", [1.0]),
     "prior": (True, "flat", 0.01, [0.01]),

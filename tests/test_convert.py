@@ -149,6 +149,7 @@ def test_every_parameter_goes_both_ways():
         "on_collapse": "floor",
         "covariance_floor": 0.1,
         "fixed": {"means": True},
+        "split_merge": 2,
         "equal_weights": True,
         "prior": "conjugate",
         "noise": 7.0,

@@ -8,7 +8,7 @@ import reference_starts
 import fastgmm
 from fastgmm._errors import IllDefinedCovarianceError
 from fastgmm.engine import _hierarchy
-from fastgmm.fitting import STARTS, agglomerative, run
+from fastgmm.fitting import STARTS, Optimum, agglomerative, run
 from fastgmm.fitting.comparable import Frame
 from fastgmm.fitting.race import ITERATIONS
 from fastgmm.sources import ArraySource
@@ -215,3 +215,85 @@ def test_time_ends_a_race():
     calls = []
     run(rows(), 2, init_params=[lambda X, k, seed: calls.append(seed) or X[:k]], n_init=9, max_time=0, random_state=0)
     assert len(calls) == 1
+
+
+def crossed():
+    """Rows of a wide and of two near components, and a start in which two share one and one holds two."""
+    rng = np.random.default_rng(8)
+    X = np.concatenate([rng.normal(centre, 1.0, (200, 2)) for centre in ([0, 0], [30, 0], [36, 0])])
+    labels = np.where(np.arange(600) < 200, np.arange(600) % 2, 2)
+    return X, labels
+
+
+@pytest.mark.parametrize("family", ["full", "tied", "diag", "spherical", "VEV"])
+def test_split_and_merge_leaves_a_poor_optimum(family):
+    X, labels = crossed()
+    options = {"covariance_type": family, "init_params": labels, "random_state": 0, "tol": 1e-6, "max_iter": 500}
+    poor, better = run(X, 3, **options), run(X, 3, split_merge=2, **options)
+    assert better.lower_bound > poor.lower_bound + 0.1
+    assert 2 <= len(better.histories) <= 3
+    assert better.histories[0].lower_bounds == poor.lower_bounds
+    means = better.mixture.means
+    assert (np.abs(means[:, None, 0] - [0, 30, 36]).min(axis=0) < 1).all()
+
+
+@pytest.mark.parametrize("k", [1, 2, 3, 6])
+def test_split_and_merge_never_lowers(k):
+    X = rows(n=300, d=2, k=6)
+    weights = np.random.default_rng(0).integers(0, 3, 300)
+    for seed in range(3):
+        options = {"random_state": seed, "sample_weight": weights, "init_params": "random_from_data"}
+        plain = run(X, k, **options)
+        moved = run(X, k, split_merge=3, **options)
+        assert moved.lower_bound >= plain.lower_bound
+        assert moved.lower_bound == moved.mixture.score(X, sample_weight=weights)
+        assert len(moved.histories) == 1 or k > 2
+
+
+def test_split_and_merge_goes_with_batches_floors_and_continued_fits():
+    X, labels = crossed()
+    batches = fastgmm.sources.BatchSource([X[:250], X[250:]])
+    start = run(X, 3, init_params=labels, random_state=0)
+    want = run(X, 3, init_params=labels, random_state=0, split_merge=1).lower_bound
+    assert want > start.lower_bound + 0.1
+    options = {"random_state": 0, "start": start.mixture.parameters, "progress": start.progress, "path": start.path}
+    assert run(X, 3, split_merge=1, **options).lower_bound == pytest.approx(want, abs=1e-3)
+    options = {"random_state": 0, "start": start.mixture.parameters}
+    assert run(batches, 3, split_merge=1, **options).lower_bound > start.lower_bound + 0.1
+    given = {"means_init": start.mixture.means, "weights_init": start.mixture.weights, "random_state": 0}
+    assert run(batches, 3, split_merge=1, on_collapse="floor", **given).lower_bound > start.lower_bound + 0.1
+
+
+def test_split_and_merge_refuses():
+    with pytest.raises(ValueError, match="split_merge moves components freely"):
+        run(rows(), 3, split_merge=1, means_init=rows()[:3], fixed={"means": True})
+    with pytest.raises(ValueError, match="split_merge moves components of Gaussians alone"):
+        run(rows(), 3, split_merge=1, noise=True)
+    with pytest.raises(ValueError, match="split_merge"):
+        run(rows(), 3, split_merge=-1)
+
+
+def test_optima_are_counted():
+    X, labels = crossed()
+    good = np.arange(600) // 200
+    turns = iter([labels, good, good[::-1].copy(), labels])
+    result = run(X, 3, init_params=lambda X, k, seed: next(turns), n_init=4, random_state=0)
+    best, other = result.optima()
+    assert (best.n_starts, other.n_starts) == (2, 2)
+    assert best.lower_bound == result.lower_bound
+    assert len(result.optima(within=1e9)) == 1
+    model = fastgmm.GaussianMixture(3, init_params=good, random_state=0).fit(X)
+    assert model.optima_ == [Optimum(model.lower_bound_, 1)]
+
+
+@by_name
+@pytest.mark.parametrize("n", [300, 20_000])
+def test_known_rows_are_where_they_belong(name, n):
+    """Few rows are known, in another order than any start finds them in: the others of their clusters follow."""
+    rng = np.random.default_rng(3)
+    truth = np.arange(n) % 3
+    X = np.array([[0.0, 0], [30, 0], [0, 30]])[truth] + rng.standard_normal((n, 2))
+    known = np.where((truth != 1) & (rng.random(n) < 0.1), np.array([2, -1, 0])[truth], -1)
+    for init_params in (name, [name, "random"]):
+        result = run(X, 3, init_params=init_params, known_labels=known, random_state=0, labels=True, max_iter=300)
+        np.testing.assert_array_equal(result.labels, np.array([2, 1, 0])[truth])

@@ -40,6 +40,7 @@ OURS_ALONE = (
     "on_collapse",
     "covariance_floor",
     "fixed",
+    "split_merge",
     "equal_weights",
     "prior",
     "noise",

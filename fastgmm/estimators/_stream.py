@@ -24,6 +24,7 @@ _NOT_OF_STREAMS = {
     "on_collapse": "raise",
     "covariance_floor": None,
     "fixed": None,
+    "split_merge": 0,
     "equal_weights": False,
     "prior": None,
     "noise": None,

@@ -59,6 +59,9 @@ class GaussianMixture(StreamMixin, MixtureEstimator):
         shape (n_samples, n_components); or a function of X, n_components and random_state that returns labels,
         responsibilities or means; or a list of such names and functions, which are raced; or "race", which races
         several kinds. Of a race's starts, `n_init` or one of each kind, the best third goes on.
+    split_merge : int, default=0
+        Largest number of split-and-merge moves out of the best optimum that the starts came to, for three components or
+        more. Each is one more run, after a race of twelve moves on few rows; one that finds nothing better is the last.
     weights_init : array-like of shape (n_components,), default=None
         Starting weights in place of those of `init_params`.
     means_init : array-like of shape (n_components, n_features), default=None
@@ -200,6 +203,7 @@ class GaussianMixture(StreamMixin, MixtureEstimator):
             _parameters.ArrayLike(),
             _parameters.Function(),
         ),
+        "split_merge": _parameters.NON_NEGATIVE_INT,
         "weights_init": _parameters.OPTIONAL_ARRAY,
         "means_init": _parameters.OPTIONAL_ARRAY,
         "precisions_init": _parameters.OPTIONAL_ARRAY,
@@ -245,6 +249,7 @@ class GaussianMixture(StreamMixin, MixtureEstimator):
         max_iter: int = 100,
         n_init: int = 1,
         init_params: str | npt.ArrayLike | Callable[..., Any] = "kmeans",
+        split_merge: int = 0,
         weights_init: npt.ArrayLike | None = None,
         means_init: npt.ArrayLike | None = None,
         precisions_init: npt.ArrayLike | None = None,
@@ -276,6 +281,7 @@ class GaussianMixture(StreamMixin, MixtureEstimator):
         self.max_iter = max_iter
         self.n_init = n_init
         self.init_params = init_params
+        self.split_merge = split_merge
         self.weights_init = weights_init
         self.means_init = means_init
         self.precisions_init = precisions_init
@@ -425,6 +431,7 @@ class GaussianMixture(StreamMixin, MixtureEstimator):
             max_iter=self.max_iter,
             n_init=self.n_init,
             init_params=self.init_params,
+            split_merge=self.split_merge,
             weights_init=self.weights_init,
             means_init=self.means_init,
             precisions_init=self.precisions_init,
@@ -465,7 +472,7 @@ class GaussianMixture(StreamMixin, MixtureEstimator):
     ) -> fitting.Watch:
         """Return who watches the fit."""
         given = (self.weights_init, self.means_init, self.precisions_init)
-        n_starts = fitting.n_starts(self.n_init, self.init_params, *given, start=start)
+        n_starts = fitting.n_starts(self.n_init, self.init_params, *given, start=start) + self.split_merge
         observers: list[fitting.Observer] = []
         if self.verbose:
             observers.append(Printer(int(self.verbose), self.verbose_interval))
@@ -481,6 +488,11 @@ class GaussianMixture(StreamMixin, MixtureEstimator):
     def histories_(self) -> list[fitting.StartHistory]:
         """How each start of the fit went: `fastgmm.plot.convergence` draws it."""
         return [fitting.StartHistory(*each) for each in self._histories]
+
+    @property
+    def optima_(self) -> list[fitting.Optimum]:
+        """The optima that starts came to, the best first, to `tol`: log-likelihood per row, and number of starts."""
+        return fitting.optima(self.histories_, max(self.tol, 1e-6))
 
     def _warm_start(self, rows: Rows | Source) -> Parameters | None:
         """Return the parameters to continue from, or None for a fresh start."""

@@ -6,7 +6,7 @@ from fastgmm.fitting.convergence import STOPPING, Progress
 from fastgmm.fitting.em import FitState, expectation_maximisation
 from fastgmm.fitting.fit import NOT_CONVERGED, NOTHING_OBSERVED, fit, n_starts, run
 from fastgmm.fitting.mstep import POLICIES, Collapse
-from fastgmm.fitting.result import FitResult, StartHistory
+from fastgmm.fitting.result import FitResult, Optimum, StartHistory, optima
 from fastgmm.fitting.starts import NAMES as STARTS
 from fastgmm.fitting.starts import RACE
 from fastgmm.fitting.watch import Observer, Told, Watch
@@ -23,6 +23,7 @@ __all__ = [
     "FitResult",
     "FitState",
     "Observer",
+    "Optimum",
     "Progress",
     "ProgressBar",
     "StartHistory",
@@ -31,5 +32,6 @@ __all__ = [
     "expectation_maximisation",
     "fit",
     "n_starts",
+    "optima",
     "run",
 ]

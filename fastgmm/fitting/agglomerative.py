@@ -50,7 +50,8 @@ def cluster(source, n_clusters, rng, *, shared):
         everywhere[source.numbers()] = labels
         return everywhere, centres
     covariances = _covariances(frame, scaled - means[labels], labels, weights, n, shared)
-    return source.score(_constants(frame, n, centres, covariances, source.dtype), labels=True).labels, centres
+    constants = _constants(frame, n, centres, covariances, source.dtype)
+    return source.score(constants, labels=True, known_labels=None).labels, centres
 
 
 def _leading(frame, rows):

@@ -2,7 +2,9 @@
 
 import numpy as np
 
+from fastgmm._errors import IllDefinedCovarianceError
 from fastgmm.covariance import Parameters
+from fastgmm.fitting.moves import proposals
 from fastgmm.fitting.mstep import MStep
 from fastgmm.fitting.race import n_kept, race, track
 from fastgmm.fitting.starts import first_parameters
@@ -47,27 +49,42 @@ class Beginnings:
         rng : numpy.random.Generator
         deadline : float
         """
-        best = race(
-            track(self._few, self._n_components, rng),
-            self._family,
-            raced.contestants(n_init),
-            self._make,
-            self._mstep,
-            rng,
-            n_kept=n_kept(n_init),
-            reg_covar=self._constraints["reg_covar"],
-            deadline=deadline,
-        )
+        rows = track(self._few, self._n_components, rng)
+        best = self._raced_on(rows, raced.contestants(n_init), rng, n_kept(n_init), deadline)
         seeds = rng.integers(2**63, size=len(best)).tolist()
         self._raced = dict(zip(seeds, best, strict=True))
         return seeds
 
+    def move(self, mixture, rng, deadline):
+        """Return the seed, in a list, of the best split-and-merge move out of an optimum; none if there is no move.
+
+        Parameters
+        ----------
+        mixture : Mixture
+        rng : numpy.random.Generator
+        deadline : float
+        """
+        rows = track(self._few, self._n_components, rng)
+        self._given, self._constraints = {}, {**self._constraints, "continued": False}
+        moves = proposals(rows, mixture)
+        try:
+            best = self._raced_on(rows, moves, rng, 1, deadline) if moves else []
+        except IllDefinedCovarianceError:
+            return []
+        seeds = rng.integers(2**63, size=len(best)).tolist()
+        self._raced.update(zip(seeds, best, strict=True))
+        return seeds
+
+    def _raced_on(self, rows, contestants, rng, n_kept, deadline):
+        options = {"n_kept": n_kept, "reg_covar": self._constraints["reg_covar"], "deadline": deadline}
+        return race(rows, self._family, contestants, self._make, self._mstep, rng, **options)
+
     def at(self, seed):
         """Return the Parameters, float64, and the MStep of a run, None for that of the family."""
-        if self._start is not None:
-            parameters = self._start.astype(np.float64)
-        elif seed in self._raced:
+        if seed in self._raced:
             parameters = self._raced[seed]
+        elif self._start is not None:
+            parameters = self._start.astype(np.float64)
         else:
             parameters = self._make(self._few, self._init_params, seed)
         mstep = self._mstep(self._few, parameters, seed)

@@ -12,7 +12,12 @@ import numpy.typing as npt
 
 from fastgmm import covariance
 from fastgmm._checks import check_means, check_missing, check_number, check_shape, check_weights, floats
-from fastgmm._errors import ConvergenceWarning, IllDefinedCovarianceError, NothingObservedWarning
+from fastgmm._errors import (
+    ConvergenceWarning,
+    IllDefinedCovarianceError,
+    InvalidParameterError,
+    NothingObservedWarning,
+)
 from fastgmm._forms import check_structure
 from fastgmm._random import generator
 from fastgmm.fitting import log
@@ -54,6 +59,7 @@ def fit(
     max_iter: int = 100,
     n_init: int = 1,
     init_params: str | npt.ArrayLike | Callable[..., npt.ArrayLike] | Sequence[Any] = "kmeans",
+    split_merge: int = 0,
     weights_init: npt.ArrayLike | None = None,
     means_init: npt.ArrayLike | None = None,
     precisions_init: npt.ArrayLike | None = None,
@@ -102,6 +108,10 @@ def fit(
         callable of (X, n_components, random_state) that returns labels, responsibilities or means; or a list of such
         names and callables, which are raced; or "race", which races several kinds. Of a race's starts, `n_init` or one
         of each kind, the best third goes on.
+    split_merge : int, default=0
+        Largest number of split-and-merge moves out of the best optimum that the starts came to, for three components or
+        more: see docs/starts.md. Each is one more run, after a race of twelve moves on few rows; one that finds nothing
+        better is the last. The log-likelihood is never lowered.
     weights_init : (n_components,) array, optional
     means_init : (n_components, n_features) array, optional
     precisions_init : array in the shape of the family, optional
@@ -181,7 +191,9 @@ def fit(
     observers = [] if callback is None else [Told(callback)]
     if check_progress(progress):
         observers.append(
-            ProgressBar(n_starts(n_init, init_params, weights_init, means_init, precisions_init), max_iter)
+            ProgressBar(
+                n_starts(n_init, init_params, weights_init, means_init, precisions_init) + split_merge, max_iter
+            )
         )
     result = Watch(observers, max_iter).follow(
         run,
@@ -193,6 +205,7 @@ def fit(
         max_iter=max_iter,
         n_init=n_init,
         init_params=init_params,
+        split_merge=split_merge,
         weights_init=weights_init,
         means_init=means_init,
         precisions_init=precisions_init,
@@ -229,6 +242,7 @@ def run(
     max_iter=100,
     n_init=1,
     init_params="kmeans",
+    split_merge=0,
     weights_init=None,
     means_init=None,
     precisions_init=None,
@@ -275,6 +289,7 @@ def run(
     n_components = check_number(n_components, "n_components", Integral, 1)
     max_iter = check_number(max_iter, "max_iter", Integral, 0)
     n_init = check_number(n_init, "n_init", Integral, 1)
+    split_merge = _check_split_merge(split_merge, fixed, noise)
     tol = check_number(tol, "tol", Real, 0)
     reg_covar = check_number(reg_covar, "reg_covar", Real, 0)
     share = check_floor(on_collapse, covariance_floor)
@@ -339,7 +354,7 @@ def run(
         "continued": start is not None,
     }
     few = source  # what starts are made of, and components that are put anew
-    if not isinstance(source, ArraySource) and (seeds != [None] or on_collapse == "reseed"):
+    if not isinstance(source, ArraySource) and (seeds != [None] or split_merge or on_collapse == "reseed"):
         few = source.sample(n_start_rows, rng)
         few.sample_of = source if few.n_rows < source.n_rows else None
     ordered = arranged(source, family.kind, n_components) if max_iter and noise is None else source
@@ -347,12 +362,16 @@ def run(
     if isinstance(init_params, Race) and seeds != [None]:
         seeds = begin.race(init_params, n_init, rng, deadline)
     best, histories, errors = None, [], []
-    for init, seed in enumerate(seeds):
-        if not _begins(init, deadline, before_start):
+    n_first = len(seeds)
+    for init in range(n_first + split_merge):
+        if init >= n_first and _moves_on(best, init, n_first, deadline):
+            seeds = [*seeds, *begin.move(best.mixture, rng, deadline)]
+            options.update(progress=None, path=None)
+        if init == len(seeds) or not _begins(init, deadline, before_start):
             break
         log.start_begins(init)
         try:
-            parameters, mstep = begin.at(seed)
+            parameters, mstep = begin.at(seeds[init])
             found = expectation_maximisation(ordered, family, parameters, mstep=mstep, init=init, **options)
             at_once = labels and len(seeds) == 1 and isinstance(source, ArraySource)
             candidate = _finish(source, family, found, init, at_once, prior, mend=floor is not None)
@@ -398,6 +417,21 @@ def n_starts(n_init, init_params, *given, start=None):
     if start is not None or all(part is not None for part in given):
         return 1
     return n_kept(n_init) if is_raced(init_params) else n_init
+
+
+def _check_split_merge(split_merge, fixed, noise):
+    """Return the largest number of split-and-merge moves, if there may be any."""
+    split_merge = check_number(split_merge, "split_merge", Integral, 0)
+    if split_merge and fixed is not None:
+        raise InvalidParameterError("split_merge moves components freely, so it goes with no fixed parameters")
+    if split_merge and noise is not None:
+        raise InvalidParameterError("split_merge moves components of Gaussians alone, so it goes with no noise")
+    return split_merge
+
+
+def _moves_on(best, init, n_first, deadline):
+    """Return whether a split-and-merge move is tried: the first, or one after a move that found a better optimum."""
+    return best is not None and time.monotonic() < deadline and (init == n_first or best.best_init == init - 1)
 
 
 def _begins(init, deadline, before_start):

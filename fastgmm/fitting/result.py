@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
@@ -9,7 +10,7 @@ from fastgmm.fitting.convergence import Progress
 from fastgmm.fitting.mstep import Collapse
 from fastgmm.mixture import Mixture
 
-__all__ = ["FitResult", "StartHistory"]
+__all__ = ["FitResult", "Optimum", "StartHistory", "optima"]
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,36 @@ class StartHistory:
     n_iter: int
     error: str | None = None
     stopped_by: str | None = None
+
+
+class Optimum(NamedTuple):
+    """An optimum that starts came to: its mean log-likelihood, and how many starts ended there."""
+
+    lower_bound: float
+    n_starts: int
+
+
+def optima(histories, within):
+    """Return the optima that starts came to, the best first.
+
+    Parameters
+    ----------
+    histories : list of StartHistory
+        Those that failed, or made no iteration, do not count.
+    within : float
+        Ends that are no further apart, in nats per row, are one optimum.
+
+    Returns
+    -------
+    list of Optimum
+    """
+    found = []
+    for end in sorted((each.lower_bounds[-1] for each in histories if each.lower_bounds), reverse=True):
+        if found and found[-1].lower_bound - end <= within:
+            found[-1] = Optimum(found[-1].lower_bound, found[-1].n_starts + 1)
+        else:
+            found.append(Optimum(end, 1))
+    return found
 
 
 @dataclass(frozen=True)
@@ -102,6 +133,21 @@ class FitResult:
     total_weight: float = field(default=0.0, repr=False, compare=False)
     path: tuple | None = field(default=None, repr=False, compare=False)
     gradient_norm: float = field(default=math.nan, repr=False, compare=False)
+
+    def optima(self, within=1e-3):
+        """Return the optima that the starts came to, the best first: how many there are, and how often each was found.
+
+        Parameters
+        ----------
+        within : float, default=1e-3
+            Ends that are no further apart, in nats per row, are one optimum: not less than what `tol` leaves.
+
+        Returns
+        -------
+        list of Optimum
+            Each with `lower_bound` and `n_starts`.
+        """
+        return optima(self.histories, within)
 
     @property
     def last_gain(self):

@@ -147,7 +147,7 @@ class ArraySource(Source):
 
     def score(self, constants, **wanted):
         """Return the Scores of all rows under a mixture: see `fastgmm.engine.score`."""
-        return engine.score(self._rows, constants, known_labels=self.known_labels, **wanted, **self._options)
+        return engine.score(self._rows, constants, **{"known_labels": self.known_labels, **wanted}, **self._options)
 
     def nearest(self, centres, *, shift, **wanted):
         """Return the Nearest of some centres: see `fastgmm.engine.nearest`."""
@@ -212,9 +212,9 @@ class ArraySource(Source):
 
     def gathered(self):
         """Return a source of the same rows, copied together: for few of many rows, to be visited often."""
-        return ArraySource(
-            self.rows_at(np.arange(self.n_rows)).astype(self.dtype), self.weights(), n_threads=self._n_threads
-        )
+        known = None if self.known_labels is None else self.on_kept_rows(self.known_labels)
+        rows = self.rows_at(np.arange(self.n_rows)).astype(self.dtype)
+        return ArraySource(rows, self.weights(), known_labels=known, n_threads=self._n_threads)
 
     def sorted_by(self, labels):
         """Return a source of the same rows in the order of their labels (N,), to be visited as sparse."""
