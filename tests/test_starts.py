@@ -297,3 +297,15 @@ def test_known_rows_are_where_they_belong(name, n):
     for init_params in (name, [name, "random"]):
         result = run(X, 3, init_params=init_params, known_labels=known, random_state=0, labels=True, max_iter=300)
         np.testing.assert_array_equal(result.labels, np.array([2, 1, 0])[truth])
+
+
+@pytest.mark.parametrize("name", [*COMPARABLE, "race"])
+@pytest.mark.parametrize("n", [300, 20_001])
+def test_gaps(name, n):
+    """Starts see rows whose gaps are filled."""
+    rng = np.random.default_rng(0)
+    truth = np.arange(n) % 3
+    X = np.array([[0.0, 0, 0], [9, 0, 9], [0, 9, 5]])[truth] + rng.standard_normal((n, 3))
+    X[:, 1:][rng.random((n, 2)) < 0.1] = np.nan
+    result = run(X, 3, init_params=name, missing="em", split_merge=1, random_state=0)
+    assert np.isfinite(result.mixture.means).all()

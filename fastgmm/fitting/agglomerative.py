@@ -51,7 +51,7 @@ def cluster(source, n_clusters, rng, *, shared):
         return everywhere, centres
     covariances = _covariances(frame, scaled - means[labels], labels, weights, n, shared)
     constants = _constants(frame, n, centres, covariances, source.dtype)
-    return source.score(constants, labels=True, known_labels=None).labels, centres
+    return source.most_likely(constants), centres
 
 
 def _leading(frame, rows):

@@ -82,4 +82,4 @@ class Frame:
         else:
             kind, factors = "rotated", np.linalg.inv(self._factor) * self.inverse_deviations
         constants = KernelConstants(kind, centres, np.ascontiguousarray(factors), np.zeros(K), self.mean, source.dtype)
-        return source.score(constants, labels=True, known_labels=None).labels
+        return source.most_likely(constants)

@@ -147,7 +147,11 @@ class ArraySource(Source):
 
     def score(self, constants, **wanted):
         """Return the Scores of all rows under a mixture: see `fastgmm.engine.score`."""
-        return engine.score(self._rows, constants, **{"known_labels": self.known_labels, **wanted}, **self._options)
+        return engine.score(self._rows, constants, known_labels=self.known_labels, **wanted, **self._options)
+
+    def most_likely(self, constants):
+        """Return the most likely component of each row (N,), whether it is known or not, for starts."""
+        return engine.score(self._rows, constants, labels=True, **self._options).labels
 
     def nearest(self, centres, *, shift, **wanted):
         """Return the Nearest of some centres: see `fastgmm.engine.nearest`."""
