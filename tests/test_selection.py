@@ -128,11 +128,11 @@ class TestSameResult:
 
     def test_for_any_number_of_threads(self, monkeypatch):
         one = self.found(monkeypatch, n_threads=1)
-        monkeypatch.setattr("fastgmm.selection.sweep.SMALL_WORK", 0.0)  # cells beside each other
+        monkeypatch.setattr("fastgmm.selection.search.SMALL_WORK", 0.0)  # cells beside each other
         for n_threads in (2, 5):
             other = self.found(monkeypatch, n_threads=n_threads)
             assert [a.mixture for a in one.candidates] == [b.mixture for b in other.candidates]
-        monkeypatch.setattr("fastgmm.selection.sweep.LARGE_WORK", 0.0)  # threads inside
+        monkeypatch.setattr("fastgmm.selection.search.LARGE_WORK", 0.0)  # threads inside
         assert [a.mixture for a in one.candidates] == [
             b.mixture for b in self.found(monkeypatch, n_threads=3).candidates
         ]
@@ -258,7 +258,7 @@ class TestInterruption:
         assert [a.mixture for a in resumed.candidates] == [b.mixture for b in whole.candidates]
 
     def test_beside_each_other(self, monkeypatch):
-        monkeypatch.setattr("fastgmm.selection.sweep.SMALL_WORK", 0.0)
+        monkeypatch.setattr("fastgmm.selection.search.SMALL_WORK", 0.0)
         part = select(X, **PLAN, progress=Stop(7), n_threads=2)
         assert part.interrupted
         resumed = select(X, **PLAN, resume=part)

@@ -11,8 +11,9 @@ from .candidate import Candidate
 from .criteria import CRITERIA, Criterion, CrossValidation, cross_validate
 from .information import standard_errors
 from .merging import Merging, merge_components
+from .search import NothingFittedError
 from .selection import Selection
-from .sweep import NothingFittedError, select
+from .sweep import select
 
 __all__ = [
     "CRITERIA",

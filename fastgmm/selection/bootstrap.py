@@ -27,9 +27,10 @@ from fastgmm.engine.threads import resolve
 from fastgmm.mixture import Mixture
 from fastgmm.sources import ArraySource
 
+from .search import NothingFittedError
 from .selection import Records, Selection
 from .starts import Few, race
-from .sweep import NothingFittedError, select
+from .sweep import select
 
 __all__ = [
     "LikelihoodRatioTest",

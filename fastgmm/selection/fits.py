@@ -1,0 +1,170 @@
+"""Fits of single cells of a search: a race of starts, EM over all rows, and what criteria need of the result."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from fastgmm import fitting
+from fastgmm._errors import IllDefinedCovarianceError
+from fastgmm.covariance import Family, Floor, Parameters
+from fastgmm.mixture import Mixture
+from fastgmm.sources import is_elsewhere
+
+from .candidate import Candidate
+from .collapse import CollapsedError, is_thin, thin_floor
+from .criteria import Measured, cross_validate
+from .hope import Hope, Hopeless, Interrupted
+from .problem import Problem
+from .starts import Few, race
+
+__all__ = ["Fits"]
+
+RACE_ITERATIONS = 3
+RACE_KEPT = 2
+
+
+class Fits:
+    """Makes the fits of a search, from any thread.
+
+    Parameters
+    ----------
+    problem : Problem
+    cells : mapping of (str, int) to Candidate
+        What the search has found so far, by structure and number of components, as it grows: NEC compares with one
+        component.
+    n_threads : int
+        Within a fit.
+    tell : callable
+        Is told, as a text, what is going on.
+
+    Attributes
+    ----------
+    few : Few
+        The rows among which starts race.
+    stop : threading.Event
+        Set, all fits in progress stop after their iteration and raise `Interrupted`.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        cells: Mapping[tuple[str, int], Candidate],
+        n_threads: int,
+        tell: Callable[[str], None],
+    ) -> None:
+        self._problem, self._cells, self._n_threads, self._tell = problem, cells, n_threads, tell
+        self._n_rows = problem.source.moments()[2]
+        self.stop = threading.Event()
+        self.few = Few(problem.source, problem.numbers[-1], np.random.default_rng([problem.plan["seed"], 0]))
+        self._floor = self._least()
+
+    def _least(self) -> Floor | None:
+        """Return the covariances below which a component has collapsed, None where the user says what happens then."""
+        settings = self._problem.settings
+        if settings["on_collapse"] != "raise" or settings["covariance_floor"] is not None:
+            return None
+        return thin_floor(self.few, self._problem.source.dtype)
+
+    def _is_thin(self, family: Family, parameters: Parameters) -> bool:
+        return is_thin(self._floor, family, parameters)
+
+    def hope(self, name: str, K: int, target: float) -> Hope:
+        """Return the hope of a fit to come below a loss; where no fit is abandoned, any will do."""
+        return Hope(self._loss_of(name, K), target if self._problem.abandons else math.inf)
+
+    def best_of(
+        self, name: str, K: int, starts: list[Parameters], target: float, only_better: bool = False
+    ) -> Candidate:
+        """Return the fit from the start that wins a race, or from the first after it that does not fail.
+
+        `target` is the loss that a fit must have a chance to come below, else it is given up; `only_better` raises
+        `CollapsedError` where the race has shown that no start has one.
+        """
+        problem = self._problem
+        hope = self.hope(name, K, target)
+        if K > 1:
+            starts, is_lost = self._raced(name, starts, hope)
+            if is_lost and only_better:
+                starts = []
+        error: Exception = CollapsedError()
+        for start in starts:
+            try:
+                return self.one(name, start, hope, K=K)
+            except IllDefinedCovarianceError as failed:
+                error = failed
+        if self._floor is None and not only_better:  # the user says what happens to components that collapse
+            plain = {"init_params": problem.plan["init_params"], "n_init": problem.plan["n_init"]}
+            return self.one(name, None, hope, K=K, random_state=problem.plan["seed"], **plain)
+        raise error
+
+    def _raced(self, name: str, starts: list[Parameters], hope: Hope) -> tuple[list[Parameters], bool]:
+        """Return the starts after a race, the best first, and whether all is lost: all run, then those ahead run on."""
+        problem = self._problem
+        few, family = self.few.source, problem.families[name]
+        options = {"reg_covar": problem.plan["reg_covar"], "is_thin": self._is_thin}
+        runners = race(few, family, starts, n_iter=RACE_ITERATIONS, **options)
+        ahead = [runner.parameters for runner in runners[:RACE_KEPT]]
+        is_lost = bool(runners) and self.few.is_all and hope.is_lost(runners[0].bounds)
+        if len(runners) > 1 and not is_lost:
+            again = race(few, family, ahead, n_iter=RACE_ITERATIONS, **options)
+            ahead = [runner.parameters for runner in again]
+        return ahead + [runner.parameters for runner in runners[RACE_KEPT:]], is_lost
+
+    def _loss_of(self, name: str, K: int) -> Callable[[float], float]:
+        """Return the criterion as a function of the mean log-likelihood, at its best: without entropy."""
+        problem = self._problem
+        D = problem.source.n_features
+        m = problem.families[name].n_parameters(K, D) + K * D + K - 1
+        return lambda bound: problem.criterion.loss(
+            problem.criterion(Measured(bound * self._n_rows, m, self._n_rows, K, 0.0, 0.0))
+        )
+
+    def one(self, name: str, start: Parameters | None, hope: Hope, *, K: int, **options: Any) -> Candidate:
+        """Return the cell after EM over all rows from one start; without one, from those that `fastgmm.fit` makes."""
+        problem = self._problem
+        family = problem.families[name]
+        watch = Hopeless(hope, self.stop, lambda text: self._tell(f"{name} {K}: {text}"))
+        rows, weights = problem.fitted
+        result = fitting.run(
+            rows,
+            K,
+            covariance_type=family,
+            start=start,
+            sample_weight=weights,
+            n_threads=self._n_threads,
+            callback=watch,
+            **{**problem.settings, **options},
+        )
+        if self.stop.is_set():
+            raise Interrupted
+        if self._is_thin(family, result.mixture.parameters):
+            raise CollapsedError
+        return Candidate(name, K, 0.0, result, self._measured(name, result.mixture), abandoned=watch.why)
+
+    def _measured(self, name: str, mixture: Mixture) -> Measured:
+        """Return what criteria need."""
+        problem = self._problem
+        one = self._cells.get((name, 1))
+        of_one = math.nan if one is None else one.log_likelihood
+        options = {"entropy": not is_elsewhere(problem.rows), "of_one": of_one, "n_threads": self._n_threads}
+        options["missing"] = problem.plan["missing"]
+        measured = mixture.measured(problem.rows, problem.sample_weight, **options)
+        if problem.criterion.needs == "held_out":
+            folds = cross_validate(
+                problem.rows,
+                start=mixture,
+                n_folds=problem.plan["n_folds"],
+                sample_weight=problem.sample_weight,
+                random_state=problem.plan["seed"],
+                n_threads=self._n_threads,
+                missing=problem.plan["missing"],
+                **problem.settings,
+            )
+            measured = replace(measured, held_out=folds.log_likelihood)
+        return measured

@@ -1,0 +1,67 @@
+"""What a search is asked: rows, structures, numbers of components, and settings."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from fastgmm.covariance import Family
+from fastgmm.engine.rows import Rows
+from fastgmm.sources import MissingSource, Source
+
+from .criteria import Criterion
+
+__all__ = ["Problem"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    """What a search is asked.
+
+    Attributes
+    ----------
+    source : Source
+        The rows and their weights.
+    rows : Rows or Source
+        The rows as they were given; the source itself where they are elsewhere.
+    sample_weight : array-like or None
+        Weights beside `rows`.
+    numbers : tuple of int
+        Numbers of components, rising.
+    families : dict of str to Family
+        By the names they were asked for.
+    criterion : Criterion
+    settings : dict
+        Arguments of every fit.
+    plan : dict
+        All settings of the search, those of fits among them; what `resume` has to agree with.
+    n_threads : int
+    feature_names : array of str or None
+    """
+
+    source: Source
+    rows: Rows | Source
+    sample_weight: Any
+    numbers: tuple[int, ...]
+    families: dict[str, Family]
+    criterion: Criterion
+    settings: dict[str, Any]
+    plan: dict[str, Any]
+    n_threads: int
+    feature_names: Any = None
+
+    @property
+    def fitted(self) -> tuple[Any, Any]:
+        """Rows and weights as fits take them: rows with gaps are sorted by them once for all fits."""
+        return (self.source, None) if isinstance(self.source, MissingSource) else (self.rows, self.sample_weight)
+
+    @property
+    def abandons(self) -> bool:
+        """Whether fits without hope are given up. Under a prior the likelihood may fall on the way to the best."""
+        return self.plan["abandon"] and self.plan["prior"] is None
+
+    def fingerprint(self) -> tuple[Any, ...]:
+        """What tells these rows and weights from others."""
+        mean, variances, weight = self.source.moments()
+        shape = self.source.n_rows, self.source.n_features
+        return shape, self.source.dtype.str, weight, mean.tobytes(), variances.tobytes()
