@@ -9,6 +9,7 @@ from problems import no_convergence_warning
 
 import fastgmm
 from fastgmm import GaussianMixture, covariance
+from fastgmm.estimators import _stream
 from fastgmm.fitting.stream import Stream, step_size, warm_up_rows
 
 K, D = 2, 2
@@ -246,11 +247,60 @@ def test_batches_that_do_not_go_on_with_the_stream_are_refused():
         ("fixed", {"means": True}),
         ("equal_weights", True),
         ("missing", "em"),
+        ("split_merge", 1),
+        ("callback", print),
+        ("progress", True),
+        ("max_memory", "1 GB"),
     ],
 )
-def test_parameters_that_need_all_rows_are_refused(name, value):
-    with pytest.raises(fastgmm.InvalidParameterError, match=f"^{name} must be .* for partial_fit, which does not"):
+def test_parameters_that_a_stream_cannot_follow_are_refused(name, value):
+    with pytest.raises(fastgmm.InvalidParameterError, match=f"^{name} must be .* for partial_fit, which learns from"):
         GaussianMixture(K, **{name: value}).partial_fit(stream_rows(10))
+
+
+def test_every_parameter_is_refused_or_followed():
+    """A parameter that is new has to say what streams do with it."""
+    of_streams = {"n_components", "covariance_type", "reg_covar", "step_decay", "forgetting"}
+    of_streams |= {"verbose", "verbose_interval"}
+    of_fit_alone = {"warm_start"}  # streams always go on
+    known = [*_stream._NOT_OF_STREAMS, *_stream._OF_FITS, *of_streams, *of_fit_alone]
+    assert sorted(known) == sorted(GaussianMixture().get_params())
+
+
+def test_a_mixture_with_noise_is_not_gone_on_from(tmp_path):
+    X = stream_rows(500)
+    model = GaussianMixture(K, noise=100.0, random_state=0).fit(X)
+    model.save(tmp_path / "model.npz")
+    for one in (model.set_params(noise=None), GaussianMixture.load(tmp_path / "model.npz")):
+        before = one.to_mixture()
+        with pytest.raises(ValueError, match="partial_fit goes on from mixtures without noise, but this one has"):
+            one.partial_fit(X)
+        assert one.to_mixture() == before
+
+
+def test_no_noise_may_be_said():
+    assert learn(stream_rows(50), 50, noise=False).to_mixture() == learn(stream_rows(50), 50).to_mixture()
+
+
+def test_fits_of_the_warm_up_keep_to_their_time():
+    X = stream_rows(100)
+    model = learn(X, 100, max_time=0.0, tol=0.0)
+    once = GaussianMixture(K, random_state=0, max_time=0.0, tol=0.0)
+    with no_convergence_warning():
+        once.fit(X)
+    assert once.n_iter_ == 1
+    assert model.to_mixture() == once.to_mixture()
+
+
+def test_batches_are_printed(capsys):
+    X = stream_rows(1500)
+    model = learn(X[:1400], 100, verbose=2, verbose_interval=5)
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.startswith("  Batch 5\t time lapse ")
+    assert second.startswith("  Batch 10\t time lapse ")
+    assert "\t lower bound -" in second
+    model.set_params(verbose=1).partial_fit(X[1400:])
+    assert capsys.readouterr().out == "  Batch 15\n"
 
 
 # --------------------------------------------------------------------------------------------------------- model files

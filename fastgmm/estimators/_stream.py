@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from typing import Any, Self
 
 import numpy as np
@@ -29,12 +30,15 @@ _NOT_OF_STREAMS = {
     "prior": None,
     "noise": None,
     "missing": "raise",
+    "callback": None,
+    "progress": False,
+    "max_memory": None,
 }
-"""Parameters that need all rows, at the only values that `partial_fit` knows."""
+"""Parameters that need all rows or one long fit, at the only values that `partial_fit` knows."""
 
 _OF_FITS = (
     *("tol", "max_iter", "n_init", "init_params", "weights_init", "means_init", "precisions_init", "random_state"),
-    *("n_threads", "acceleration", "stopping"),
+    *("n_threads", "acceleration", "stopping", "max_time"),
 )
 """Parameters that decide the fits of the warm-up."""
 
@@ -45,7 +49,7 @@ class StreamMixin:
     def partial_fit(self, X: Any, y: Any = None, *, sample_weight: npt.ArrayLike | None = None) -> Self:
         """Learn from a batch of rows, by stepwise EM: one E-step of the batch and one M-step.
 
-        The first batches, until there are `n_components` times 100 rows (or 5 for each feature, if that is more), are
+        The first batches, until there are `n_components` times 500 rows (or 5 for each feature, if that is more), are
         held and fitted together; from then on no row is kept. `step_decay` and `forgetting` say how fast batches before
         this one lose their influence: see docs/streams.md. After `fit` it goes on from the fitted mixture, as if the
         rows of the fit had been the first batches.
@@ -68,11 +72,12 @@ class StreamMixin:
         Raises
         ------
         InvalidParameterError
-            If a parameter of the constructor is out of range, or one that needs all rows: `on_collapse`,
-            `covariance_floor`, `fixed`, `equal_weights`, `prior`, `noise`, `missing`.
+            If a parameter of the constructor is out of range, or one that needs all rows or one long fit:
+            `on_collapse`, `covariance_floor`, `fixed`, `split_merge`, `equal_weights`, `prior`, `noise`, `missing`,
+            `callback`, `progress`, `max_memory`.
         ValueError
-            If the batch has other features or another type than those before it, or a covariance is not positive
-            definite. The estimator is then as it was.
+            If the batch has other features or another type than those before it, the mixture so far has noise, or a
+            covariance is not positive definite. The estimator is then as it was.
 
         References
         ----------
@@ -91,9 +96,10 @@ class StreamMixin:
         """
         self._validate_params()
         for name, only in _NOT_OF_STREAMS.items():
-            if getattr(self, name) != only:
+            given = getattr(self, name)
+            if given != only and not (name == "noise" and given is False):
                 raise InvalidParameterError(
-                    f"{name} must be {only!r} for partial_fit, which does not see all rows, got {getattr(self, name)!r}"
+                    f"{name} must be {only!r} for partial_fit, which learns from single batches, got {given!r}"
                 )
         family = covariance.get(self.covariance_type)
         if family.kind == "low_rank":
@@ -104,6 +110,7 @@ class StreamMixin:
         rows = Rows(X, estimator=type(self).__name__)
         names = feature_names(X)
         before = self._stream_before(rows, X)
+        began = time.perf_counter()
         source = ArraySource(rows, sample_weight, n_threads=self.n_threads)
         source.moments()  # every value is looked at before any work
         after = streams.advance(
@@ -119,6 +126,10 @@ class StreamMixin:
         if before is not None:
             names = vars(self).get("feature_names_in_")
         self._publish_stream(after, family, source.dtype, names)
+        if self.verbose and after.n_batches % self.verbose_interval == 0:
+            lapse = time.perf_counter() - began
+            details = f"\t time lapse {lapse:.5f}s\t lower bound {after.bound:.5f}" if int(self.verbose) > 1 else ""
+            print(f"  Batch {after.n_batches}{details}")
         return self
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -231,6 +242,8 @@ class StreamMixin:
                 f"X has {rows.n_features} features, but {type(self).__name__} is expecting {mixture.n_features} "
                 "features as input."
             )
+        if mixture.noise is not None:
+            raise ValueError(f"partial_fit goes on from mixtures without noise, but this one has some: {afresh}")
         stream = self._unedited_stream(mixture)
         if stream is not None:
             return stream
