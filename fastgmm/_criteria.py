@@ -22,9 +22,12 @@ import dataclasses
 import math
 from collections.abc import Callable
 
+import numpy as np
+import numpy.typing as npt
+
 from ._errors import InvalidParameterError
 
-__all__ = ["CRITERIA", "Criterion", "Measured", "check_criterion"]
+__all__ = ["CRITERIA", "Criterion", "Measured", "check_criterion", "xlogx"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -166,3 +169,8 @@ def check_criterion(name: object) -> Criterion:
     if not isinstance(name, str) or name not in CRITERIA:
         raise InvalidParameterError(f"criterion must be one of {', '.join(map(repr, CRITERIA))}, got {name!r}")
     return CRITERIA[name]
+
+
+def xlogx(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return x log x, zero where x is: the smallest positive number inside the logarithm sees to that."""
+    return values * np.log(np.maximum(values, np.finfo(np.float64).tiny))

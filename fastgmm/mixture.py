@@ -2,7 +2,7 @@
 
     p(x) = sum_k weights_k N(x; means_k, covariances_k)
 
-A `Mixture` knows nothing of how it was estimated. What can be computed from it is in `_density.py`.
+A `Mixture` knows nothing of how it was estimated. What can be computed from it is in `_density`.
 """
 
 from __future__ import annotations

@@ -49,7 +49,7 @@ def plain(mixture, X, w):
 class TestFormulas:
     @pytest.mark.parametrize("weights", [None, WEIGHTS])
     def test_mixture_and_estimator_give_the_formulas(self, weights, monkeypatch):
-        monkeypatch.setattr("fastgmm._density._RESP_VALUES", 64)  # several pieces
+        monkeypatch.setattr("fastgmm._density.criteria._RESP_VALUES", 64)  # several pieces
         model = GaussianMixture(3, random_state=0, reg_covar=0.0).fit(X, sample_weight=weights)
         mixture = model.to_mixture()
         expected = plain(mixture, X, np.ones(150) if weights is None else weights)

@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastgmm._checks import check_number
+from fastgmm._criteria import xlogx
 from fastgmm._errors import InvalidParameterError
 from fastgmm.engine import check_sample_weight
 from fastgmm.engine.rows import Rows
@@ -186,7 +187,7 @@ def merge_components(X: Any, mixture: Mixture, *, sample_weight: npt.ArrayLike |
     resp = mixture.predict_proba(rows).astype(np.float64)
     resp = resp if given.kept is None else resp[given.kept]
     w = np.ones(len(resp)) if given.values is None else given.values
-    clusters = [([k], resp[:, k], w @ _xlogx(resp[:, k])) for k in range(mixture.n_components)]
+    clusters = [([k], resp[:, k], w @ xlogx(resp[:, k])) for k in range(mixture.n_components)]
     entropy = [-sum(term for _, _, term in clusters)]
     gains = {pair: _gain(w, *pair, clusters) for pair in itertools.combinations(range(len(clusters)), 2)}
     alive, pairs, merged_rows = set(range(len(clusters))), [], []
@@ -197,7 +198,7 @@ def merge_components(X: Any, mixture: Mixture, *, sample_weight: npt.ArrayLike |
         merged_rows.append(float(w @ (left + right)))
         entropy.append(max(entropy[-1] - gains[i, j], 0.0))
         union = left + right
-        clusters.append((sorted(one + other), union, w @ _xlogx(union)))
+        clusters.append((sorted(one + other), union, w @ xlogx(union)))
         alive -= {i, j}
         gains = {pair: gain for pair, gain in gains.items() if alive.issuperset(pair)}
         new = len(clusters) - 1
@@ -208,12 +209,7 @@ def merge_components(X: Any, mixture: Mixture, *, sample_weight: npt.ArrayLike |
 
 def _gain(w: _Array, i: int, j: int, clusters: list[Any]) -> float:
     """Return by how much the entropy falls if two clusters are united."""
-    return float(w @ _xlogx(clusters[i][1] + clusters[j][1]) - clusters[i][2] - clusters[j][2])
-
-
-def _xlogx(values: _Array) -> _Array:
-    """Return x log x, zero where x is."""
-    return values * np.log(np.maximum(values, np.finfo(np.float64).tiny))
+    return float(w @ xlogx(clusters[i][1] + clusters[j][1]) - clusters[i][2] - clusters[j][2])
 
 
 def _misfit(x: _Array, y: _Array) -> float:
