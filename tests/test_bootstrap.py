@@ -8,6 +8,7 @@ import fastgmm
 from fastgmm import InvalidParameterError, Mixture, covariance, select
 from fastgmm.selection import bootstrap, bootstrap_choice, bootstrap_lrt, bootstrap_parameters, standard_errors
 from fastgmm.selection.information import scores
+from fastgmm.selection.replicates import replicates
 
 RNG = np.random.default_rng(0)
 TWO = np.concatenate([RNG.normal(-3, 1, (90, 2)), RNG.normal(3, [0.5, 1.0], (60, 2))])
@@ -64,7 +65,7 @@ class TestReplicates:
                 raise ValueError
             return value
 
-        found, n_failed = bootstrap._replicates(replicate, 40, np.random.default_rng(0), 2)
+        found, n_failed = replicates(replicate, 40, np.random.default_rng(0), 2)
         assert len(found) == 40
         assert min(found) >= 0.5
         assert 10 < n_failed < 90
@@ -74,7 +75,7 @@ class TestReplicates:
             raise ValueError("no such rows")
 
         with pytest.raises(ValueError, match="no such rows"):
-            bootstrap._replicates(replicate, 2, np.random.default_rng(0), 1)
+            replicates(replicate, 2, np.random.default_rng(0), 1)
 
 
 class TestChoice:

@@ -68,9 +68,9 @@ class Rows:
         self.native = array.dtype in (np.float32, np.float64) and array.dtype.isnative and array.flags.aligned
 
     @classmethod
-    def of(cls, X):
+    def of(cls, X, *, min_rows=1):
         """Return X itself if it is Rows, else Rows(X)."""
-        return X if isinstance(X, cls) else cls(X)
+        return X if isinstance(X, cls) else cls(X, min_rows=min_rows)
 
     def slabs(self, kept, group):
         """Yield (piece, kept_piece, first, last): all rows at once if they can be read in place, else converted pieces.
@@ -201,6 +201,12 @@ class Weights(NamedTuple):
     def part(self, first, last):
         """Return the weights of the visited rows first..last."""
         return self if self.values is None else self._replace(values=self.values[first:last])
+
+    def of_rows(self, n_rows):
+        """Return the weight of every row (n_rows,), zeros included."""
+        weights = np.zeros(n_rows)
+        weights[slice(None) if self.kept is None else self.kept] = 1.0 if self.values is None else self.values
+        return weights
 
 
 def check_sample_weight(sample_weight, n_rows):

@@ -483,10 +483,7 @@ class GaussianMixtureClassifier(ClassifierMixin, BaseEstimator):
         unknown = np.setdiff1d(targets, self.classes_)
         if len(unknown):
             raise ValueError(f"y must hold no other classes than those of the fit, got {unknown.tolist()[0]!r}")
-        weights = check_sample_weight(sample_weight, rows.n_rows)
-        own = np.ones(rows.n_rows) if weights.kept is None else np.zeros(rows.n_rows)
-        if weights.values is not None:
-            own[slice(None) if weights.kept is None else weights.kept] = weights.values
+        own = check_sample_weight(sample_weight, rows.n_rows).of_rows(rows.n_rows)
         value = self._log_likelihood(rows, np.searchsorted(self.classes_, targets), own)
         return CRITERIA[name](Measured(value, self.n_parameters_, float(own.sum()), mixture.n_components))
 

@@ -101,7 +101,7 @@ def cross_validate(
     >>> one > five
     True
     """
-    rows = X if isinstance(X, Rows) else Rows(X, min_rows=2)
+    rows = Rows.of(X, min_rows=2)
     given = check_sample_weight(sample_weight, rows.n_rows)
     kept = np.arange(rows.n_rows) if given.kept is None else given.kept
     n_folds = check_number(n_folds, "n_folds", Integral, 2)
@@ -115,8 +115,7 @@ def cross_validate(
         whole = fitting.run(rows, n_components, covariance_type=covariance_type, sample_weight=given, **options)
         start = whole.mixture
     start.refuse_noise("a cross-validation")
-    weights = np.zeros(rows.n_rows)
-    weights[kept] = 1.0 if given.values is None else given.values
+    weights = given.of_rows(rows.n_rows)
     gaps = check_missing(options.get("missing", "raise")) == "em" and rows.has_gaps()
     part = GappedRows if gaps else ArraySource
     parts = [part(rows, np.where(fold_of_row == fold, weights, 0), n_threads=n_threads) for fold in range(n_folds)]

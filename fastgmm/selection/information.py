@@ -82,7 +82,7 @@ def standard_errors(
             f"standard errors from the information are for the families {', '.join(covariance.SKLEARN)}, got "
             f"{mixture.covariance_type!r}: use bootstrap_parameters"
         )
-    rows = X if isinstance(X, Rows) else Rows(X)
+    rows = Rows.of(X)
     given = check_sample_weight(sample_weight, rows.n_rows)
     kept = np.arange(rows.n_rows) if given.kept is None else given.kept
     w = np.ones(len(kept)) if given.values is None else given.values

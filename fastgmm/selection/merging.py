@@ -182,7 +182,7 @@ def merge_components(X: Any, mixture: Mixture, *, sample_weight: npt.ArrayLike |
     if not isinstance(mixture, Mixture):
         raise InvalidParameterError(f"mixture must be a fastgmm.Mixture, got {type(mixture).__name__}")
     mixture.refuse_noise("a merging")
-    rows = X if isinstance(X, Rows) else Rows(X)
+    rows = Rows.of(X)
     given = check_sample_weight(sample_weight, rows.n_rows)
     resp = mixture.predict_proba(rows).astype(np.float64)
     resp = resp if given.kept is None else resp[given.kept]

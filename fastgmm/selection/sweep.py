@@ -157,7 +157,7 @@ def select(
     wanted = check_criterion(criterion)
     numbers = _numbers(n_components, wanted)
     if not is_elsewhere(X):
-        X = X if isinstance(X, Rows) else Rows(X, min_rows=2)
+        X = Rows.of(X, min_rows=2)
         sample_weight = check_sample_weight(sample_weight, X.n_rows)
     elif wanted.needs:
         raise InvalidParameterError(

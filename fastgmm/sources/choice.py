@@ -69,7 +69,7 @@ def as_source(
         return DaskSource(X, sample_weight, n_threads=n_threads)
     if is_elsewhere(X):
         return BatchSource(X, sample_weight, n_threads=n_threads, max_memory=max_memory)
-    rows = X if isinstance(X, Rows) else Rows(X, min_rows=min_rows)
+    rows = Rows.of(X, min_rows=min_rows)
     if missing == "em" and rows.has_gaps():
         return MissingSource(GappedRows(rows, sample_weight, n_threads=n_threads), known_labels=known_labels)
     if parse_memory(max_memory) is None:
