@@ -10,6 +10,7 @@ from pyarrow import parquet
 
 import fastgmm
 from fastgmm.io.tables import TableError, read_table
+from fastgmm.sources import BatchSource
 
 MISSING_WORDS = ("", "NA", "n/a", "NaN", "null", "None", " ")
 
@@ -146,4 +147,28 @@ def test_gaps_are_errors_without_the_option(cli, gaps, model):
     path, _ = gaps
     assert "the value is missing; fill in or remove such rows first" in cli("fit", path, code=2).replace("('NA') ", "")
     assert "is missing" in cli("predict", model[0], path, code=2)
-    assert "--missing em holds the rows" in cli("fit", path, "--missing", "em", "--max-memory", "500MB", code=2)
+
+
+def test_files_are_read_block_by_block(cli, gaps, fitted, tmp_path, monkeypatch):
+    """The same columns; of draws each block has its own, one draw after the other."""
+    monkeypatch.setattr(BatchSource, "_chunk_rows", lambda *_: 100)
+    (path, values), (model, mixture) = gaps, fitted
+    command = ("fit", path, "--missing", "em", "--components", "2", "--covariance", "full", "--max-memory", "200MB")
+    again = tmp_path / "again.npz"
+    report = cli(*command, "--model", again, "--labels", tmp_path / "labels.csv", "--plot", tmp_path / "fit.png")
+    assert f"gaps: {np.isnan(values).sum()} values missing" in report
+    np.testing.assert_allclose(fastgmm.load(again).means, mixture.means, rtol=1e-10)
+    expected = mixture.predict(values, missing="em")
+    np.testing.assert_array_equal(columns((tmp_path / "labels.csv").read_text())["label"], expected)
+    np.testing.assert_array_equal(columns(cli("predict", model, path, "--missing", "em"))["label"], expected)
+    densities = columns(cli("score", model, path, "--missing", "em", "--per-row"))["log_density"]
+    np.testing.assert_array_equal(densities, mixture.score_samples(values, missing="em"))
+    filled = columns(cli("impute", model, path))
+    np.testing.assert_array_equal(np.column_stack([*filled.values()]), mixture.impute(values))
+    drawn = columns(cli("impute", model, path, "--draws", "2", "--seed", "7"))
+    sizes = [100, 100, len(values) - 200]
+    np.testing.assert_array_equal(drawn["draw"], np.concatenate([np.repeat([0, 1], size) for size in sizes]))
+    for draw in (0, 1):
+        rows = np.column_stack([drawn[name][drawn["draw"] == draw] for name in ("eruptions", "waiting")])
+        np.testing.assert_array_equal(rows[~np.isnan(values)], values[~np.isnan(values)])
+        assert not np.isnan(rows).any()

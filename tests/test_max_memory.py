@@ -12,7 +12,7 @@ MB = 1 << 20
 CODE = """
 import json, warnings
 import numpy as np, fastgmm, fastgmm.fitting
-from fastgmm.sources import BatchSource
+from fastgmm.sources import BatchSource, GappedBatchSource
 warnings.simplefilter("ignore")
 if {arrow}:
     import pyarrow.dataset, pyarrow.parquet
@@ -24,16 +24,17 @@ def peak():
 
 fastgmm.fit(np.eye(3), 1, max_memory="200 MB")  # what is loaded on first use
 before = peak()
-options = dict(covariance_type={name!r}, max_iter=2, tol=0, random_state=0, n_threads=2)
+options = dict(covariance_type={name!r}, max_iter=2, tol=0, random_state=0, n_threads=2, missing={missing!r})
 result = fastgmm.fit({X}, {K}, max_memory={limit}, **options)
-assert result.mixture.score(BatchSource({X}, max_memory={limit}), n_threads=2) == result.lower_bound
+Batches = BatchSource if {missing!r} == "raise" else GappedBatchSource
+assert result.mixture.score(Batches({X}, max_memory={limit}), n_threads=2) == result.lower_bound
 print(json.dumps([peak() - before, result.lower_bound]))
 """
 
 
-def taken(run_python, X, K, name, limit, arrow=False):
+def taken(run_python, X, K, name, limit, arrow=False, missing="raise"):
     """Bytes that a fit takes in a fresh process beside the imported libraries, and its log-likelihood."""
-    return json.loads(run_python(CODE.format(X=X, K=K, name=name, limit=limit, arrow=arrow)))
+    return json.loads(run_python(CODE.format(X=X, K=K, name=name, limit=limit, arrow=arrow, missing=missing)))
 
 
 def write_rows(path, n_rows, n_features):

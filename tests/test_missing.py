@@ -16,7 +16,7 @@ from fastgmm.engine.rows import Rows
 from fastgmm.fitting.coordinates import SLACK
 from fastgmm.selection import select
 from fastgmm.selection.criteria import cross_validate
-from fastgmm.sources import ArraySource, as_source
+from fastgmm.sources import as_source
 
 
 @by_structure
@@ -81,8 +81,7 @@ def test_statistics_under_given_labels_are_completed(kind, what, D):
     resp = np.ones((len(X), 1)) if what is None else np.eye(2)[np.arange(len(X)) % 2]
     options = {"labels": {"labels": resp.argmax(axis=1)}, "resp": {"resp": resp}, None: {}}[what]
     stats = source.accumulate_given(kind, np.zeros((K, D)), **options)
-    one = source._one[0]
-    dense = source._one[1].dense_covariances(one.covariances, 1, D)[0]
+    one, dense = source._one.parameters, source._one.dense()
     assert (np.count_nonzero(dense) > D) == (D == 4)
     second = np.zeros((K, D, D))
     for x, w, r in zip(X, weights, resp, strict=True):
@@ -280,23 +279,6 @@ def test_a_column_that_is_all_gaps():
         fastgmm.fit(X, missing="em", sample_weight=np.arange(len(X)))
     with pytest.raises(ValueError, match=message):
         fastgmm.GaussianMixture(missing="em").fit(X, sample_weight=np.arange(len(X)))
-
-
-def test_rows_have_to_be_in_an_array(tmp_path):
-    mixture, _, X = case("VVV")
-    path = tmp_path / "rows.npy"
-    np.save(path, X)
-    source = ArraySource(Rows(X))
-    message = "missing='em' needs the rows in an array and max_memory=None"
-    for call, rows, options in (
-        *((call, rows, {}) for call in (fastgmm.fit, mixture.score) for rows in (path, source)),
-        (fastgmm.fit, X, {"max_memory": "1 GB"}),
-    ):
-        with pytest.raises(ValueError, match=message):
-            call(rows, missing="em", **options)
-    for rows, options in ((path, {}), (source, {}), (X, {"max_memory": "1 GB"})):
-        with pytest.raises(ValueError, match=message):
-            fastgmm.GaussianMixture(missing="em", **options).fit(rows)
 
 
 def test_values_whose_squares_overflow():

@@ -247,7 +247,7 @@ class Scoring:
         if is_elsewhere(X):
             noise = self._parameters.noise is not None
             width = None if what in ("log_density", "labels") else self._parameters.n_components + noise
-            source = self._checked_source(as_source(X, n_threads=n_threads))
+            source = self._checked_source(as_source(X, n_threads=n_threads, missing=check_missing(missing)))
             dtype = np.int64 if what == "labels" else np.result_type(source.dtype, self._parameters.means.dtype)
             return source.map_rows(functools.partial(_array_of, self, n_threads, missing, what), width, np.dtype(dtype))
         found = getattr(self._score(X, n_threads, missing, **{what: True}), what)

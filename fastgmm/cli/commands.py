@@ -6,13 +6,14 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 
 from fastgmm import covariance
 from fastgmm._errors import IllDefinedCovarianceError
+from fastgmm._random import generator
 from fastgmm.io.files import check_writable
 from fastgmm.io.tables import check_table, write_csv, writing_table
 from fastgmm.mixture import Mixture, load
@@ -107,15 +108,16 @@ def impute(options: Any) -> None:
     _check_outputs({"output": options.output})
     mixture = load(options.model)
     data = open_for(mixture, options.file, options.columns, missing="em")
-    names = _distinct(data.names, "draw")
-    if options.draws is None:
-        parts = [mixture.impute(data.X, n_threads=options.threads)]
-    else:
-        parts = mixture.impute(data.X, options.draws, options.seed, n_threads=options.threads)
-    columns = (dict(zip(names, rows.T, strict=True)) for rows in parts)
-    if options.draws is not None:
-        columns = ({"draw": np.full(data.n_rows, number), **each} for number, each in enumerate(columns))
-    _write_parts(columns, options.output)
+    names, draws, rng = _distinct(data.names, "draw"), options.draws, generator(options.seed)
+
+    def filled() -> Iterator[dict[str, np.ndarray]]:
+        for rows in data.blocks():
+            several = mixture.impute(rows, draws, rng, n_threads=options.threads)
+            for number, each in enumerate(several if draws is not None else several[None]):
+                columns = {} if draws is None else {"draw": np.full(len(each), number)}
+                yield columns | dict(zip(names, each.T, strict=True))
+
+    _write_parts(filled(), options.output)
 
 
 def sample(options: Any) -> None:

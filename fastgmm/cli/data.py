@@ -14,7 +14,7 @@ import numpy as np
 from fastgmm.io.blocks import Blocks, open_blocks
 from fastgmm.io.tables import Table, TableError, read_table
 from fastgmm.mixture import Mixture
-from fastgmm.sources import BatchSource
+from fastgmm.sources import BatchSource, GappedBatchSource
 
 __all__ = ["Data", "open_for", "open_table"]
 
@@ -35,7 +35,7 @@ class Data:
         Of a fit, where they are not held.
     n_threads : int, optional
     gaps : bool, default=False
-        Whether values of a table that is held may be missing.
+        Whether values may be missing.
 
     Attributes
     ----------
@@ -62,11 +62,9 @@ class Data:
         if isinstance(table, Table):
             self.X, self.weights, self.weighted = table.values, table.weights, table.weights is not None
         else:
-            self.X, self.weights, self.weighted = (
-                BatchSource(table, max_memory=max_memory, n_threads=n_threads),
-                None,
-                table.weighted,
-            )
+            source = GappedBatchSource if gaps else BatchSource
+            self.X = source(table, max_memory=max_memory, n_threads=n_threads)
+            self.weights, self.weighted = None, table.weighted
 
     @property
     def n_features(self) -> int:
@@ -87,13 +85,15 @@ class Data:
     def total_weight(self) -> float:
         """Sum of the weights."""
         if isinstance(self.X, BatchSource):
-            return float(self.X.moments()[2])
+            return float(self.X.total_weight)
         return float(len(self.X) if self.weights is None else self.weights.sum())
 
     def gaps(self) -> tuple[int, int]:
         """Number of missing values, and of rows that hold nothing else."""
         if not self._gaps:
             return 0, 0
+        if isinstance(self.X, GappedBatchSource):
+            return self.X.n_missing, self.X.n_unobserved
         missing = np.isnan(self.X)
         return int(missing.sum()), int(missing.all(axis=1).sum())
 
@@ -119,12 +119,11 @@ def open_table(
     missing: str = "raise",
 ) -> Data:
     """The rows for a fit: held whole, unless memory is limited. Errors name the option that helps."""
-    if missing == "em" and max_memory is not None:
-        raise ValueError("--missing em holds the rows, sorted by their gaps: leave --max-memory out")
+    gaps = missing == "em"
     try:
         if max_memory is None:
-            return Data(path, read_table(path, columns, weights, dtype, gaps=missing == "em"), gaps=missing == "em")
-        return Data(path, _blocks(path, columns, weights, dtype), max_memory, n_threads)
+            return Data(path, read_table(path, columns, weights, dtype, gaps=gaps), gaps=gaps)
+        return Data(path, _blocks(path, columns, weights, dtype, gaps=gaps), max_memory, n_threads, gaps)
     except TableError as error:
         if error.numeric:
             raise TableError(f"{error} (to use the columns of numbers: --columns {_option(error.numeric)})") from error
@@ -141,11 +140,12 @@ def open_for(
 ) -> Data:
     """The columns that a mixture was fitted to, by name where both have names, else by position; read block by block.
 
-    What cannot be read twice, such as standard input, is held whole, and so are rows with gaps.
+    What cannot be read twice, such as standard input, is held whole.
     """
     gaps = missing == "em"
-    if not gaps and path != "-" and os.path.isfile(path):
-        data = Data(path, _blocks(path, columns, weights, None, mixture.feature_names), n_threads=n_threads)
+    if path != "-" and os.path.isfile(path):
+        blocks = _blocks(path, columns, weights, None, mixture.feature_names, gaps)
+        data = Data(path, blocks, n_threads=n_threads, gaps=gaps)
     else:
         data = Data(path, read_table(path, columns, weights, if_named=mixture.feature_names, gaps=gaps), gaps=gaps)
     if data.n_features != mixture.n_features:
@@ -157,11 +157,16 @@ def open_for(
 
 
 def _blocks(
-    path: str, columns: list[str] | None, weights: str | None, dtype: str | None, if_named: Any = None
+    path: str,
+    columns: list[str] | None,
+    weights: str | None,
+    dtype: str | None,
+    if_named: Any = None,
+    gaps: bool = False,
 ) -> Blocks:
     if path == "-":
         raise ValueError("standard input is read once, but --max-memory reads in every pass: give a file")
-    return open_blocks(path, columns=columns, weights=weights, dtype=dtype, if_named=if_named)
+    return open_blocks(path, columns=columns, weights=weights, dtype=dtype, if_named=if_named, gaps=gaps)
 
 
 def _option(names: list[str]) -> str:

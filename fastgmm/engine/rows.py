@@ -114,10 +114,10 @@ class Rows:
                 gaps = True
         return gaps
 
-    def raise_not_finite(self, offset=0):
-        """Raise ValueError naming the first NaN or infinity; rows are counted from `offset`."""
+    def raise_not_finite(self, offset=0, gaps=False):
+        """Raise ValueError naming the first infinity, or NaN unless gaps may be; rows are counted from `offset`."""
         for first, piece in self.pieces():
-            self._raise_first(offset + first, piece, ~np.isfinite(piece))
+            self._raise_first(offset + first, piece, np.isinf(piece) if gaps else ~np.isfinite(piece))
         raise AssertionError("a pass reported a value that is not finite, but all are")
 
     def _raise_first(self, first, piece, bad):

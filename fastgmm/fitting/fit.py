@@ -480,7 +480,7 @@ def _labels(source, mixture, n_threads, missing):
     """Return the component (N,) of each row of a source, that which is known where it is."""
     if isinstance(source, ArraySource):
         return source.score(mixture.constants(source.dtype), labels=True).labels
-    return mixture.predict(source, n_threads=n_threads, missing=missing)
+    return mixture.predict(source, n_threads=n_threads, missing="em" if source.has_gaps else missing)
 
 
 def _check_given_parameters(family, n_components, n_features, weights, means, precisions):

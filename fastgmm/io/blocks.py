@@ -78,7 +78,7 @@ class Blocks(NamedTuple):
     named: bool = True
 
 
-def open_blocks(X, *, columns=None, weights=None, sample_weight=None, dtype=None, if_named=None):
+def open_blocks(X, *, columns=None, weights=None, sample_weight=None, dtype=None, if_named=None, gaps=False):
     """Return what X holds as `Blocks`.
 
     Parameters
@@ -96,6 +96,8 @@ def open_blocks(X, *, columns=None, weights=None, sample_weight=None, dtype=None
         Of the values; default: float32 where the data are, else float64.
     if_named : sequence of str, optional
         What `columns` defaults to where the data have names.
+    gaps : bool, default=False
+        Whether values of files and Arrow data may be missing: they are NaN then. Weights may not.
 
     Raises
     ------
@@ -108,7 +110,7 @@ def open_blocks(X, *, columns=None, weights=None, sample_weight=None, dtype=None
     """
     if isinstance(X, Blocks):
         return X
-    chosen = columns, weights, None if dtype is None else np.dtype(dtype), if_named
+    chosen = columns, weights, None if dtype is None else np.dtype(dtype), if_named, gaps
     if isinstance(X, str | os.PathLike):
         return _open_path(os.fspath(X), *chosen, sample_weight)
     if isinstance(X, np.ndarray):
@@ -116,11 +118,11 @@ def open_blocks(X, *, columns=None, weights=None, sample_weight=None, dtype=None
     if is_arrow(X):
         return _of_arrow(_as_dataset(X), "X", *chosen)
     if callable(X):
-        return _of_batches(X)
+        return _of_batches(X, gaps)
     if isinstance(X, Iterable):
         if iter(X) is X:
             raise TypeError(ONE_PASS.format(what="X"))
-        return _of_batches(lambda: X)
+        return _of_batches(lambda: X, gaps)
     raise TypeError(f"X must be a path, an array, Arrow data, batches or a function that returns them, got {type(X)}")
 
 
@@ -129,21 +131,21 @@ def is_arrow(X):
     return type(X).__module__.partition(".")[0] == "pyarrow"
 
 
-def _open_path(path, columns, weights, dtype, if_named, sample_weight):
+def _open_path(path, columns, weights, dtype, if_named, gaps, sample_weight):
     """Blocks of a file, or of a folder of Parquet files."""
     if os.path.isdir(path):
-        return _of_arrow(_dataset(path), path, columns, weights, dtype, if_named)
+        return _of_arrow(_dataset(path), path, columns, weights, dtype, if_named, gaps)
     with open(path, "rb") as file:
         magic = file.read(8)
     if magic.startswith(PARQUET_MAGIC):
-        return _of_arrow(_dataset(path), path, columns, weights, dtype, if_named)
+        return _of_arrow(_dataset(path), path, columns, weights, dtype, if_named, gaps)
     if magic.startswith(NPY_MAGIC):
         table, names, _ = read_npy(path, None, None, None)
         chosen, weight = choose(names, columns, weights, path)
         names = [names[j] for j in chosen]
         return _of_array(table, sample_weight, path, (chosen, weight), dtype)._replace(names=names, named=False)
     check_text(magic, path)
-    return _of_text(path, columns, weights, dtype, if_named)
+    return _of_text(path, columns, weights, dtype, if_named, gaps)
 
 
 def compute_dtype(dtype):
@@ -231,7 +233,7 @@ def _as_dataset(X):
     raise TypeError(f"X must be a path, an array, Arrow data, batches or a function that returns them, got {type(X)}")
 
 
-def _of_arrow(dataset, path, columns, weights, dtype, if_named):
+def _of_arrow(dataset, path, columns, weights, dtype, if_named, gaps):
     """Blocks of an Arrow data set, of which only the chosen columns are decoded."""
     import pyarrow
     import pyarrow.dataset
@@ -251,7 +253,7 @@ def _of_arrow(dataset, path, columns, weights, dtype, if_named):
         try:
             for batch in _record_batches(dataset, read_columns, n_rows):
                 if batch.num_rows:
-                    values = from_arrow(batch, wanted, path, first, dtype)
+                    values = from_arrow(batch, wanted, path, first, dtype, gaps)
                     given = None if weight is None else from_arrow(batch, [names[weight]], path, first, float)[:, 0]
                     first += batch.num_rows
                     yield Block(values, given, path, first - batch.num_rows)
@@ -294,11 +296,11 @@ def _decoder_bytes(dataset, columns):
     return 2 * largest + DECODER_BYTES
 
 
-def from_arrow(batch, names, path, first=0, dtype=None):
-    """Return columns of a record batch or table as an array (n, D)."""
+def from_arrow(batch, names, path, first=0, dtype=None, gaps=False):
+    """Return columns of a record batch or table as an array (n, D), with NaN for nulls if gaps may be."""
     columns = [batch.column(batch.schema.names.index(name)) for name in names]
     for name, column in zip(names, columns, strict=True):
-        if column.null_count:
+        if column.null_count and not gaps:
             row = first + column.is_null().to_numpy(zero_copy_only=False).argmax() + 1
             raise TableError(f"{path}, row {row}, column {name!r}: the value is missing; fill in or remove such rows")
     arrays = [np.asarray(column.to_numpy(zero_copy_only=False)) for column in columns]
@@ -311,16 +313,16 @@ def from_arrow(batch, names, path, first=0, dtype=None):
     return values
 
 
-def _of_batches(open_batches):
+def _of_batches(open_batches, gaps):
     """Blocks of what iterates over batches, anew each time."""
     first = _first_batch(open_batches)
-    one = _as_batch(first, 0)
+    one = _as_batch(first, 0, gaps)
     frame = first[0] if isinstance(first, tuple) else first
     names = frame.schema.names if is_arrow(frame) else getattr(frame, "columns", None)
 
     def read(n_rows):
         for number, batch in enumerate(open_batches()):
-            yield _as_batch(batch, number)
+            yield _as_batch(batch, number, gaps)
 
     values = one.values
     if values.ndim != 2:
@@ -340,7 +342,7 @@ def _first_batch(open_batches):
     return first
 
 
-def _as_batch(batch, number):
+def _as_batch(batch, number, gaps):
     """One of the user's batches as a Block."""
     name = f"batch {number} (counted from 0)"
     weights = None
@@ -348,20 +350,21 @@ def _as_batch(batch, number):
         if len(batch) != 2:
             raise TypeError(f"{name} must be an array, or a tuple of it and weights, got a tuple of {len(batch)}")
         batch, weights = batch
-    values = from_arrow(batch, batch.schema.names, name) if is_arrow(batch) else as_array(batch, name)
+    arrow = is_arrow(batch)
+    values = from_arrow(batch, batch.schema.names, name, gaps=gaps) if arrow else as_array(batch, name)
     return Block(values, weights, name, 0)
 
 
-def _of_text(path, columns, weights, dtype, if_named):
+def _of_text(path, columns, weights, dtype, if_named, gaps):
     """Blocks of a CSV file, which is read anew each time."""
     dtype = np.dtype(np.float64) if dtype is None else dtype
     with open(path, "rb") as file:
-        reader = TextReader(file, path, columns, weights, dtype, if_named)
+        reader = TextReader(file, path, columns, weights, dtype, if_named, gaps)
 
     def read(n_rows):
         first = 0
         with open(path, "rb") as file:
-            reader = TextReader(file, path, columns, weights, dtype, if_named)
+            reader = TextReader(file, path, columns, weights, dtype, if_named, gaps)
             for values, given in reader.blocks(n_rows):
                 yield Block(values, given, path, first)
                 first += len(values)

@@ -6,11 +6,13 @@ from fastgmm.sources.batches import BatchSource
 from fastgmm.sources.choice import as_source, is_elsewhere
 from fastgmm.sources.memory import parse_memory
 from fastgmm.sources.missing import MissingSource
+from fastgmm.sources.missing_batches import GappedBatchSource
 from fastgmm.sources.reservoir import Reservoir
 
 __all__ = [
     "ArraySource",
     "BatchSource",
+    "GappedBatchSource",
     "MissingSource",
     "Reservoir",
     "Source",

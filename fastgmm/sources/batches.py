@@ -19,6 +19,7 @@ from fastgmm.sources.reservoir import Reservoir
 
 __all__ = ["BatchSource"]
 
+NO_ROWS = "X has no rows of positive weight, but at least two are needed"
 CHUNK_BYTES = 16 << 20  # of rows, or as many as a group has: enough that cutting costs nothing
 
 
@@ -76,6 +77,8 @@ class BatchSource(Source):
     array([  1., 101.])
     """
 
+    _gaps = False  # whether values may be missing
+
     def __init__(
         self, X, sample_weight=None, *, columns=None, weights=None, max_memory=None, n_threads=None, progress=None
     ):
@@ -87,7 +90,13 @@ class BatchSource(Source):
         self.progress, self._passes = progress, 0
         self.n_all_rows = 0
         self._looked, self._scatter, self._model = False, (None, None), ("diagonal", 1, 0)
+        self._known_rows = None  # how many a pass meets, after the first
         self.dtype, self.n_features, self.names = self._blocks.dtype, self._blocks.n_columns, self._blocks.names
+
+    @property
+    def total_weight(self):
+        """Sum of the weights, which takes a pass if none was made."""
+        return self.moments()[2]
 
     @property
     def column_names(self):
@@ -125,14 +134,19 @@ class BatchSource(Source):
         chunk = max(1, CHUNK_BYTES // (row * group)) * group
         if self._max_memory is None:
             return chunk
-        fixed = needed_beside_rows(*self._model, self.n_features, self._n_threads) + self._blocks.block_bytes
-        needed = fixed + max(CHUNKS * row * group, beside)
+        fixed, of_row = self._memory(row, group)
+        needed = fixed + max(of_row * group, beside)
         if needed > self._max_memory:
             raise ValueError(
                 f"max_memory is {bytes_of(self._max_memory)}, but {bytes_of(needed)} are needed for one block of "
                 f"{group} rows and {self._model[1]} components of {self.n_features} features"
             )
-        return min(chunk, (self._max_memory - fixed) // (CHUNKS * row * group) * group)
+        return min(chunk, (self._max_memory - fixed) // (of_row * group) * group)
+
+    def _memory(self, row, group):
+        """Return the bytes that passes take whatever the chunks, and for each row, of `row` bytes, of whole groups."""
+        fixed = needed_beside_rows(*self._model, self.n_features, self._n_threads) + self._blocks.block_bytes
+        return fixed, CHUNKS * row
 
     def chunks(self, group=1):
         """Yield all rows with positive weight in chunks, read ahead: multiples of `group` rows, but for the last.
@@ -143,10 +157,8 @@ class BatchSource(Source):
             With values (n, D) and weights (n,) or None.
         """
         n_rows, done = self._chunk_rows(group), 0
-        known = self._moments[1] if hasattr(self, "_moments") else None
-        for chunk in read_ahead(
-            chunked(self._counted(n_rows), n_rows, self.dtype, self.n_features, look=not self._looked)
-        ):
+        known, how = self._known_rows, {"look": not self._looked, "gaps": self._gaps}
+        for chunk in read_ahead(chunked(self._counted(n_rows), n_rows, self.dtype, self.n_features, **how)):
             yield chunk
             done += len(chunk.values)
             if self.progress is not None:
@@ -213,18 +225,22 @@ class BatchSource(Source):
 
             stats = self._passed(group, step)
             if stats is None:
-                raise ValueError("X has no rows of positive weight, but at least two are needed")
-            self._moments = mean_and_variances(stats), stats.n_rows
+                raise ValueError(NO_ROWS)
+            self._moments, self._known_rows = (mean_and_variances(stats), stats.n_rows), stats.n_rows
         return self._moments
 
     def sample(self, n_rows, rng):
         """Return a reservoir sample of the rows, in one pass: see `Reservoir`."""
+        return self._reservoir(n_rows, rng).source(n_threads=self._n_threads)
+
+    def _reservoir(self, n_rows, rng):
+        """Return a Reservoir by which all rows came."""
         reservoir = Reservoir(n_rows, rng)
         for values, weights in self.chunks():
             for first in range(0, len(values), LOOK_ROWS):
                 part = slice(first, first + LOOK_ROWS)
                 reservoir.add(values[part], None if weights is None else weights[part])
-        return reservoir.source(n_threads=self._n_threads)
+        return reservoir
 
     def score(self, constants):
         """Return the Scores of all rows under a mixture: their log-likelihood and weight."""

@@ -10,6 +10,7 @@ from fastgmm.sources.batches import BatchSource
 from fastgmm.sources.dask_source import DaskSource, is_dask
 from fastgmm.sources.memory import parse_memory
 from fastgmm.sources.missing import MissingSource
+from fastgmm.sources.missing_batches import GappedBatchSource
 
 __all__ = ["as_source", "is_elsewhere"]
 
@@ -41,7 +42,7 @@ def as_source(
     max_memory : int or str, optional
         See `BatchSource`.
     missing : {"raise", "em"}, default="raise"
-        "em" for a `MissingSource` of an array that has gaps.
+        "em" for a `MissingSource` of an array that has gaps, and a `GappedBatchSource` of what is read block by block.
     min_rows : int, default=2
         Rows that an array must have.
 
@@ -50,8 +51,13 @@ def as_source(
     TypeError, ValueError
         If X is none of these; if an argument is given that a source knows already.
     """
-    if missing == "em" and (max_memory is not None or (is_elsewhere(X) and not isinstance(X, MissingSource))):
-        raise ValueError("missing='em' needs the rows in an array and max_memory=None: rows are sorted by their gaps")
+    if missing == "em" and is_dask(X):
+        raise ValueError("missing='em' must be 'raise' where X is a Dask collection: its rows are taken without gaps")
+    if missing == "em" and isinstance(X, Source) and not isinstance(X, MissingSource | GappedBatchSource):
+        raise ValueError(
+            f"missing='em' needs a source that knows of gaps, got a {type(X).__name__}: give an array, a path or a "
+            "fastgmm.sources.GappedBatchSource"
+        )
     if known_labels is not None and (max_memory is not None or is_elsewhere(X)) and not isinstance(X, Source):
         raise ValueError("known_labels needs the rows in an array, with max_memory=None")
     if isinstance(X, Source):
@@ -67,11 +73,12 @@ def as_source(
         if max_memory is not None:
             raise ValueError("max_memory must be None where X is a Dask collection: memory is the cluster's")
         return DaskSource(X, sample_weight, n_threads=n_threads)
+    batches = GappedBatchSource if missing == "em" else BatchSource
     if is_elsewhere(X):
-        return BatchSource(X, sample_weight, n_threads=n_threads, max_memory=max_memory)
+        return batches(X, sample_weight, n_threads=n_threads, max_memory=max_memory)
     rows = Rows.of(X, min_rows=min_rows)
-    if missing == "em" and rows.has_gaps():
-        return MissingSource(GappedRows(rows, sample_weight, n_threads=n_threads), known_labels=known_labels)
     if parse_memory(max_memory) is None:
+        if missing == "em" and rows.has_gaps():
+            return MissingSource(GappedRows(rows, sample_weight, n_threads=n_threads), known_labels=known_labels)
         return ArraySource(rows, sample_weight, known_labels=known_labels, n_threads=n_threads)
-    return BatchSource(rows.array, sample_weight, n_threads=n_threads, max_memory=max_memory)
+    return batches(rows.array, sample_weight, n_threads=n_threads, max_memory=max_memory)

@@ -20,7 +20,7 @@ class Chunk(NamedTuple):
     weights: np.ndarray | None
 
 
-def chunked(blocks, n_rows, dtype, n_features, *, look=True):
+def chunked(blocks, n_rows, dtype, n_features, *, look=True, gaps=False):
     """Yield the rows of blocks in chunks of exactly n_rows rows, but for the last.
 
     Rows of weight zero are left out before chunks are formed. So chunks depend on the rows alone, not on how they come.
@@ -34,6 +34,8 @@ def chunked(blocks, n_rows, dtype, n_features, *, look=True):
     n_features : int
     look : bool, default=True
         Whether to see if all values are finite, which is enough once.
+    gaps : bool, default=False
+        Whether NaN may be among them.
 
     Raises
     ------
@@ -42,7 +44,7 @@ def chunked(blocks, n_rows, dtype, n_features, *, look=True):
     """
     chunk, filled, weighed = None, 0, None
     for block in blocks:
-        values, weights = _checked(block, dtype, n_features, look)
+        values, weights = _checked(block, dtype, n_features, look, gaps)
         if not len(values):
             continue
         if weighed is None:
@@ -78,7 +80,7 @@ def _is_native(values, dtype):
     return values.dtype == dtype and values.dtype.isnative and values.flags.c_contiguous and values.flags.aligned
 
 
-def _checked(block, dtype, n_features, look):
+def _checked(block, dtype, n_features, look, gaps):
     """Return values (n, D) and weights (n,) or None of a block, of the rows with positive weight."""
     values, name = block.values, block.name
     if values.ndim != 2:
@@ -94,8 +96,8 @@ def _checked(block, dtype, n_features, look):
         for first in range(0, len(values), LOOK_ROWS):
             with np.errstate(over="ignore", invalid="ignore"):
                 part = np.asarray(rows.array[first : first + LOOK_ROWS], dtype=dtype)
-            if not np.isfinite(part).all():
-                rows.raise_not_finite(block.first)
+            if (np.isinf(part) if gaps else ~np.isfinite(part)).any():
+                rows.raise_not_finite(block.first, gaps=gaps)
     if block.weights is None:
         return rows.array, None
     weights = numbers(block.weights, f"sample_weight of {name}")

@@ -6,7 +6,7 @@ Gaussian, fitted to all rows by EM first. Statistics under given labels get that
 else clusters would start too narrow.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from fastgmm.engine.gaps import Marginal
 from fastgmm.engine.rows import Rows
 from fastgmm.sources.array import ArraySource
 
-__all__ = ["MissingSource"]
+__all__ = ["MissingSource", "OneGaussian", "observed_moments"]
 
 FULL_FEATURES = (
     64  # of more, the Gaussian of the starts has no correlations: D^3 for each pattern would outweigh the fit
@@ -36,6 +36,8 @@ class MissingSource(ArraySource):
     gapped : GappedRows
     known_labels : (N,) array of int, optional
         The component of each row, -1 where it is not known: see `ArraySource`.
+    one : OneGaussian, optional
+        What gaps are filled by for starts; default: fitted to the rows.
 
     Attributes
     ----------
@@ -50,14 +52,12 @@ class MissingSource(ArraySource):
 
     has_gaps = True
 
-    def __init__(self, gapped, *, known_labels=None):
+    def __init__(self, gapped, *, known_labels=None, one=None):
         self._gapped = gapped
-        mean, variances, mass = _observed_moments(gapped)
-        self._one = _one_gaussian(gapped, mean, variances)
+        self._one = one or OneGaussian.fit(gapped.accumulate, *observed_moments(lambda: [gapped], gapped.n_features))
         options = {"known_labels": known_labels, "n_threads": gapped.n_threads}
         super().__init__(Rows(self._filled()), gapped.weights, **options)
-        dense = self._one[1].dense_covariances(self._one[0].covariances, 1, self.n_features)
-        self._moments = self._one[0].means[0], np.diagonal(dense[0]).copy(), mass
+        self._moments = *self._one.moments(), sum(p.mass for p in gapped.patterns)
         nothing = np.concatenate([p.rows for p in gapped.patterns if p.values is None] or [np.zeros(0, np.intp)])
         known = np.zeros(0) if self.known_labels is None else self.known_labels[nothing]
         self.n_unobserved = len(nothing) - int((known >= 0).sum())
@@ -74,7 +74,7 @@ class MissingSource(ArraySource):
         """Return the Statistics of all rows under given labels or responsibilities, completed by one Gaussian."""
         stats = super().accumulate_given(kind, pivot, **given)
         labels, resp = given.get("labels"), given.get("resp")
-        constants, D = self._one_constants(), self.n_features
+        constants, D = self._one.constants(), self.n_features
         correlated = kind in ("full", "rotated", "low_rank")
         spread = np.zeros((len(pivot), D, D) if correlated else (len(pivot), D))
         for p in self._gapped.patterns:
@@ -109,13 +109,9 @@ class MissingSource(ArraySource):
         """Return the source itself: rows are visited pattern by pattern."""
         return self
 
-    def _one_constants(self):
-        parameters, family = self._one
-        return family.constants(parameters, dtype=np.dtype(np.float64))
-
     def _filled(self):
         """Return the rows (N, D) with the expectation of what is missing under one Gaussian."""
-        constants = self._one_constants()
+        constants = self._one.constants()
         mean = constants.means[0]
         filled = np.empty((self._gapped.n_rows, self._gapped.n_features), dtype=self._gapped.dtype)
         for p in (*self._gapped.patterns, *self._gapped.weightless):
@@ -129,8 +125,14 @@ class MissingSource(ArraySource):
         return filled
 
 
-def _observed_moments(gapped):
-    """Return means (D,) and variances (D,) of what was observed of each feature, and the weight of all rows.
+def observed_moments(passes, n_features):
+    """Return means (D,) and variances (D,) of what was observed of each feature, in two passes.
+
+    Parameters
+    ----------
+    passes : callable
+        Returns an iterator over all rows as GappedRows.
+    n_features : int
 
     Raises
     ------
@@ -139,43 +141,75 @@ def _observed_moments(gapped):
     IllDefinedCovarianceError
         If the squares of the rows overflow float64.
     """
-    D = gapped.n_features
-    seen, first, second = np.zeros(D), np.zeros(D), np.zeros(D)
-    patterns = [p for p in gapped.patterns if p.values is not None]
-    for p in patterns:
-        seen[p.observed] += p.mass
-    if not seen.all():
-        raise ValueError(
-            f"Input X holds nothing but gaps in column {np.argmin(seen)} (counted from 0): nothing can be said about "
-            "it. Leave it out."
-        )
-    for p in patterns:
-        first[p.observed] += p.weight_of_rows() @ p.values.array.astype(np.float64) / seen[p.observed]
+    seen, first, second = np.zeros(n_features), np.zeros(n_features), np.zeros(n_features)
     with np.errstate(over="ignore", invalid="ignore"):
-        for p in patterns:
-            offset = p.values.array - first[p.observed]
-            second[p.observed] += p.weight_of_rows() @ offset**2 / seen[p.observed]
-    if not (np.isfinite(first).all() and np.isfinite(second).all()):
+        for p in _observed(passes):
+            seen[p.observed] += p.mass
+            first[p.observed] += p.weight_of_rows() @ p.values.array.astype(np.float64)
+        if not seen.all():
+            raise ValueError(
+                f"Input X holds nothing but gaps in column {np.argmin(seen)} (counted from 0): nothing can be said "
+                "about it. Leave it out."
+            )
+        mean = first / seen
+        for p in _observed(passes):
+            second[p.observed] += p.weight_of_rows() @ (p.values.array - mean[p.observed]) ** 2
+    variances = second / seen
+    if not (np.isfinite(mean).all() and np.isfinite(variances).all()):
         raise IllDefinedCovarianceError
-    return first, second, sum(p.mass for p in gapped.patterns)
+    return mean, variances
 
 
-def _one_gaussian(gapped, mean, variances):
-    """Return (Parameters, family) of one Gaussian fitted to all rows, as far as that is well defined."""
-    family = covariance.get("full" if gapped.n_features <= FULL_FEATURES else "diag")
-    tiny = np.sqrt(np.finfo(np.float64).tiny)
-    variances = np.maximum(variances, np.maximum(LEAST_DEVIATION * np.abs(mean), tiny) ** 2)
-    start = variances[None] if family.name == "diag" else np.diag(variances)[None]
-    parameters = Parameters(np.ones(1), mean[None], start, family.from_covariances(start, 1, len(mean)))
-    bound = -np.inf
-    for _ in range(ITERATIONS):
-        stats = gapped.accumulate(family.constants(parameters, shift=mean))
-        before, bound = bound, stats.log_likelihood / stats.total_weight
-        try:
-            found = family.maximise(stats, previous=parameters)
-        except IllDefinedCovarianceError:
-            break  # fewer rows than features, or features that follow from others: the last step had a density
-        if bound - before < TOL:
-            break
-        parameters = found
-    return parameters, family
+def _observed(passes):
+    """Yield all patterns of positive weight of which something was observed, part by part."""
+    for gapped in passes():
+        yield from (p for p in gapped.patterns if p.values is not None)
+
+
+@dataclass(frozen=True)
+class OneGaussian:
+    """One Gaussian fitted to all rows, as far as that is well defined.
+
+    Attributes
+    ----------
+    parameters : Parameters
+        Of one component.
+    family : Family
+        Full, or diag where there are many features.
+    """
+
+    parameters: Parameters
+    family: covariance.Family
+
+    @classmethod
+    def fit(cls, accumulate, mean, variances):
+        """Return the Gaussian of rows whose statistics under constants a function returns, from moments (D,)."""
+        family = covariance.get("full" if len(mean) <= FULL_FEATURES else "diag")
+        tiny = np.sqrt(np.finfo(np.float64).tiny)
+        variances = np.maximum(variances, np.maximum(LEAST_DEVIATION * np.abs(mean), tiny) ** 2)
+        start = variances[None] if family.name == "diag" else np.diag(variances)[None]
+        parameters = Parameters(np.ones(1), mean[None], start, family.from_covariances(start, 1, len(mean)))
+        bound = -np.inf
+        for _ in range(ITERATIONS):
+            stats = accumulate(family.constants(parameters, shift=mean))
+            before, bound = bound, stats.log_likelihood / stats.total_weight
+            try:
+                found = family.maximise(stats, previous=parameters)
+            except IllDefinedCovarianceError:
+                break  # fewer rows than features, or features that follow from others: the last step had a density
+            if bound - before < TOL:
+                break
+            parameters = found
+        return cls(parameters, family)
+
+    def constants(self):
+        """Return what passes need of it."""
+        return self.family.constants(self.parameters, dtype=np.dtype(np.float64))
+
+    def dense(self):
+        """Return the covariance (D, D)."""
+        return self.family.dense_covariances(self.parameters.covariances, *self.parameters.means.shape)[0]
+
+    def moments(self):
+        """Return mean (D,) and variances (D,)."""
+        return self.parameters.means[0], np.diagonal(self.dense()).copy()

@@ -75,7 +75,12 @@ class Reservoir:
         -------
         ArraySource
         """
+        rows, weights = self.drawn()
+        return ArraySource(rows, weights, n_threads=n_threads)
+
+    def drawn(self):
+        """Return the rows (n, D) of the sample, and their weights (n,) or None: see `source`."""
         _, places, weights, rows = self._kept
         order = np.argsort(places, kind="stable")
         weighed = self.n_seen <= self.n_rows and (weights != 1).any()
-        return ArraySource(rows[order], weights[order] if weighed else None, n_threads=n_threads)
+        return rows[order], weights[order] if weighed else None
