@@ -7,6 +7,7 @@ definiteness) is checked by the family.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from numbers import Integral
 from typing import Any
 
@@ -45,6 +46,28 @@ def check_number(value: Any, name: str, kind: type[Any], low: float) -> Any:
     return int(value) if kind is Integral else float(value)
 
 
+def check_choice(value: Any, name: str, known: Iterable[str]) -> str:
+    """Return one of the known words.
+
+    Raises
+    ------
+    InvalidParameterError
+        If it is none of them.
+    """
+    known = tuple(known)
+    if not isinstance(value, str) or value not in known:
+        raise InvalidParameterError(f"{name} must be one of {', '.join(map(repr, known))}, got {value!r}")
+    return value
+
+
+def check_enough_rows(n_rows: int, n_components: int) -> None:
+    """Raise a ValueError if there are fewer rows than components."""
+    if n_rows < n_components:
+        raise ValueError(
+            f"Expected n_samples >= n_components but got n_components = {n_components}, n_samples = {n_rows}"
+        )
+
+
 MISSING = ("raise", "em")
 """What may happen to gaps in rows, NaN: see `fastgmm.fit`, ``missing``."""
 
@@ -57,9 +80,7 @@ def check_missing(missing: Any) -> str:
     InvalidParameterError
         Unless it is one of `MISSING`.
     """
-    if not isinstance(missing, str) or missing not in MISSING:
-        raise InvalidParameterError(f"missing must be one of {', '.join(map(repr, MISSING))}, got {missing!r}")
-    return missing
+    return check_choice(missing, "missing", MISSING)
 
 
 def as_array(values: Any, name: str) -> npt.NDArray[Any]:

@@ -12,6 +12,7 @@ from fastgmm._checks import check_number
 from fastgmm._impute import conditional_draws, conditional_means
 from fastgmm._random import generator
 from fastgmm.covariance import LowRank
+from fastgmm.covariance.low_rank import NO_LATENT
 from fastgmm.engine.gaps import GappedRows
 from fastgmm.engine.rows import Rows
 
@@ -171,9 +172,7 @@ class Density(Criteria):
         """
         family, parameters = self._family, self._parameters
         if not isinstance(family, LowRank):
-            raise ValueError(
-                f"transform needs a family of low rank, covariance_type='mfa:q' or 'mppca:q', got {family.name!r}"
-            )
+            raise ValueError(NO_LATENT.format(family.name))
         self.refuse_noise("a latent coordinate")
         rows = Rows.of(X)
         labels = self.predict(rows, n_threads=n_threads)

@@ -41,6 +41,8 @@ LEAST_NOISE = (
 )
 RESOLVED = 1e-12  # share of the largest variance along axes below which one is taken for none
 
+NO_LATENT = "transform needs a family of low rank, covariance_type='mfa:q' or 'mppca:q', got {!r}"
+
 
 class LowRank(Family):
     """Each component has its own q directions of variation, and noise.

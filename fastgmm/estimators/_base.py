@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastgmm import covariance
+from fastgmm.covariance.low_rank import NO_LATENT
 from fastgmm.engine.rows import Rows
 from fastgmm.mixture import Mixture
 from fastgmm.sources import Source, as_source, is_elsewhere
@@ -21,7 +22,7 @@ from fastgmm.sources import Source, as_source, is_elsewhere
 from ._attributes import LiveMixture, is_fitted
 from ._feature_names import check_feature_names
 from ._parameters import Rule, validate
-from ._protocol import BaseEstimator, CallbackSupportMixin, DensityMixin, NotFittedError
+from ._protocol import BaseEstimator, CallbackSupportMixin, DensityMixin, not_fitted
 
 
 class _if_low_rank:
@@ -37,9 +38,7 @@ class _if_low_rank:
             return self._method
         name = instance.covariance_type
         if not (covariance.is_known(name) and isinstance(covariance.get(name), covariance.LowRank)):
-            raise AttributeError(
-                f"transform needs a family of low rank, covariance_type='mfa:q' or 'mppca:q', got {name!r}"
-            )
+            raise AttributeError(NO_LATENT.format(name))
         return self._method.__get__(instance, owner)
 
 
@@ -84,10 +83,7 @@ class MixtureEstimator(CallbackSupportMixin, DensityMixin, BaseEstimator):
         """
         attributes = self.__dict__
         if not is_fitted(attributes):
-            raise NotFittedError(
-                f"This {type(self).__name__} instance is not fitted yet. Call 'fit' with appropriate arguments before "
-                "using this estimator."
-            )
+            raise not_fitted(self)
         live = attributes.get("_live")
         if live is None:
             # Attributes that were set by hand or unpickled.

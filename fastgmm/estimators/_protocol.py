@@ -48,5 +48,14 @@ __all__ = [
     "DensityMixin",
     "InvalidParameterError",
     "NotFittedError",
+    "not_fitted",
     "with_callbacks",
 ]
+
+
+def not_fitted(estimator: object) -> NotFittedError:
+    """Return the error of an estimator that is used before its fit, in scikit-learn's words."""
+    return NotFittedError(
+        f"This {type(estimator).__name__} instance is not fitted yet. Call 'fit' with appropriate arguments before "
+        "using this estimator."
+    )

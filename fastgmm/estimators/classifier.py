@@ -31,7 +31,7 @@ from ._protocol import (
     ClassifierMixin,
     ConvergenceWarning,
     InvalidParameterError,
-    NotFittedError,
+    not_fitted,
 )
 from ._targets import checked_targets
 from ._warn import warn_user
@@ -293,10 +293,7 @@ class GaussianMixtureClassifier(ClassifierMixin, BaseEstimator):
         [[0.5], [4.5]]
         """
         if "_mixture" not in vars(self):
-            raise NotFittedError(
-                f"This {type(self).__name__} instance is not fitted yet. Call 'fit' with appropriate arguments before "
-                "using this estimator."
-            )
+            raise not_fitted(self)
         return self._mixture
 
     def _prepare(self, X: Any) -> tuple[Mixture, Rows]:

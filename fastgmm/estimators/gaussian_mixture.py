@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastgmm import covariance, fitting
-from fastgmm._checks import MISSING
+from fastgmm._checks import MISSING, check_enough_rows
 from fastgmm._errors import NothingObservedWarning
 from fastgmm.covariance import Parameters
 from fastgmm.engine.rows import Rows
@@ -415,11 +415,8 @@ class GaussianMixture(StreamMixin, MixtureEstimator):
         if elsewhere:
             options = {"n_threads": self.n_threads, "max_memory": self.max_memory, "missing": self.missing}
             rows = as_source(rows, sample_weight, known_labels=known_labels, **options)
-        elif rows.n_rows < self.n_components:
-            raise ValueError(
-                f"Expected n_samples >= n_components but got n_components = {self.n_components}, "
-                f"n_samples = {rows.n_rows}"
-            )
+        else:
+            check_enough_rows(rows.n_rows, self.n_components)
         start = self._warm_start(rows)
         result = self._watch(X, y, sample_weight, rows, names, start).follow(
             fitting.run,

@@ -11,7 +11,7 @@ import math
 import sys
 from typing import NamedTuple
 
-from fastgmm._errors import InvalidParameterError
+from fastgmm._checks import check_choice
 
 __all__ = ["STOPPING", "Progress", "check_stopping"]
 
@@ -104,6 +104,4 @@ def _sum_of_gains(gain, rate, bound):
 
 def check_stopping(stopping):
     """Return the name of a rule of stopping; raise InvalidParameterError if there is none of that name."""
-    if not isinstance(stopping, str) or stopping not in STOPPING:
-        raise InvalidParameterError(f"stopping must be one of {', '.join(map(repr, STOPPING))}, got {stopping!r}")
-    return stopping
+    return check_choice(stopping, "stopping", STOPPING)

@@ -11,7 +11,15 @@ import numpy as np
 import numpy.typing as npt
 
 from fastgmm import covariance
-from fastgmm._checks import check_means, check_missing, check_number, check_shape, check_weights, floats
+from fastgmm._checks import (
+    check_enough_rows,
+    check_means,
+    check_missing,
+    check_number,
+    check_shape,
+    check_weights,
+    floats,
+)
 from fastgmm._errors import (
     ConvergenceWarning,
     IllDefinedCovarianceError,
@@ -307,10 +315,7 @@ def run(
     _check_known(source, n_components, on_collapse)
     n_start_rows = start_rows(n_components, source.n_features)
     source.reserve(family.statistics_kind(), n_components, n_start_rows, family.rank)
-    if source.n_rows < n_components:
-        raise ValueError(
-            f"Expected n_samples >= n_components but got n_components = {n_components}, n_samples = {source.n_rows}"
-        )
+    check_enough_rows(source.n_rows, n_components)
     family.check_features(source.n_features)
     given = _check_given_parameters(family, n_components, source.n_features, weights_init, means_init, precisions_init)
     starting = {"weights_init": weights_init, "means_init": means_init, "precisions_init": precisions_init}

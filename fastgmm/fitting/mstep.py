@@ -9,7 +9,7 @@ from numbers import Real
 
 import numpy as np
 
-from fastgmm._checks import is_number
+from fastgmm._checks import check_choice, is_number
 from fastgmm._errors import IllDefinedCovarianceError, InvalidParameterError
 from fastgmm.covariance import START_WEIGHT, Floor, Noise, Parameters, log_volume_of
 from fastgmm.covariance.base import MIN_MASS
@@ -61,8 +61,7 @@ def check_floor(on_collapse, covariance_floor):
     InvalidParameterError
         If the policy is unknown or the floor no share.
     """
-    if not isinstance(on_collapse, str) or on_collapse not in POLICIES:
-        raise InvalidParameterError(f"on_collapse must be one of {', '.join(map(repr, POLICIES))}, got {on_collapse!r}")
+    check_choice(on_collapse, "on_collapse", POLICIES)
     if covariance_floor is None:
         return None if on_collapse == "raise" else DEFAULT_FLOOR
     share = covariance_floor

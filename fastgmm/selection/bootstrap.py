@@ -11,13 +11,14 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import linear_sum_assignment
 
-from fastgmm._checks import check_number
+from fastgmm._checks import check_choice, check_number
 from fastgmm._errors import InvalidParameterError
 from fastgmm._random import generator
 from fastgmm.engine import check_sample_weight
 from fastgmm.engine.rows import Rows
 from fastgmm.mixture import Mixture
 
+from .checks import check_mixture
 from .replicates import refit, replicates
 from .selection import Records, Selection
 from .sweep import select
@@ -203,11 +204,8 @@ def bootstrap_parameters(
     >>> bool(abs(found.standard_errors()["means"][0, 0] - 1 / 20) < 0.01)
     True
     """
-    if kind not in ("weighted", "parametric"):
-        raise InvalidParameterError(f"kind must be one of 'weighted', 'parametric', got {kind!r}")
-    if not isinstance(mixture, Mixture):
-        raise InvalidParameterError(f"mixture must be a fastgmm.Mixture, got {type(mixture).__name__}")
-    mixture.refuse_noise("a bootstrap")
+    check_choice(kind, "kind", ("weighted", "parametric"))
+    check_mixture(mixture, "a bootstrap")
     n_replicates = check_number(n_replicates, "n_replicates", Integral, 2)
     rows = Rows.of(X, min_rows=2)
     weights = check_sample_weight(sample_weight, rows.n_rows).of_rows(rows.n_rows)

@@ -29,6 +29,8 @@ from fastgmm.engine import check_sample_weight
 from fastgmm.engine.rows import Rows
 from fastgmm.mixture import Mixture
 
+from .checks import check_mixture
+
 __all__ = ["standard_errors"]
 
 _VALUES = 1 << 21  # derivatives held at once
@@ -74,9 +76,7 @@ def standard_errors(
     >>> bool(abs(standard_errors(X, mixture)["means"][0, 0] - 1 / 20) < 0.005)
     True
     """
-    if not isinstance(mixture, Mixture):
-        raise InvalidParameterError(f"mixture must be a fastgmm.Mixture, got {type(mixture).__name__}")
-    mixture.refuse_noise("a standard error")
+    check_mixture(mixture, "a standard error")
     if mixture.covariance_type not in covariance.SKLEARN:
         raise InvalidParameterError(
             f"standard errors from the information are for the families {', '.join(covariance.SKLEARN)}, got "

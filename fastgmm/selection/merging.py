@@ -27,6 +27,8 @@ from fastgmm.engine import check_sample_weight
 from fastgmm.engine.rows import Rows
 from fastgmm.mixture import Mixture
 
+from .checks import check_mixture
+
 __all__ = ["Merging", "merge_components"]
 
 _Array = npt.NDArray[np.float64]
@@ -179,9 +181,7 @@ def merge_components(X: Any, mixture: Mixture, *, sample_weight: npt.ArrayLike |
     >>> merging.groups(2)
     [[0, 1], [2, 3]]
     """
-    if not isinstance(mixture, Mixture):
-        raise InvalidParameterError(f"mixture must be a fastgmm.Mixture, got {type(mixture).__name__}")
-    mixture.refuse_noise("a merging")
+    check_mixture(mixture, "a merging")
     rows = Rows.of(X)
     given = check_sample_weight(sample_weight, rows.n_rows)
     resp = mixture.predict_proba(rows).astype(np.float64)

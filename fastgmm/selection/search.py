@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from fastgmm._checks import check_enough_rows
 from fastgmm._errors import InvalidParameterError
 from fastgmm.covariance import Parameters
 from fastgmm.sources import ArraySource
@@ -193,10 +194,7 @@ class Search:
         """Parameters that a family with K components may start from, after a race between them."""
         problem = self._problem
         family, plan = problem.families[name], problem.plan
-        if problem.source.n_rows < K:
-            raise ValueError(
-                f"Expected n_samples >= n_components but got n_components = {K}, n_samples = {problem.source.n_rows}"
-            )
+        check_enough_rows(problem.source.n_rows, K)
         reg_covar = plan["reg_covar"]
         given = list(shared)
         below = self._cells.get((name, K - 1))

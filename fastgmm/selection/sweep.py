@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastgmm import covariance, fitting
-from fastgmm._checks import check_missing, check_number
+from fastgmm._checks import check_choice, check_missing, check_number
 from fastgmm._errors import InvalidParameterError
 from fastgmm._random import generator
 from fastgmm.covariance import Family
@@ -150,10 +150,7 @@ def select(
         "equal_weights": equal_weights,
         "prior": prior,
     }
-    if init_params not in fitting.STARTS:
-        raise InvalidParameterError(
-            f"init_params must be one of {', '.join(map(repr, fitting.STARTS))}, got {init_params!r}"
-        )
+    check_choice(init_params, "init_params", fitting.STARTS)
     wanted = check_criterion(criterion)
     numbers = _numbers(n_components, wanted)
     if not is_elsewhere(X):
