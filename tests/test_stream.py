@@ -5,7 +5,7 @@ import pickle
 
 import numpy as np
 import pytest
-from problems import no_convergence_warning
+from problems import assert_same_fit, no_convergence_warning
 
 import fastgmm
 from fastgmm import GaussianMixture, covariance
@@ -246,7 +246,6 @@ def test_batches_that_do_not_go_on_with_the_stream_are_refused():
         ("noise", True),
         ("fixed", {"means": True}),
         ("equal_weights", True),
-        ("missing", "em"),
         ("split_merge", 1),
         ("callback", print),
         ("progress", True),
@@ -258,10 +257,21 @@ def test_parameters_that_a_stream_cannot_follow_are_refused(name, value):
         GaussianMixture(K, **{name: value}).partial_fit(stream_rows(10))
 
 
+def test_gaps_are_for_fits_and_predictions():
+    rows = stream_rows(200)
+    model = GaussianMixture(K, missing="em", random_state=0).partial_fit(rows)
+    assert_same_fit(model, GaussianMixture(K, random_state=0).partial_fit(rows))
+    rows[3, 0] = np.nan
+    with pytest.raises(ValueError, match="partial_fit learns from rows without gaps, but X has some"):
+        model.partial_fit(rows)
+    assert model.n_iter_ == 1
+    assert len(model.predict(rows)) == 200
+
+
 def test_every_parameter_is_refused_or_followed():
     """A parameter that is new has to say what streams do with it."""
     of_streams = {"n_components", "covariance_type", "reg_covar", "step_decay", "forgetting"}
-    of_streams |= {"verbose", "verbose_interval"}
+    of_streams |= {"verbose", "verbose_interval", "missing"}
     of_fit_alone = {"warm_start"}  # streams always go on
     known = [*_stream._NOT_OF_STREAMS, *_stream._OF_FITS, *of_streams, *of_fit_alone]
     assert sorted(known) == sorted(GaussianMixture().get_params())

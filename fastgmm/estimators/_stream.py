@@ -29,7 +29,6 @@ _NOT_OF_STREAMS = {
     "equal_weights": False,
     "prior": None,
     "noise": None,
-    "missing": "raise",
     "callback": None,
     "progress": False,
     "max_memory": None,
@@ -73,11 +72,11 @@ class StreamMixin:
         ------
         InvalidParameterError
             If a parameter of the constructor is out of range, or one that needs all rows or one long fit:
-            `on_collapse`, `covariance_floor`, `fixed`, `split_merge`, `equal_weights`, `prior`, `noise`, `missing`,
+            `on_collapse`, `covariance_floor`, `fixed`, `split_merge`, `equal_weights`, `prior`, `noise`,
             `callback`, `progress`, `max_memory`.
         ValueError
-            If the batch has other features or another type than those before it, the mixture so far has noise, or a
-            covariance is not positive definite. The estimator is then as it was.
+            If the batch has gaps, or other features or another type than those before it, the mixture so far has noise,
+            or a covariance is not positive definite. The estimator is then as it was.
 
         References
         ----------
@@ -108,6 +107,8 @@ class StreamMixin:
                 "change with every batch"
             )
         rows = Rows(X, estimator=type(self).__name__)
+        if self.missing == "em" and rows.has_gaps():
+            raise ValueError("partial_fit learns from rows without gaps, but X has some: missing='em' is for fit")
         names = feature_names(X)
         before = self._stream_before(rows, X)
         began = time.perf_counter()
