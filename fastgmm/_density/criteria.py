@@ -250,7 +250,7 @@ class Criteria(Scoring):
         if self._parameters.n_components == 1 and self._parameters.noise is None:
             return 0.0, 0.0
         weights = check_sample_weight(sample_weight, rows.n_rows)
-        kept = np.arange(rows.n_rows) if weights.kept is None else weights.kept
+        kept = weights.indices(rows.n_rows)
         step = max(1, _RESP_VALUES // self._parameters.n_components)
         entropy = doubt = 0.0
         for first in range(0, len(kept), step):

@@ -202,6 +202,10 @@ class Weights(NamedTuple):
         """Return the weights of the visited rows first..last."""
         return self if self.values is None else self._replace(values=self.values[first:last])
 
+    def indices(self, n_rows):
+        """Return the rows with positive weight (n_kept,)."""
+        return np.arange(n_rows) if self.kept is None else self.kept
+
     def of_rows(self, n_rows):
         """Return the weight of every row (n_rows,), zeros included."""
         weights = np.zeros(n_rows)

@@ -182,7 +182,7 @@ class GaussianMixtureClassifier(ClassifierMixin, BaseEstimator):
         names, rows = feature_names(X), Rows(X, estimator=type(self).__name__)
         targets = checked_targets(y, rows.n_rows, type(self).__name__)
         weights = check_sample_weight(sample_weight, rows.n_rows)
-        there = np.arange(rows.n_rows) if weights.kept is None else weights.kept
+        there = weights.indices(rows.n_rows)
         own = np.ones(len(there)) if weights.values is None else weights.values
         classes, codes = np.unique(targets[there], return_inverse=True)
         counts = self._counts(len(classes))

@@ -103,7 +103,7 @@ def cross_validate(
     """
     rows = Rows.of(X, min_rows=2)
     given = check_sample_weight(sample_weight, rows.n_rows)
-    kept = np.arange(rows.n_rows) if given.kept is None else given.kept
+    kept = given.indices(rows.n_rows)
     n_folds = check_number(n_folds, "n_folds", Integral, 2)
     if n_folds > len(kept):
         raise InvalidParameterError(f"n_folds must be at most the number of rows, {len(kept)}, got {n_folds}")

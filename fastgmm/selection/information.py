@@ -84,7 +84,7 @@ def standard_errors(
         )
     rows = Rows.of(X)
     given = check_sample_weight(sample_weight, rows.n_rows)
-    kept = np.arange(rows.n_rows) if given.kept is None else given.kept
+    kept = given.indices(rows.n_rows)
     w = np.ones(len(kept)) if given.values is None else given.values
     n_free = mixture.n_parameters
     information = np.zeros((n_free, n_free))

@@ -11,8 +11,9 @@ import numpy as np
 from fastgmm._errors import IllDefinedCovarianceError
 from fastgmm.engine import KernelConstants, Scores
 
-__all__ = ["Source", "mean_and_variances"]
+__all__ = ["NO_ROWS", "Source", "mean_and_variances"]
 
+NO_ROWS = "X has no rows of positive weight, but at least two are needed"
 FAR = 1e3  # factor of cancellation from which moments are taken once more, about the mean
 
 

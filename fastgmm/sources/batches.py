@@ -12,14 +12,13 @@ from fastgmm._errors import InvalidParameterError
 from fastgmm.engine.rows import Rows, check_sample_weight
 from fastgmm.engine.threads import resolve
 from fastgmm.io.blocks import open_blocks
-from fastgmm.sources.base import Source, mean_and_variances
+from fastgmm.sources.base import NO_ROWS, Source, mean_and_variances
 from fastgmm.sources.chunks import LOOK_ROWS, chunked, read_ahead
 from fastgmm.sources.memory import CHUNKS, bytes_of, needed_beside_rows, parse_memory, sample_bytes
 from fastgmm.sources.reservoir import Reservoir
 
 __all__ = ["BatchSource"]
 
-NO_ROWS = "X has no rows of positive weight, but at least two are needed"
 CHUNK_BYTES = 16 << 20  # of rows, or as many as a group has: enough that cutting costs nothing
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from fastgmm import engine
 from fastgmm.engine.rows import Rows, check_sample_weight, check_weight_values, numbers
 from fastgmm.sources.array import ArraySource
-from fastgmm.sources.base import Source
+from fastgmm.sources.base import NO_ROWS, Source
 from fastgmm.sources.reservoir import Reservoir
 
 __all__ = ["DaskSource", "is_dask"]
@@ -101,7 +101,7 @@ class DaskSource(Source):
             layer = [merge(layer[i : i + BRANCHES]) for i in range(0, len(layer), BRANCHES)]
         (made,) = compute(layer[0])
         if made is None:
-            raise ValueError("X has no rows of positive weight, but at least two are needed")
+            raise ValueError(NO_ROWS)
         return made
 
     def accumulate(self, constants, *, pivot=None):

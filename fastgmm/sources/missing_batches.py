@@ -16,7 +16,8 @@ from fastgmm.engine.gaps import MAX_PARTS, PARTS_BYTES, GappedRows
 from fastgmm.engine.rows import Rows, check_sample_weight
 from fastgmm.io.blocks import open_blocks
 from fastgmm.sources.array import ArraySource
-from fastgmm.sources.batches import NO_ROWS, BatchSource
+from fastgmm.sources.base import NO_ROWS
+from fastgmm.sources.batches import BatchSource
 from fastgmm.sources.missing import MissingSource, OneGaussian, observed_moments
 
 __all__ = ["GappedBatchSource"]
