@@ -112,6 +112,8 @@ class TestFit:
             (("--covariance-floor", "0.3"), {"covariance_floor": 0.3}),
             (("--equal-weights",), {"equal_weights": True}),
             (("--prior", "conjugate"), {"prior": "conjugate"}),
+            (("--noise",), {"noise": True}),
+            (("--noise", "1e3"), {"noise": 1e3}),
         ],
     )
     def test_options_of_the_estimation(self, fit, option, keyword):

@@ -80,6 +80,7 @@ class TestCommandLine:
         expected = []
         for action in COMMANDS[command]._actions[1:]:  # the first is --help
             value = r"\|".join(action.choices) if action.choices else action.metavar
+            value = f"[{value}]" if action.nargs == "?" else value
             names = [f"{name} {value}" if value else name for name in action.option_strings] or [value]
             expected.append([", ".join(f"`{name}`" for name in names), action.help % vars(action)])
         assert rows(section(COMMAND_LINE, command.capitalize())) == expected

@@ -12,9 +12,10 @@ import fastgmm
 from fastgmm import GaussianMixture, Mixture, Noise, covariance, engine
 from fastgmm.engine import simd
 from fastgmm.fitting import run
+from fastgmm.fitting.quiet import quiet_rows
 from fastgmm.plot import picture
 from fastgmm.selection import bootstrap_parameters, cross_validate, merge_components, standard_errors
-from fastgmm.sources import BatchSource
+from fastgmm.sources import ArraySource, BatchSource
 
 D, K = 2, 2
 by_family = pytest.mark.parametrize("family", reference.FAMILIES)
@@ -105,6 +106,70 @@ def test_outliers_are_found(X, family):
     distance = np.minimum(*(np.linalg.norm(X - mean, axis=1) for mean in means))
     assert (labels[distance > 6] == -1).all()
     assert (labels[distance < 2] >= 0).all()
+
+
+def outlying(seed):
+    """Clusters with outliers around them, and the clusters alone."""
+    rng = np.random.default_rng(seed)
+    n_features, n_clusters, share = [(2, 3, 0.05), (2, 5, 0.1), (3, 4, 0.1), (2, 3, 0.2), (5, 3, 0.1)][seed]
+    centres = rng.uniform(-10, 10, (n_clusters, n_features))
+    shapes = rng.normal(size=(n_clusters, n_features, n_features)) * 0.6
+    clusters = [
+        rng.normal(size=(600 // n_clusters, n_features)) @ shape + centre
+        for shape, centre in zip(shapes, centres, strict=True)
+    ]
+    outliers = rng.uniform(-40, 40, (int(600 * share), n_features))
+    return np.concatenate([*clusters, outliers]), clusters
+
+
+@pytest.mark.parametrize("seed", [1, 2, 4])  # of 3 k-means finds two clusters in one, without outliers too
+@pytest.mark.parametrize("family", ["full", "diag"])
+def test_one_start_finds_clusters_among_outliers(seed, family):
+    rows, clusters = outlying(seed)
+    n_clusters = len(clusters)
+    settings = {"covariance_type": family, "noise": True, "tol": 1e-6, "max_iter": 1000}
+    resp = np.repeat(np.eye(n_clusters), len(clusters[0]), axis=0)
+    true = reference.maximise(family, np.concatenate(clusters), resp)
+    best = run(rows, n_clusters, **problems.start_of(family, true), **settings).lower_bound
+    for random_state in range(3):
+        found = run(rows, n_clusters, random_state=random_state, **settings)
+        assert found.lower_bound > best - 1e-3
+
+
+def test_rows_that_starts_leave_out():
+    rows, noise, rng = outlying(3)[0], Noise(0.05, np.log(6400.0)), np.random.default_rng(0)
+    scaled = rows / rows.std(axis=0)
+    far = np.sort(np.linalg.norm(scaled[:, None] - scaled, axis=2), axis=1)[:, 5]
+    density = 5 / (len(rows) * np.pi * far**2 * rows.std(axis=0).prod())
+    share = 0.5
+    for _ in range(len(rows)):
+        share = min(share, np.mean(density < 2 * share / 6400))
+    kept = density >= 2 * share / 6400
+    assert 0.08 < share < 0.17
+    assert kept[:600].mean() > 0.98
+    np.testing.assert_array_equal(quiet_rows(ArraySource(rows), noise, K, rng).array, rows[kept])
+    weighted = quiet_rows(ArraySource(rows, np.full(len(rows), 3.0)), noise, K, rng)
+    np.testing.assert_array_equal(weighted.array, rows[kept])
+    np.testing.assert_array_equal(weighted.weights(), np.full(kept.sum(), 3.0))
+    known = np.full(len(rows), -1)
+    known[np.flatnonzero(~kept)[-1]] = 1
+    stays = quiet_rows(ArraySource(rows, known_labels=known), noise, K, rng)
+    np.testing.assert_array_equal(stays.array, rows[kept | (known > 0)])
+    np.testing.assert_array_equal(stays.known_labels, known[kept | (known > 0)])
+
+
+@pytest.mark.parametrize("rows", [np.random.default_rng(0).normal(size=(300, D)), np.eye(3), np.zeros((50, D))])
+def test_rows_without_noise_are_all_kept(rows):
+    source = ArraySource(rows)
+    assert quiet_rows(source, Noise(0.05, np.log(100.0)), K, np.random.default_rng(0)) is source
+
+
+def test_starts_of_many_rows_are_made_of_a_sample():
+    rng = np.random.default_rng(0)
+    rows = np.concatenate([rng.normal(size=(9000, D)), rng.uniform(-20, 20, (1000, D))])
+    quiet = quiet_rows(ArraySource(rows), Noise(0.05, np.log(1600.0)), K, rng)
+    assert quiet.n_rows == pytest.approx(0.9 * 4096, rel=0.02)
+    assert (np.abs(quiet.array).max(axis=1) > 5).mean() < 0.05  # a tenth of all rows are
 
 
 def test_noise_with_prior_and_known_labels(X):

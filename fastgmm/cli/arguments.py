@@ -28,6 +28,7 @@ SETTINGS = (
     "covariance_floor",
     "equal_weights",
     "prior",
+    "noise",
     "missing",
 )
 """The options that are arguments of `fastgmm.select` of the same name; their defaults are the same too."""
@@ -191,6 +192,14 @@ def _add_estimation(fit: argparse.ArgumentParser) -> None:
         "--prior",
         choices=("conjugate",),
         help="maximise the posterior density under mclust's default prior (default: the likelihood)",
+    )
+    em.add_argument(
+        "--noise",
+        type=_volume,
+        nargs="?",
+        const=True,
+        metavar="VOLUME",
+        help="a uniform component for outliers, label -1; without VOLUME in a box around the rows (default: none)",
     )
     em.add_argument("--equal-weights", action="store_true", help="give all components the same weight")
     em.add_argument(
@@ -390,6 +399,13 @@ def _not_negative(text: str) -> float:
     if not 0 <= number < float("inf"):
         raise _wrong("a number from 0", text)
     return number
+
+
+def _volume(text: str) -> float:
+    volume = _not_negative(text)
+    if volume == 0:
+        raise _wrong("a number above 0", text)
+    return volume
 
 
 def _share(text: str) -> float:

@@ -77,6 +77,8 @@ def predict(options: Any) -> None:
         if options.proba:
             probabilities = mixture.predict_proba(rows, **how)
             columns |= {f"p{k}": probabilities[:, k] for k in range(mixture.n_components)}
+            if mixture.noise is not None:
+                columns["noise"] = probabilities[:, -1]
         if options.latent:
             coordinates = mixture.transform(rows, n_threads=options.threads)
             columns |= {f"f{j}": coordinates[:, j] for j in range(coordinates.shape[1])}

@@ -109,6 +109,7 @@ def model(mixture: Mixture, names: list[str] | None) -> dict[str, Any]:
             {"weight": float(mixture.weights[k]), "mean": mixture.means[k].tolist(), "spread": spread[k].tolist()}
             for k in range(K)
         ],
+        "noise": None if mixture.noise is None else dataclasses.asdict(mixture.noise),
         "covariances": mixture.covariances.tolist(),
     }
 

@@ -206,6 +206,9 @@ def _components(model: dict[str, Any], style: Style) -> Iterator[str]:
         head += f"   {style.name(names[j], width):>{width}}"
         body = [f"{row}   {text:>{width}}" for row, text in zip(body, texts, strict=True)]
     yield from _block(head, left, body, style)
+    if model["noise"] is not None:
+        weight = model["noise"]["weight"]
+        yield f"{'-1':>4}  {weight:>6.1%}  {style.bar(weight, _BAR)}   noise; weights above are of the other rows"
     if D > _MAX_COLUMNS:
         yield style.faint(f"      and {D - _MAX_COLUMNS} more columns, which --json shows")
 

@@ -6,6 +6,7 @@ from fastgmm._errors import IllDefinedCovarianceError
 from fastgmm.covariance import Parameters
 from fastgmm.fitting.moves import proposals
 from fastgmm.fitting.mstep import MStep
+from fastgmm.fitting.quiet import quiet_rows
 from fastgmm.fitting.race import n_kept, race, track
 from fastgmm.fitting.starts import first_parameters
 
@@ -37,7 +38,7 @@ class Beginnings:
         self._few, self._family, self._n_components, self._given = few, family, n_components, given
         self._init_params, self._start = init_params, start
         self._constraints, self._special = constraints, special
-        self._raced = {}
+        self._raced, self._quiet = {}, {}
 
     def race(self, raced, n_init, rng, deadline):
         """Run a race and return a seed for each of the starts that go on: see `race`.
@@ -101,6 +102,11 @@ class Beginnings:
         if len(given) < 3:
             constraints = {name: self._constraints[name] for name in ("reg_covar", "floor", "prior")}
             rng = np.random.default_rng(seed)
+            noise = self._constraints["noise"]
+            if noise is not None and isinstance(init_params, str):
+                if rows not in self._quiet:
+                    self._quiet[rows] = quiet_rows(rows, noise, self._n_components, rng)
+                rows = self._quiet[rows]
             made = first_parameters(rows, self._family, self._n_components, init_params, rng, **constraints)
             given = {
                 "weights": made.weights,

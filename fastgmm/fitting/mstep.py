@@ -17,7 +17,17 @@ from fastgmm.fitting import log
 from fastgmm.fitting.held import Held
 from fastgmm.sources import ArraySource
 
-__all__ = ["DEFAULT_FLOOR", "POLICIES", "Collapse", "MStep", "check_floor", "floor_of", "noise_of", "penalised"]
+__all__ = [
+    "DEFAULT_FLOOR",
+    "POLICIES",
+    "Collapse",
+    "MStep",
+    "check_floor",
+    "floor_of",
+    "noise_of",
+    "penalised",
+    "without_noise",
+]
 
 POLICIES = ("raise", "floor", "reseed", "drop")
 
@@ -194,8 +204,7 @@ class MStep:
         """
         noise = None
         if self._noise is not None:
-            noise = replace(self._noise, weight=min(stats.n[-1] / stats.n.sum(), MOST_NOISE))
-            stats = stats.without_last()
+            stats, noise = without_noise(stats, self._noise)
         return replace(self._of_components(stats, previous, iteration), noise=noise)
 
     def _of_components(self, stats, previous, iteration):
@@ -332,6 +341,11 @@ class MStep:
             covariances = self._family.nearest(covariances, mass, previous=parameters.covariances, floor=self._floor)
         weights = self._held.maximise_weights(shares)
         return self._family.complete(weights, means, covariances, mend=True)
+
+
+def without_noise(stats, noise):
+    """Return the Statistics of the components alone, and the Noise after its M-step."""
+    return stats.without_last(), replace(noise, weight=min(stats.n[-1] / stats.n.sum(), MOST_NOISE))
 
 
 def penalised(log_likelihood, total_weight, parameters, family, prior):

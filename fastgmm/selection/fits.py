@@ -13,7 +13,8 @@ import numpy as np
 from fastgmm import fitting
 from fastgmm._errors import IllDefinedCovarianceError
 from fastgmm.covariance import Family, Floor, Parameters
-from fastgmm.mixture import Mixture
+from fastgmm.engine import check_sample_weight
+from fastgmm.fitting.mstep import noise_of
 from fastgmm.sources import is_elsewhere
 
 from .candidate import Candidate
@@ -61,7 +62,10 @@ class Fits:
         self._problem, self._cells, self._n_threads, self._tell = problem, cells, n_threads, tell
         self._n_rows = problem.source.moments()[2]
         self.stop = threading.Event()
-        self.few = Few(problem.source, problem.numbers[-1], np.random.default_rng([problem.plan["seed"], 0]))
+        free = {"weights": np.zeros(0, dtype=bool)}
+        self._noise = noise_of(problem.plan["noise"], problem.source, free, None)
+        rng = np.random.default_rng([problem.plan["seed"], 0])
+        self.few = Few(problem.source, problem.numbers[-1], rng, self._noise)
         self._floor = self._least()
 
     def _least(self) -> Floor | None:
@@ -88,6 +92,7 @@ class Fits:
         """
         problem = self._problem
         hope = self.hope(name, K, target)
+        starts = [replace(start, noise=self._noise) for start in starts]
         if K > 1:
             starts, is_lost = self._raced(name, starts, hope)
             if is_lost and only_better:
@@ -98,7 +103,8 @@ class Fits:
                 return self.one(name, start, hope, K=K)
             except IllDefinedCovarianceError as failed:
                 error = failed
-        if self._floor is None and not only_better:  # the user says what happens to components that collapse
+        # the user says what happens to components that collapse, or which rows they begin with
+        if not only_better and (self._floor is None or problem.known_labels is not None):
             plain = {"init_params": problem.plan["init_params"], "n_init": problem.plan["n_init"]}
             return self.one(name, None, hope, K=K, random_state=problem.plan["seed"], **plain)
         raise error
@@ -120,7 +126,7 @@ class Fits:
         """Return the criterion as a function of the mean log-likelihood, at its best: without entropy."""
         problem = self._problem
         D = problem.source.n_features
-        m = problem.families[name].n_parameters(K, D) + K * D + K - 1
+        m = problem.families[name].n_parameters(K, D) + K * D + K - 1 + (0 if self._noise is None else 2)
         return lambda bound: problem.criterion.loss(
             problem.criterion(Measured(bound * self._n_rows, m, self._n_rows, K, 0.0, 0.0))
         )
@@ -137,6 +143,7 @@ class Fits:
             covariance_type=family,
             start=start,
             sample_weight=weights,
+            known_labels=None if rows is problem.source else problem.known_labels,
             n_threads=self._n_threads,
             callback=watch,
             **{**problem.settings, **options},
@@ -145,15 +152,17 @@ class Fits:
             raise Interrupted
         if self._is_thin(family, result.mixture.parameters):
             raise CollapsedError
-        return Candidate(name, K, 0.0, result, self._measured(name, result.mixture), abandoned=watch.why)
+        return Candidate(name, K, 0.0, result, self._measured(name, result), abandoned=watch.why)
 
-    def _measured(self, name: str, mixture: Mixture) -> Measured:
+    def _measured(self, name: str, result: fitting.FitResult) -> Measured:
         """Return what criteria need."""
-        problem = self._problem
+        problem, mixture = self._problem, result.mixture
         one = self._cells.get((name, 1))
         of_one = math.nan if one is None else one.log_likelihood
         options = {"entropy": not is_elsewhere(problem.rows), "of_one": of_one, "n_threads": self._n_threads}
         options["missing"] = problem.plan["missing"]
+        if problem.known_labels is not None:
+            return self._measured_known(result, options)
         measured = mixture.measured(problem.rows, problem.sample_weight, **options)
         if problem.criterion.needs == "held_out":
             folds = cross_validate(
@@ -168,3 +177,14 @@ class Fits:
             )
             measured = replace(measured, held_out=folds.log_likelihood)
         return measured
+
+    def _measured_known(self, result: fitting.FitResult, options: dict[str, Any]) -> Measured:
+        """Return what criteria need: the likelihood of rows and labels, and entropies of rows that are not known."""
+        problem = self._problem
+        weights = check_sample_weight(problem.sample_weight, problem.rows.n_rows).of_rows(problem.rows.n_rows)
+        weights[problem.known_labels >= 0] = 0.0
+        measured = Measured(0.0, result.mixture.n_parameters, 0.0, result.mixture.n_components, 0.0, 0.0)
+        if weights.any():
+            measured = result.mixture.measured(problem.rows, weights, **options)
+        total = result.total_weight
+        return replace(measured, log_likelihood=result.log_likelihood * total, n_rows=total)

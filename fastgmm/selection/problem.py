@@ -5,6 +5,9 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from fastgmm.covariance import Family
 from fastgmm.engine.rows import Rows
 from fastgmm.sources import MissingSource, Source
@@ -56,6 +59,11 @@ class Problem:
         return (self.source, None) if isinstance(self.source, MissingSource) else (self.rows, self.sample_weight)
 
     @property
+    def known_labels(self) -> npt.NDArray[np.int64] | None:
+        """Components of rows that are known, -1 for others."""
+        return self.source.known_labels
+
+    @property
     def abandons(self) -> bool:
         """Whether fits without hope are given up. Under a prior the likelihood may fall on the way to the best."""
         return self.plan["abandon"] and self.plan["prior"] is None
@@ -64,4 +72,5 @@ class Problem:
         """What tells these rows and weights from others."""
         mean, variances, weight = self.source.moments()
         shape = self.source.n_rows, self.source.n_features
-        return shape, self.source.dtype.str, weight, mean.tobytes(), variances.tobytes()
+        known = () if self.known_labels is None else (self.known_labels.tobytes(),)
+        return shape, self.source.dtype.str, weight, mean.tobytes(), variances.tobytes(), *known

@@ -104,13 +104,15 @@ class Search:
         problem = self._problem
         start, interrupted, self._progress = time.perf_counter(), False, progress
         keys = [(name, K) for K in problem.numbers for name in problem.families]
-        n_down = len(problem.families) * (len(problem.numbers) - 1)
+        moves = problem.known_labels is None  # else components have their numbers
+        n_down = len(problem.families) * (len(problem.numbers) - 1) if moves else 0
         with progress.of(len(keys) + n_down):
             try:
                 for K in problem.numbers:
                     self._up(K)
-                self._down()
-                self._improve()
+                if moves:
+                    self._down()
+                    self._improve()
             except (KeyboardInterrupt, Interrupted):
                 interrupted = True
         found = Selection(
@@ -174,7 +176,7 @@ class Search:
         best = self._best(range(K))
         rng = np.random.default_rng([problem.plan["seed"], 1, K])
         shared = []
-        if problem.plan["init_params"] == "kmeans":
+        if problem.plan["init_params"] == "kmeans" and problem.known_labels is None:
             shared = self._fits.few.partitions(K, problem.plan["n_init"], rng)
 
         def task(name):
@@ -195,6 +197,8 @@ class Search:
         problem = self._problem
         family, plan = problem.families[name], problem.plan
         check_enough_rows(problem.source.n_rows, K)
+        if problem.known_labels is not None:
+            return []  # those that `fastgmm.fit` makes
         reg_covar = plan["reg_covar"]
         given = list(shared)
         below = self._cells.get((name, K - 1))

@@ -112,7 +112,7 @@ class Selection:
 
         chosen, settings = self.chosen, self.settings
         names = ("tol", "stopping", "max_iter", "max_time", "acceleration", "reg_covar", "on_collapse", "missing")
-        parameters = {name: settings[name] for name in (*names, "covariance_floor", "equal_weights")}
+        parameters = {name: settings[name] for name in (*names, "covariance_floor", "equal_weights", "prior", "noise")}
         return GaussianMixture.from_result(
             chosen.result,
             self.feature_names,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from fastgmm import covariance, fitting
+from fastgmm._checks import MISSING
 from fastgmm._criteria import CRITERIA
 from fastgmm.engine.rows import Rows
 from fastgmm.estimators import _parameters, feature_names
@@ -48,6 +49,12 @@ class GaussianMixtureSelector(MixtureEstimator):
         Added to the variances, in units of the data squared.
     on_collapse : {"raise", "floor", "reseed", "drop"}, default="raise"
         What happens to a component that collapses: see `GaussianMixture`. "raise" fails the fit, not the search.
+    prior : {None, "conjugate"} or ConjugatePrior, default=None
+        Prior of means and covariances of each fit: see `GaussianMixture`.
+    noise : None, True or float, default=None
+        Whether there is a uniform component for outliers, and its volume: see `GaussianMixture`.
+    missing : {"raise", "em"}, default="raise"
+        What happens to gaps in X, NaN, in `fit` and in all that is computed of rows: see `GaussianMixture`.
     abandon : bool, default=True
         Whether fits that have no chance of being the best are given up early.
     n_folds : int, default=10
@@ -95,6 +102,13 @@ class GaussianMixtureSelector(MixtureEstimator):
         "max_iter": _parameters.POSITIVE_INT,
         "reg_covar": _parameters.NON_NEGATIVE,
         "on_collapse": (_parameters.Choice(fitting.POLICIES),),
+        "prior": (
+            _parameters.Choice(("conjugate",)),
+            _parameters.Instance(covariance.ConjugatePrior),
+            _parameters.Nothing(),
+        ),
+        "noise": (_parameters.Instance(bool), _parameters.Number(Real, 0.0, open_low=True), _parameters.Nothing()),
+        "missing": (_parameters.Choice(MISSING),),
         "abandon": _parameters.BOOLEAN,
         "n_folds": (_parameters.Number(Integral, 2),),
         "random_state": _parameters.RANDOM_STATE,
@@ -115,6 +129,9 @@ class GaussianMixtureSelector(MixtureEstimator):
         max_iter: int = 1000,
         reg_covar: float = 0.0,
         on_collapse: str = "raise",
+        prior: str | covariance.ConjugatePrior | None = None,
+        noise: bool | float | None = None,
+        missing: str = "raise",
         abandon: bool = True,
         n_folds: int = 10,
         random_state: Any = None,
@@ -129,12 +146,22 @@ class GaussianMixtureSelector(MixtureEstimator):
         self.max_iter = max_iter
         self.reg_covar = reg_covar
         self.on_collapse = on_collapse
+        self.prior = prior
+        self.noise = noise
+        self.missing = missing
         self.abandon = abandon
         self.n_folds = n_folds
         self.random_state = random_state
         self.n_threads = n_threads
 
-    def fit(self, X: Any, y: Any = None, *, sample_weight: npt.ArrayLike | None = None) -> Self:
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        sample_weight: npt.ArrayLike | None = None,
+        known_labels: npt.ArrayLike | None = None,
+    ) -> Self:
         """Choose and estimate a mixture.
 
         Parameters
@@ -145,6 +172,8 @@ class GaussianMixtureSelector(MixtureEstimator):
             Present by convention.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the rows: an integer weight is that many rows, weight zero is none.
+        known_labels : array-like of shape (n_samples,), default=None
+            The component that each row is known to belong to, -1 where it is not known: see `fastgmm.select`.
 
         Returns
         -------
@@ -167,14 +196,19 @@ class GaussianMixtureSelector(MixtureEstimator):
         self._validate_params()
         names = feature_names(X)
         rows = Rows(X, min_rows=2, estimator=type(self).__name__)
-        found = select(rows, sample_weight=sample_weight, **self.get_params(deep=False))
+        found = select(rows, sample_weight=sample_weight, known_labels=known_labels, **self.get_params(deep=False))
         if found.interrupted:
             raise KeyboardInterrupt
         self._publish(found, names)
         return self
 
     def fit_predict(
-        self, X: Any, y: Any = None, *, sample_weight: npt.ArrayLike | None = None
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        sample_weight: npt.ArrayLike | None = None,
+        known_labels: npt.ArrayLike | None = None,
     ) -> npt.NDArray[np.int64]:
         """Choose and estimate a mixture, and return the most probable component of each row.
 
@@ -186,11 +220,13 @@ class GaussianMixtureSelector(MixtureEstimator):
             Present by convention.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the rows, as for `fit`.
+        known_labels : array-like of shape (n_samples,), default=None
+            Components of rows that are known, as for `fit`: what is returned for these rows.
 
         Returns
         -------
         labels : ndarray of shape (n_samples,), int64
-            What `predict` of the same rows returns.
+            What `predict` of the same rows returns, where they are not known.
 
         Raises
         ------
@@ -203,7 +239,11 @@ class GaussianMixtureSelector(MixtureEstimator):
         >>> GaussianMixtureSelector(1, covariance_type="EII").fit_predict([[0.0, 0.0], [2.0, 2.0]])
         array([0, 0])
         """
-        return self.fit(X, y, sample_weight=sample_weight).predict(X)
+        labels = self.fit(X, y, sample_weight=sample_weight, known_labels=known_labels).predict(X)
+        if known_labels is None:
+            return labels
+        known = np.asarray(known_labels)
+        return np.where(known >= 0, known, labels)
 
     def _publish(self, found: Selection, names: Any) -> None:
         """Set the fitted attributes, all in one step that no signal divides."""

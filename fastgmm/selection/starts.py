@@ -12,16 +12,19 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 
 from fastgmm._errors import IllDefinedCovarianceError
-from fastgmm.covariance import Family, LowRank, Parameters
+from fastgmm.covariance import Family, LowRank, Noise, Parameters
 from fastgmm.engine import Statistics
 from fastgmm.fitting import agglomerative, kmeans
 from fastgmm.fitting.comparable import Frame
 from fastgmm.fitting.em import statistics_under
+from fastgmm.fitting.mstep import without_noise
+from fastgmm.fitting.quiet import quiet_rows
 from fastgmm.fitting.starts import first_parameters
 from fastgmm.mixture import Mixture
 from fastgmm.sources import ArraySource, Source
@@ -43,9 +46,11 @@ class Few:
     n_components : int
         The largest number that is asked for.
     rng : numpy.random.Generator
+    noise : Noise, optional
+        Partitions are then of the rows that are no noise by their neighbours.
     """
 
-    def __init__(self, source: Source, n_components: int, rng: np.random.Generator) -> None:
+    def __init__(self, source: Source, n_components: int, rng: np.random.Generator, noise: Noise | None = None) -> None:
         n_rows = max(SAMPLE_ROWS, SAMPLE_ROWS_PER_COMPONENT * n_components)
         self.is_all = isinstance(source, ArraySource) and source.n_rows <= 2 * n_rows
         few = source if self.is_all else source.sample(n_rows, rng)
@@ -58,21 +63,24 @@ class Few:
         self.rows, self.mean = rows, frames[0].mean
         self.standard = frames[0].scaled(rows)  # (n, D), of unit variance
         self.spaces = [frame.space(self.source) for frame in frames]
+        quiet = self.source if noise is None else quiet_rows(self.source, noise, n_components, rng)
+        self.quiet = self if quiet is self.source else Few(quiet, n_components, rng)
 
     def partitions(self, n_components: int, n_init: int, rng: np.random.Generator) -> list[_Given]:
         """Return partitions that are the same for all families: by agglomeration and, n_init times, by k-means.
 
         k-means in units of the standard deviations, and of the covariance of the rows.
         """
-        if n_components > self.source.n_rows:
+        quiet = self.quiet
+        if n_components > quiet.source.n_rows:
             return []
         partitions = [
             kmeans.lloyd(space, kmeans.seed(space, n_components, rng))[1]
             for _ in range(n_init)
-            for space in self.spaces
+            for space in quiet.spaces
         ]
-        partitions.append(agglomerative.cluster(self.source, n_components, rng, shared=False)[0])
-        return [_Given(self, labels=labels) for labels in partitions]
+        partitions.append(agglomerative.cluster(quiet.source, n_components, rng, shared=False)[0])
+        return [_Given(quiet, labels=labels) for labels in partitions]
 
     def drawn(
         self, family: Family, n_components: int, init_params: str, n_init: int, seed: list[int], reg_covar: float
@@ -83,7 +91,7 @@ class Few:
             rng = np.random.default_rng([*seed, draw])
             try:
                 starts.append(
-                    first_parameters(self.source, family, n_components, init_params, rng, reg_covar=reg_covar)
+                    first_parameters(self.quiet.source, family, n_components, init_params, rng, reg_covar=reg_covar)
                 )
             except IllDefinedCovarianceError:
                 continue
@@ -92,7 +100,8 @@ class Few:
     def splits(self, mixture: Mixture, n_splits: int = NEIGHBOURS) -> list[_Given]:
         """Return responsibilities with one component more: those that fit worst, cut along their longest axis."""
         scores = self.source.score(mixture.constants(self.source.dtype), resp=True, joint=True)
-        resp, joint = scores.resp.astype(np.float64), scores.joint.astype(np.float64)
+        K = mixture.n_components  # noise has one more column
+        resp, joint = scores.resp[:, :K].astype(np.float64), scores.joint[:, :K].astype(np.float64)
         mass = self.weights[:, None] * resp
         n = mass.sum(axis=0)
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -114,7 +123,8 @@ class Few:
 
     def merges(self, mixture: Mixture, n_merges: int = NEIGHBOURS) -> list[_Given]:
         """Return responsibilities with one component less: two that share most of their rows made one."""
-        resp = self.source.score(mixture.constants(self.source.dtype), resp=True).resp.astype(np.float64)
+        resp = self.source.score(mixture.constants(self.source.dtype), resp=True).resp
+        resp = resp[:, : mixture.n_components].astype(np.float64)  # those of noise apart
         shared = resp.T @ (self.weights[:, None] * resp)
         norms = np.sqrt(np.diagonal(shared))
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -213,7 +223,11 @@ def race(
             for _ in range(n_iter):
                 stats = statistics_under(source, family.constants(parameters, dtype=source.dtype, shift=shift))
                 bounds.append(stats.log_likelihood / stats.total_weight)
+                noise = parameters.noise
+                if noise is not None:
+                    stats, noise = without_noise(stats, noise)
                 parameters = family.maximise(stats, reg_covar=reg_covar, previous=parameters)
+                parameters = replace(parameters, noise=noise)
         except IllDefinedCovarianceError:
             continue
         if not is_thin(family, parameters):

@@ -57,6 +57,8 @@ def select(
     covariance_floor: float | None = None,
     equal_weights: bool = False,
     prior: str | covariance.ConjugatePrior | None = None,
+    noise: bool | float | None = None,
+    known_labels: npt.ArrayLike | None = None,
     abandon: bool = True,
     n_folds: int = 10,
     random_state: Any = None,
@@ -91,6 +93,11 @@ def select(
     tol, stopping, max_iter, max_time, acceleration, on_collapse, covariance_floor, equal_weights, prior
         Of each fit, as in `fastgmm.fit`. `tol` has to be small beside differences of the criterion divided by the
         number of rows.
+    noise : None, True or float, default=None
+        Whether there is a uniform component for outliers, and its volume, the same in all cells: see `fastgmm.fit`.
+    known_labels : array-like of shape (n_rows,), default=None
+        Components of rows that are known, -1 for others: see `fastgmm.fit`. Cells with fewer components than they name
+        fail. Criteria take the likelihood of rows and labels, and components are neither split nor merged.
     reg_covar : float, default=0.0
         Added to the variances, in units of the features squared. Without it maxima of the likelihood are compared, and
         components that collapse onto few rows fail.
@@ -149,6 +156,7 @@ def select(
         "covariance_floor": covariance_floor,
         "equal_weights": equal_weights,
         "prior": prior,
+        "noise": noise,
     }
     check_choice(init_params, "init_params", fitting.STARTS)
     wanted = check_criterion(criterion)
@@ -161,7 +169,11 @@ def select(
             f"criterion {criterion!r} needs the rows in an array, but they are elsewhere: use 'bic', 'aic', 'aicc' or "
             "'sabic'"
         )
-    source = as_source(X, sample_weight, n_threads=n_threads, missing=check_missing(missing))
+    source = as_source(X, sample_weight, known_labels=known_labels, n_threads=n_threads, missing=check_missing(missing))
+    if noise and wanted.needs == "held_out":
+        raise InvalidParameterError(f"criterion {criterion!r} goes with no noise: use 'bic'")
+    if source.known_labels is not None and wanted.needs in ("held_out", "of_one"):
+        raise InvalidParameterError(f"criterion {criterion!r} goes with no known_labels: use 'bic'")
     families = _families(covariance_type, source.n_features)
     if resume is not None and not isinstance(resume, Selection):
         raise InvalidParameterError(f"resume must be None or a Selection, got {type(resume).__name__}")
