@@ -136,7 +136,9 @@ def test_one_start_finds_clusters_among_outliers(seed, family):
         assert found.lower_bound > best - 1e-3
 
 
-def test_rows_that_starts_leave_out():
+@pytest.mark.parametrize("tree_features", [0, 10])
+def test_rows_that_starts_leave_out(monkeypatch, tree_features):
+    monkeypatch.setattr("fastgmm.fitting.quiet.TREE_FEATURES", tree_features)
     rows, noise, rng = outlying(3)[0], Noise(0.05, np.log(6400.0)), np.random.default_rng(0)
     scaled = rows / rows.std(axis=0)
     far = np.sort(np.linalg.norm(scaled[:, None] - scaled, axis=2), axis=1)[:, 5]

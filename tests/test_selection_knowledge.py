@@ -100,11 +100,13 @@ def test_resume_knows_the_labels(known):
         select(X, known_labels=known, resume=found, noise=True, **few)
 
 
-def test_criteria_that_do_not_go(known):
-    with pytest.raises(InvalidParameterError, match="criterion 'cv' goes with no noise: use 'bic'"):
-        select(X, criterion="cv", noise=True, **OPTIONS)
+def test_criteria_that_do_not_go(known, noisy):
+    with pytest.raises(ValueError, match="criterion 'nec' is not to be had of a mixture with a noise component"):
+        noisy.best.criterion(X, "nec")
     assert CRITERIA["nec"].needs == "of_one"
     for name in ("cv", "nec"):
+        with pytest.raises(InvalidParameterError, match=f"criterion '{name}' goes with no noise: use 'bic'"):
+            select(X, criterion=name, noise=True, **OPTIONS)
         with pytest.raises(InvalidParameterError, match=f"criterion '{name}' goes with no known_labels: use 'bic'"):
             select(X, criterion=name, known_labels=known, **OPTIONS)
     with pytest.raises(ValueError, match="known_labels must have the shape"):

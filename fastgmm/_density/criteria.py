@@ -189,6 +189,7 @@ class Criteria(Scoring):
             )
         of_one = math.nan
         if wanted.needs == "of_one":
+            self.refuse_noise(f"criterion {name!r}")
             of_one = self._single(X, sample_weight, n_threads, missing)
         entropy = bool(wanted.needs)
         return wanted(

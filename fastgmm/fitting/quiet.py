@@ -22,6 +22,8 @@ __all__ = ["quiet_rows"]
 
 NEIGHBOURS = 5
 MOST = 0.5  # share of the noise
+TREE_FEATURES = 10  # with more of them a tree looks at all rows, and products of matrices do so faster
+BLOCK = 512  # rows whose distances to all are held
 
 
 def quiet_rows(source, noise, n_components, rng):
@@ -59,15 +61,12 @@ def quiet_rows(source, noise, n_components, rng):
 
 def _suspects(rows, weights, variances, log_volume):
     """Return which rows (n,) are rather noise than not."""
-    from scipy.spatial import KDTree  # loaded where it is used
-
     n, D = rows.shape
     scale = np.sqrt(np.where(variances > 0, variances, 1.0))
-    scaled = rows / scale
-    distances, neighbours = KDTree(scaled).query(scaled, NEIGHBOURS + 1)  # the first is the row itself
-    mass = np.cumsum(weights[neighbours[:, 1:]], axis=1)
+    distances, neighbours = _nearest((rows - rows.mean(axis=0)) / scale)
+    mass = np.cumsum(weights[neighbours], axis=1)
     last = np.minimum((mass < NEIGHBOURS * weights.mean()).sum(axis=1), NEIGHBOURS - 1)[:, None]
-    radius = np.take_along_axis(distances[:, 1:], last, axis=1)[:, 0]
+    radius = np.take_along_axis(distances, last, axis=1)[:, 0]
     inside = np.take_along_axis(mass, last, axis=1)[:, 0]
     log_ball = D / 2 * log(pi) - lgamma(D / 2 + 1) + float(np.log(scale).sum())
     with np.errstate(divide="ignore"):
@@ -85,3 +84,23 @@ def _suspects(rows, weights, variances, log_volume):
     if share > 0:
         suspect[order[:n_below]] = True
     return suspect
+
+
+def _nearest(rows):
+    """Return the distances of the nearest other rows, rising, and which they are: (n, NEIGHBOURS) each."""
+    if rows.shape[1] <= TREE_FEATURES:
+        from scipy.spatial import KDTree  # loaded where it is used
+
+        distances, neighbours = KDTree(rows).query(rows, NEIGHBOURS + 1)  # the first is the row itself
+        return distances[:, 1:], neighbours[:, 1:]
+    squares, found = (rows**2).sum(axis=1), []
+    for first in range(0, len(rows), BLOCK):
+        here = np.arange(first, min(first + BLOCK, len(rows)))
+        distances2 = squares[here, None] + squares - 2 * rows[here] @ rows.T
+        distances2[np.arange(len(here)), here] = np.inf
+        nearest = np.argpartition(distances2, NEIGHBOURS - 1, axis=1)[:, :NEIGHBOURS]
+        distances2 = np.take_along_axis(distances2, nearest, axis=1)
+        order = np.argsort(distances2, axis=1, kind="stable")
+        nearest = np.take_along_axis(nearest, order, axis=1)
+        found.append((np.sqrt(np.maximum(np.take_along_axis(distances2, order, axis=1), 0.0)), nearest))
+    return tuple(np.concatenate(each) for each in zip(*found, strict=True))

@@ -170,10 +170,9 @@ def select(
             "'sabic'"
         )
     source = as_source(X, sample_weight, known_labels=known_labels, n_threads=n_threads, missing=check_missing(missing))
-    if noise and wanted.needs == "held_out":
-        raise InvalidParameterError(f"criterion {criterion!r} goes with no noise: use 'bic'")
-    if source.known_labels is not None and wanted.needs in ("held_out", "of_one"):
-        raise InvalidParameterError(f"criterion {criterion!r} goes with no known_labels: use 'bic'")
+    for name, there in (("noise", bool(noise)), ("known_labels", source.known_labels is not None)):
+        if there and wanted.needs in ("held_out", "of_one"):
+            raise InvalidParameterError(f"criterion {criterion!r} goes with no {name}: use 'bic'")
     families = _families(covariance_type, source.n_features)
     if resume is not None and not isinstance(resume, Selection):
         raise InvalidParameterError(f"resume must be None or a Selection, got {type(resume).__name__}")
