@@ -1,4 +1,4 @@
-"""Equal fits from every source, crossed with structures, weights, acceleration; pytest -rP prints the table."""
+"""Equal fits from every source, crossed with structures, weights, acceleration, noise, prior; -rP prints the table."""
 
 import itertools
 
@@ -38,22 +38,58 @@ def places(folder, X, w):
     yield "Dask", False, DaskSource(dask.array.from_array(X, chunks=(1300, D)), w)
 
 
+OPTIONS = {
+    "plain": {},
+    "accelerated": {"acceleration": "squarem"},
+    "noise": {"noise": 20.0**D},
+    "prior": {"prior": "conjugate"},
+    "noise, prior, accelerated": {"noise": 20.0**D, "prior": "conjugate", "acceleration": "lbfgs"},
+}
+
+
+def agree(place, exact, found, whole):
+    """A fit is that of an array to the bit, or up to rounding."""
+    if exact:
+        assert found == whole, place
+    assert found.lower_bound == pytest.approx(whole.lower_bound, rel=1e-11), place
+    np.testing.assert_allclose(found.mixture.means, whole.mixture.means, rtol=1e-7, atol=1e-9)
+    if whole.mixture.noise is not None:
+        assert found.mixture.noise.weight == pytest.approx(whole.mixture.noise.weight, rel=1e-7), place
+        assert found.mixture.noise.log_volume == whole.mixture.noise.log_volume, place
+
+
+def test_a_few_crossings(tmp_path):
+    X, w = rows_and_weights()
+    options = {"random_state": 0, "max_iter": 3, "tol": 0.0, **OPTIONS["noise, prior, accelerated"]}
+    with no_convergence_warning():
+        whole = fastgmm.fit(X, K, sample_weight=w, **options)
+        assert whole.mixture.noise is not None
+        for place, exact, source in places(tmp_path, X, w):
+            agree(place, exact, fastgmm.fit(source, K, **options), whole)
+
+
+def test_known_labels_of_rows_that_come_in_blocks_are_refused(tmp_path):
+    X, _ = rows_and_weights()
+    labels = np.full(N, -1)
+    for _, _, source in places(tmp_path, X, None):
+        with pytest.raises(ValueError, match="known_labels"):
+            fastgmm.fit(source, K, known_labels=labels)
+    with pytest.raises(ValueError, match="known_labels needs the rows in an array, with max_memory=None"):
+        fastgmm.fit(tmp_path / "rows.npy", K, known_labels=labels)
+
+
 @pytest.mark.long
-@pytest.mark.parametrize("acceleration", [None, "squarem"])
-@pytest.mark.parametrize("weighted", [False, True])
-def test_every_source_gives_the_fit_of_an_array(tmp_path, weighted, acceleration):
+@pytest.mark.parametrize(("weighted", "option"), [(False, "plain"), *((True, option) for option in OPTIONS)])
+def test_every_source_gives_the_fit_of_an_array(tmp_path, weighted, option):
     X, w = rows_and_weights()
     w = w if weighted else None
-    options = {"random_state": 0, "max_iter": 6, "tol": 0.0, "acceleration": acceleration}
+    options = {"random_state": 0, "max_iter": 4, "tol": 0.0, **OPTIONS[option]}
     for name in NAMES:
         with no_convergence_warning():
             whole = fastgmm.fit(X, K, covariance_type=name, sample_weight=w, **options)
             row = [f"{name:10s}"]
             for place, exact, source in places(tmp_path, X, w):
                 found = fastgmm.fit(source, K, covariance_type=name, **options)
-                if exact:
-                    assert found == whole, (name, place)
-                assert found.lower_bound == pytest.approx(whole.lower_bound, rel=1e-11), (name, place)
-                np.testing.assert_allclose(found.mixture.means, whole.mixture.means, rtol=1e-7, atol=1e-9)
+                agree((name, place), exact, found, whole)
                 row.append(f"{place} {'bits' if found == whole else 'rounding'}")
         print(" | ".join(row))
