@@ -230,6 +230,32 @@ def test_progress_counts_passes_and_rows():
     ]
 
 
+@pytest.mark.parametrize("estimator", [False, True])
+def test_the_progress_bar_shows_how_far_a_pass_is(estimator, tmp_path, monkeypatch):
+    from tqdm.auto import tqdm
+
+    shown = []
+    monkeypatch.setattr(tqdm, "set_postfix_str", lambda self, text, refresh: shown.append(text))
+    X, _ = rows_and_weights(n=2000)
+    source, options = BatchSource([X]), {"max_iter": 2, "tol": 0, "random_state": 0, "progress": True}
+    with no_convergence_warning():
+        if estimator:
+            model = GaussianMixture(K, **options).fit(source)
+            bound = model.lower_bound_
+        else:
+            bound = fastgmm.fit(source, K, **options).lower_bound
+        assert source.progress is None
+        assert shown[0] == "100% of a pass"
+        assert shown[1].startswith("log-likelihood -")
+        assert shown[2] == f"{shown[1]}, 100% of a pass"
+        assert fastgmm.fit(X, K, max_memory="200 MB", **options).lower_bound == bound
+    own = []
+    source = BatchSource([X], progress=lambda *state: own.append(state))
+    fastgmm.fit(source, 1, progress=True)
+    assert own
+    assert source.progress is not None
+
+
 # ----------------------------------------------------------------------------------------------- a source of one's own
 
 

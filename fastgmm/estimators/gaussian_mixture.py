@@ -478,7 +478,9 @@ class GaussianMixture(StreamMixin, MixtureEstimator):
         if self.callback is not None:
             observers.append(fitting.Told(self.callback))
         if self.progress:
-            observers.append(fitting.ProgressBar(n_starts, self.max_iter))
+            bar = fitting.ProgressBar(n_starts, self.max_iter)
+            bar.watch_rows(rows)
+            observers.append(bar)
         return fitting.Watch(observers, self.max_iter)
 
     @property

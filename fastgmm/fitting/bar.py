@@ -47,7 +47,19 @@ class ProgressBar(Observer):
             raise ImportError("progress=True needs tqdm: pip install 'fastgmm[plot]'") from error
         self._tqdm, self._n_starts, self._expected = tqdm, n_starts, max_iter
         self._bar: Any = None
-        self._best = -math.inf
+        self._source: Any = None
+        self._best, self._text = -math.inf, ""
+
+    def watch_rows(self, source: Any) -> None:
+        """Show also how far a pass is, where a source tells and nobody has asked it yet."""
+        if getattr(source, "progress", self) is None:
+            self._source, source.progress = source, self._rows
+
+    def _rows(self, passes: int, done: int, total: int | None) -> None:
+        """Show how many rows of a pass are done."""
+        if self._bar is not None and total:
+            self._bar.set_postfix_str(f"{self._text}{done / total:.0%} of a pass", refresh=False)
+            self._bar.update(0)
 
     def begin_start(self, init: int) -> None:
         """Show the bar, and the number of the start."""
@@ -62,7 +74,8 @@ class ProgressBar(Observer):
             others = self._n_starts - self._init - 1
             self._bar.total = self._before + max(self._expected, state.iteration) + others * self._expected
             best = f", best {self._best:.6g}" if self._init else ""
-            self._bar.set_postfix_str(f"log-likelihood {state.lower_bound:.6g}{best}", refresh=False)
+            self._text = f"log-likelihood {state.lower_bound:.6g}{best}, "
+            self._bar.set_postfix_str(self._text.removesuffix(", "), refresh=False)
             self._bar.update()
         return False
 
@@ -76,6 +89,8 @@ class ProgressBar(Observer):
         return False
 
     def close(self) -> None:
-        """Leave the bar as it is, and the line that it is in."""
+        """Leave the bar as it is, and the line that it is in; ask the source no more."""
+        if self._source is not None:
+            self._source.progress = None
         if self._bar is not None:
             self._bar.close()

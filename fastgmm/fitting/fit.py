@@ -42,7 +42,7 @@ from fastgmm.fitting.result import FitResult, StartHistory
 from fastgmm.fitting.starts import check_init_params, is_raced, start_rows
 from fastgmm.fitting.watch import Told, Watch, check_callback
 from fastgmm.mixture import Mixture
-from fastgmm.sources import ArraySource, as_source
+from fastgmm.sources import ArraySource, as_source, is_elsewhere
 
 __all__ = ["NOTHING_OBSERVED", "NOT_CONVERGED", "fit", "n_starts", "run"]
 
@@ -198,11 +198,15 @@ def fit(
     """
     observers = [] if callback is None else [Told(callback)]
     if check_progress(progress):
-        observers.append(
-            ProgressBar(
-                n_starts(n_init, init_params, weights_init, means_init, precisions_init) + split_merge, max_iter
-            )
+        bar = ProgressBar(
+            n_starts(n_init, init_params, weights_init, means_init, precisions_init) + split_merge, max_iter
         )
+        observers.append(bar)
+        if is_elsewhere(X) or max_memory is not None:
+            options = {"known_labels": known_labels, "n_threads": n_threads, "max_memory": max_memory}
+            X = as_source(X, sample_weight, **options, missing=check_missing(missing))
+            sample_weight = known_labels = max_memory = None
+        bar.watch_rows(X)
     result = Watch(observers, max_iter).follow(
         run,
         X,
