@@ -207,7 +207,7 @@ def on_workers(n_workers: int, sizes: Sequence[int]) -> list[list[float]]:
 
     with (
         dask.config.set({"distributed.worker.daemon": False}),
-        LocalCluster(n_workers=n_workers, threads_per_worker=1, processes=True, dashboard_address=None) as cluster,
+        LocalCluster(n_workers=n_workers, threads_per_worker=1, processes=True, dashboard_address=":0") as cluster,
         Client(cluster),
     ):
         found = []
