@@ -18,7 +18,8 @@ def test_page_shows_what_is_stored():
     assert missing.shown_is_stored()
 
 
-def test_python_runs():
+def test_python_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     names = {}
     for block in re.findall(
         r"^```python\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL
