@@ -48,6 +48,7 @@ def write_rows(path, n_rows, n_features):
     rows.flush()
 
 
+@pytest.mark.long  # sanitizers take memory of their own
 def test_a_fit_of_a_file_larger_than_its_memory_keeps_to_it(run_python, tmp_path):
     write_rows(tmp_path / "rows.npy", 1 << 21, 20)  # 160 MB
     used, bound = taken(run_python, "np.load('rows.npy', mmap_mode='r')", 2, "full", 100 * MB)

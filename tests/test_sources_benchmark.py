@@ -27,6 +27,7 @@ def test_streams_came_within_a_thousandth_of_default_fits():
         assert page.gap(each, "default") <= 1e-3
 
 
+@pytest.mark.long  # sanitizers take memory of their own
 def test_a_small_file(tmp_path):
     """Also that both fits end at the same bits, which `measure_file` asserts."""
     found = sources.measure_file(0.02, "100 MB", 1, str(tmp_path))
