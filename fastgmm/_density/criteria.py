@@ -11,7 +11,6 @@ import numpy.typing as npt
 from fastgmm._checks import check_missing
 from fastgmm._criteria import Measured, check_criterion, xlogx
 from fastgmm._errors import InvalidParameterError
-from fastgmm.covariance import LowRank
 from fastgmm.engine.rows import Rows, check_sample_weight
 from fastgmm.sources import MissingSource, as_source, is_elsewhere
 
@@ -267,7 +266,7 @@ class Criteria(Scoring):
         """Return the log-likelihood of the one component of the same structure that is most likely."""
         family, missing = self._family, check_missing(missing)
         source = as_source(Rows.of(X), sample_weight, n_threads=n_threads, missing=missing)
-        steps = isinstance(family, LowRank) or isinstance(source, MissingSource)  # of others one is all
+        steps = family.rank or isinstance(source, MissingSource)  # of others one is all
         stats = family.first_statistics(source, source.moments()[0][None], {"labels": None})
         parameters, log_likelihood = family.maximise(stats), -math.inf
         while True:

@@ -11,7 +11,6 @@ import numpy.typing as npt
 from fastgmm._checks import check_number
 from fastgmm._impute import conditional_draws, conditional_means
 from fastgmm._random import generator
-from fastgmm.covariance import LowRank
 from fastgmm.covariance.low_rank import NO_LATENT
 from fastgmm.engine.gaps import GappedRows
 from fastgmm.engine.rows import Rows
@@ -171,7 +170,7 @@ class Density(Criteria):
         array([[1.]])
         """
         family, parameters = self._family, self._parameters
-        if not isinstance(family, LowRank):
+        if not family.rank:
             raise ValueError(NO_LATENT.format(family.name))
         self.refuse_noise("a latent coordinate")
         rows = Rows.of(X)

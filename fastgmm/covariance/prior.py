@@ -98,7 +98,7 @@ class ConjugatePrior:
     def check(self, family, n_features):
         """Raise InvalidParameterError if a hyperparameter is impossible for a family and these features."""
         name, D = family.name, n_features
-        if family.kind == "low_rank":
+        if family.rank:
             raise InvalidParameterError(
                 f"prior must be None for covariance_type={name!r}: a prior of matrices is not one of their factors"
             )

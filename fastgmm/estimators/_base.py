@@ -37,7 +37,7 @@ class _if_low_rank:
         if instance is None:
             return self._method
         name = instance.covariance_type
-        if not (covariance.is_known(name) and isinstance(covariance.get(name), covariance.LowRank)):
+        if not (covariance.is_known(name) and covariance.get(name).rank):
             raise AttributeError(NO_LATENT.format(name))
         return self._method.__get__(instance, owner)
 

@@ -183,7 +183,7 @@ def _shared_params(estimator: Any, theirs: type) -> dict[str, Any]:
 
 def _as_dense(mixture: Mixture, theirs: Any) -> None:
     """Set covariances of low rank, which scikit-learn does not have, as the matrices that they are."""
-    if isinstance(mixture.family, covariance.LowRank):
+    if mixture.family.rank:
         dense = mixture.family.dense_covariances(mixture.covariances, mixture.n_components, mixture.n_features)
         full = Mixture(mixture.weights, mixture.means, dense)
         theirs.covariances_, theirs.precisions_ = np.array(full.covariances), np.array(full.precisions)

@@ -101,7 +101,7 @@ class StreamMixin:
                     f"{name} must be {only!r} for partial_fit, which learns from single batches, got {given!r}"
                 )
         family = covariance.get(self.covariance_type)
-        if family.kind == "low_rank":
+        if family.rank:
             raise InvalidParameterError(
                 f"covariance_type must be another than {family.name!r} for partial_fit: axes of low rank "
                 "change with every batch"

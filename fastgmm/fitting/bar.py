@@ -11,7 +11,7 @@ from fastgmm.fitting.watch import Observer
 if TYPE_CHECKING:
     from fastgmm.fitting.em import FitState
 
-__all__ = ["ProgressBar", "check_progress"]
+__all__ = ["ProgressBar", "check_progress", "tqdm_bar"]
 
 
 def check_progress(progress: Any) -> bool:
@@ -19,6 +19,15 @@ def check_progress(progress: Any) -> bool:
     if not isinstance(progress, bool):
         raise InvalidParameterError(f"progress must be True or False, got {progress!r}")
     return progress
+
+
+def tqdm_bar() -> Any:
+    """Return tqdm's bar for terminals and notebooks; ImportError if it is not installed."""
+    try:
+        from tqdm.auto import tqdm
+    except ImportError as error:
+        raise ImportError("progress=True needs tqdm: pip install 'fastgmm[plot]'") from error
+    return tqdm
 
 
 class ProgressBar(Observer):
@@ -41,11 +50,7 @@ class ProgressBar(Observer):
     """
 
     def __init__(self, n_starts: int, max_iter: int) -> None:
-        try:
-            from tqdm.auto import tqdm
-        except ImportError as error:
-            raise ImportError("progress=True needs tqdm: pip install 'fastgmm[plot]'") from error
-        self._tqdm, self._n_starts, self._expected = tqdm, n_starts, max_iter
+        self._tqdm, self._n_starts, self._expected = tqdm_bar(), n_starts, max_iter
         self._bar: Any = None
         self._source: Any = None
         self._best, self._text = -math.inf, ""

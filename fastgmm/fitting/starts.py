@@ -228,7 +228,7 @@ def first_parameters(source, family, n_components, init_params, rng, *, reg_cova
 
 def _clustered(whole, family, n_components, rng):
     """Return the Statistics of all rows by k-means among candidates that their source names, None if it names none."""
-    candidates = whole.cluster(n_components, rng) if family.kind != "low_rank" else None
+    candidates = whole.cluster(n_components, rng) if not family.rank else None
     if candidates is None:
         return None
     centres, _, _ = kmeans.lloyd(candidates, kmeans.seed(candidates, n_components, rng), labels=False)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from fastgmm._errors import InvalidParameterError
+from fastgmm.fitting.bar import tqdm_bar
 
 __all__ = ["Progress", "progress_of"]
 
@@ -34,12 +35,14 @@ class Progress:
 class _Bar(Progress):
     """Shows tqdm's bar on standard error."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._bar = tqdm_bar()
+
     @contextlib.contextmanager
     def of(self, total: int) -> Iterator[None]:
         """Show the bar for the time of the search."""
-        from tqdm import tqdm
-
-        with tqdm(total=total, leave=False, unit="fit") as bar:
+        with self._bar(total=total, leave=False, unit="fit") as bar:
 
             def tell(done: int, total: int, text: str) -> None:
                 bar.set_postfix_str(text, refresh=False)
@@ -65,8 +68,4 @@ def progress_of(progress: Any) -> Progress:
         raise InvalidParameterError(f"progress must be a bool or a function, got {progress!r}")
     if not progress:
         return Progress()
-    try:
-        import tqdm  # noqa: F401
-    except ImportError as error:
-        raise ImportError("A progress bar needs tqdm: pip install 'fastgmm[plot]'") from error
     return _Bar()

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastgmm._errors import IllDefinedCovarianceError
-from fastgmm.covariance import Family, LowRank, Noise, Parameters
+from fastgmm.covariance import Family, Noise, Parameters
 from fastgmm.engine import Statistics
 from fastgmm.fitting import agglomerative, kmeans
 from fastgmm.fitting.comparable import Frame
@@ -165,7 +165,7 @@ class _Given:
 
     def statistics(self, family: Family) -> Statistics:
         """Return the statistics that a first M-step of a family wants."""
-        kind = family.name if isinstance(family, LowRank) else family.statistics_kind()  # axes are a family's own
+        kind = family.name if family.rank else family.statistics_kind()  # axes are a family's own
         if kind not in self._by_kind:
             self._by_kind[kind] = family.first_statistics(self._few.source, self._pivots(), self._given)
         return self._by_kind[kind]
