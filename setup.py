@@ -39,7 +39,9 @@ PARTS = sorted(name for pattern in HEADERS for name in glob(pattern))
 
 EXTENSIONS = [  # module, sources, what they include
     ("fastgmm.engine._core", ["fastgmm/engine/_core.pyx", *LEAVES], PARTS),
+    ("fastgmm.engine._block", ["fastgmm/engine/_block.pyx"], PARTS),
     ("fastgmm.engine._pass", ["fastgmm/engine/_pass.pyx"], PARTS),
+    ("fastgmm.engine._steps", ["fastgmm/engine/_steps.pyx"], PARTS),
     ("fastgmm.engine._linalg", ["fastgmm/engine/_linalg.pyx"], PARTS),
     ("fastgmm.engine._shapes", ["fastgmm/engine/_shapes.pyx"], PARTS),
     ("fastgmm.engine._axes", ["fastgmm/engine/_axes.pyx"], PARTS),

@@ -10,11 +10,17 @@ import numpy as np
 import pytest
 
 import fastgmm
-from fastgmm.engine import _core, _scorer
+from fastgmm.engine import Weights, _core, _scorer, _steps
 
-WITH_FUNCTIONS = ("_core", "_gaps", "_hierarchy", "_linalg", "_pass")
+WITH_FUNCTIONS = ("_core", "_gaps", "_hierarchy", "_linalg", "_pass", "_steps")
 by_module = pytest.mark.parametrize("name", [*WITH_FUNCTIONS, "_scorer"])
-by_class = pytest.mark.parametrize("compiled", [_core.Kernel, _scorer.Scorer], ids=lambda compiled: compiled.__name__)
+MIXTURE = ("diagonal", False, np.zeros((2, 3)), np.ones((2, 3)), np.zeros(2), np.zeros(3))
+ARGUMENTS = {
+    _core.Kernel: MIXTURE,
+    _scorer.Scorer: MIXTURE,
+    _steps.Steps: (_core.Kernel(*MIXTURE), np.zeros((4, 3)), None, Weights(), None, None, 0.0, 0.0, 1e6, 1e3),
+}
+by_class = pytest.mark.parametrize("compiled", ARGUMENTS, ids=lambda compiled: compiled.__name__)
 
 
 def stub(name):
@@ -99,7 +105,7 @@ def test_scorer_scores_what_its_stub_says():
 def test_class_takes_the_parameters_of_its_stub(compiled):
     """A compiled class has no signature to look at, so it is called: by position, by name, and with one missing."""
     _, *names = parameters(stated(compiled)["__new__"])
-    values = ["diagonal", False, np.zeros((2, 3)), np.ones((2, 3)), np.zeros(2), np.zeros(3)]
+    values = ARGUMENTS[compiled]
     by_name = dict(zip(names, values, strict=True))
     assert type(compiled(*values)) is type(compiled(**by_name)) is compiled
     for name in names:
@@ -114,9 +120,8 @@ def test_results_have_the_types_of_the_stubs():
     assert _core.fastest in _core.levels()
     assert isinstance(_core.lanes(_core.active()), int)
     assert isinstance(_core.group_rows("full", 2, 3, 0, False), int)
-    values = np.zeros((2, 3)), np.ones((2, 3)), np.zeros(2), np.zeros(3)
-    assert isinstance(_core.Kernel("diagonal", False, *values).group_rows, int)
-    scorer = _scorer.Scorer("diagonal", False, *values)
+    assert isinstance(_core.Kernel(*MIXTURE).group_rows, int)
+    scorer = _scorer.Scorer(*MIXTURE)
     assert (scorer.n_components, scorer.n_features, scorer.dtype) == (2, 3, np.float64)
 
 

@@ -26,6 +26,8 @@ __all__ = ["Family", "Parameters"]
 MIN_MASS = 10 * np.finfo(np.float64).eps
 """A component with less than this share of the total weight has no rows to speak of: it stays where it is."""
 
+MOST_SPREAD = {4: 1e2, 8: 1e3}
+"""Distance of means from the shift, in standard deviations, up to which rows are rotated; by the bytes of a number."""
 
 MAX_FIRST_CANCELLATION = 1e3  # beyond this factor the statistics of a start are taken again about the means
 
@@ -105,6 +107,9 @@ class Family(ABC):
         without the others.
     equal : bool
         Whether all components have the same covariance, wherever that is held.
+    stepped : bool
+        Whether its covariances are the second moments of a pass per unit of weight: then several steps of EM can be
+        made at once. See `fastgmm.engine.steps`.
     general : str or None
         Of a family for one feature: the name of the same for more.
     rank : int
@@ -118,6 +123,7 @@ class Family(ABC):
     shared = False
     coupled = False
     equal = False
+    stepped = False
     general = None
     rank = 0
 
@@ -368,7 +374,7 @@ class Family(ABC):
             shift = np.ascontiguousarray(shift, dtype=np.float64)
         log_norm = _linalg.log_norms(weights, log_det, means.shape[1])
         constants = KernelConstants(kind, means, factors, log_norm, shift, dtype)
-        far_apart = kind == "rotated" and _linalg.spread(means, shift, factors) > (1e2 if dtype.itemsize == 4 else 1e3)
+        far_apart = kind == "rotated" and _linalg.spread(means, shift, factors) > MOST_SPREAD[dtype.itemsize]
         constants = constants.unpooled() if far_apart else constants
         if params.noise is None:
             return constants

@@ -40,6 +40,7 @@ class Coupled(Family):
     """A family whose components have something in common."""
 
     coupled = True
+    stepped = False
 
     @abstractmethod
     def nearest_free(self, covariances, mass, previous):

@@ -16,6 +16,7 @@ class Diag(Family):
     kind = "diagonal"
     summary = "each component its own variances, no correlations"
     container = "diag"
+    stepped = True
 
     def covariance_shape(self, n_components, n_features):
         return n_components, n_features

@@ -14,6 +14,7 @@ class Full(Family):
     kind = "full"
     summary = "each component its own matrix"
     container = "full"
+    stepped = True
 
     def covariance_shape(self, n_components, n_features):
         return n_components, n_features, n_features

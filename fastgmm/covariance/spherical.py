@@ -4,7 +4,7 @@ import numpy as np
 
 from fastgmm.covariance import _variances
 from fastgmm.covariance.base import Family
-from fastgmm.engine._linalg import per_mass
+from fastgmm.engine._linalg import log_rows, per_mass
 
 __all__ = ["Spherical"]
 
@@ -16,6 +16,7 @@ class Spherical(Family):
     kind = "spherical"
     summary = "each component its own single variance"
     container = "spherical"
+    stepped = True
 
     def covariance_shape(self, n_components, n_features):
         return (n_components,)
@@ -43,8 +44,8 @@ class Spherical(Family):
         return precisions_cholesky**2
 
     def factors(self, params):
-        inverse = np.asarray(params.precisions_cholesky, dtype=np.float64)
-        return self.kind, inverse, params.n_features * np.log(inverse)
+        inverse = np.ascontiguousarray(params.precisions_cholesky, dtype=np.float64)
+        return self.kind, inverse, params.n_features * log_rows(inverse[:, None])
 
     def to_coordinates(self, precisions_cholesky, scale):
         return np.log(precisions_cholesky)

@@ -9,7 +9,7 @@ import numpy as np
 from fastgmm._errors import IllDefinedCovarianceError
 from fastgmm.covariance import _matrices
 from fastgmm.covariance.base import Family
-from fastgmm.engine._linalg import log_diagonals, per_mass
+from fastgmm.engine._linalg import log_diagonals, per_mass, shares
 
 __all__ = ["Tied"]
 
@@ -21,6 +21,7 @@ class Tied(Family):
     kind = "rotated"
     summary = "one matrix for all components"
     container = "tied"
+    stepped = True
     shared = coupled = equal = True
 
     def covariance_shape(self, n_components, n_features):
@@ -36,7 +37,7 @@ class Tied(Family):
     def maximise_covariances(self, stats, mass, reg_covar):
         within = stats.within()
         pooled = within.sum(axis=0) if stats.kind == "full" else within
-        return per_mass(pooled[None], stats.n.sum(keepdims=True), reg_covar)[0]
+        return per_mass(pooled[None], np.array([shares(stats.n, 0.0)[1]]), reg_covar)[0]
 
     def floored(self, covariances, floor):
         raised, met = floor.raise_matrices(covariances[None])

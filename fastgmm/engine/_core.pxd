@@ -123,6 +123,8 @@ cdef class Kernel:
     cdef object keep         # owners of the float64 constants
 
     cdef allocate(self)
+    cdef prepare(self)
+    cdef place(self, const double *means, const double *factors, const double *log_norm)
     cdef void prepare_factors(self)
     cdef prepare_rotated(self)
     cdef prepare_bounds(self)

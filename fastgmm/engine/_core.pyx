@@ -157,12 +157,7 @@ cdef class Kernel:
         m.log_norm, m.shift = float64_values(log_norm), float64_values(shift)
         self.keep = (means, factors, log_norm, shift)
         self.allocate()
-        m.leaf.prepare_center(m.K, m.D, m.means, m.shift, m.mu)
-        m.top = m.leaf.prepare_c(m.K, m.log_norm, m.c)
-        if m.kind == FG_ROTATED:
-            self.prepare_rotated()
-        else:
-            self.prepare_factors()
+        self.prepare()
 
     @property
     def group_rows(self):
@@ -188,6 +183,21 @@ cdef class Kernel:
         m.c, m.ones = base + 2 * vectors, base + 2 * vectors + scalars
         m.axes = base + 2 * vectors + 2 * scalars
         m.W = base + 2 * vectors + 2 * scalars + axes
+
+    cdef prepare(self):
+        """Put means, factors and log_norm into the form that the leaves read."""
+        cdef Model *m = &self.model
+        m.leaf.prepare_center(m.K, m.D, m.means, m.shift, m.mu)
+        m.top = m.leaf.prepare_c(m.K, m.log_norm, m.c)
+        if m.kind == FG_ROTATED:
+            self.prepare_rotated()
+        else:
+            self.prepare_factors()
+
+    cdef place(self, const double *means, const double *factors, const double *log_norm):
+        """Make this the kernel of another mixture of the same shape. The caller keeps the arrays alive."""
+        self.model.means, self.model.factors, self.model.log_norm = means, factors, log_norm
+        self.prepare()
 
     cdef void prepare_factors(self):
         cdef Model *m = &self.model

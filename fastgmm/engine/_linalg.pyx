@@ -1,4 +1,8 @@
-"""Small dense algebra on K matrices of D x D, compiled: no LAPACK call per component, no BLAS threads beside ours."""
+"""Small dense algebra on K matrices of D x D, compiled: no LAPACK call per component, no BLAS threads beside ours.
+
+What Python calls makes the arrays; the arithmetic is in functions of pointers (_linalg.pxd), which compiled steps of EM
+call without any array.
+"""
 
 from libc.math cimport INFINITY, isfinite, log, sqrt
 
@@ -62,19 +66,31 @@ def inverse_cholesky(covariances):
     cdef double *covariance = data(A, K * D * D)
     cdef double *W = data(out, K * D * D)
     cdef double *scratch = data(work, D * D)
+    k = invert(K, D, covariance, scratch, W)
+    if k < K:
+        raise IllDefinedCovarianceError(k)
+    return out.swapaxes(1, 2)
+
+
+cdef Py_ssize_t invert(Py_ssize_t K, Py_ssize_t D, const double *covariance, double *scratch,
+                       double *W) noexcept nogil:
+    """W (K, D, D) with W_k^T W_k the inverse of covariance k; the first that is not definite, K if all are."""
+    cdef Py_ssize_t k
     for k in range(K):
         if active_leaves(False).cholesky_inverse(D, covariance + k * D * D, scratch, W + k * D * D):
-            raise IllDefinedCovarianceError(k)
-    return out.swapaxes(1, 2)
+            return k
+    return K
 
 
 def unpack_triangles(packed, Py_ssize_t K, Py_ssize_t D):
     """Split K packed triangles of [1, x] [1, x]^T sums into n (K,), s (K, D) and symmetric S (K, D, D)."""
     cdef cnp.ndarray n = new(1, K), s = new(2, K, D), S = new(3, K, D, D)
-    cdef double *mass = data(n, K)
-    cdef double *sums = data(s, K * D)
-    cdef double *moments = data(S, K * D * D)
-    cdef double *value = data(packed, K * triangle(D + 1))
+    unpack(K, D, data(packed, K * triangle(D + 1)), data(n, K), data(s, K * D), data(S, K * D * D))
+    return n, s, S
+
+
+cdef void unpack(Py_ssize_t K, Py_ssize_t D, const double *value, double *mass, double *sums,
+                 double *moments) noexcept nogil:
     cdef Py_ssize_t k, i, j
     for k in range(K):
         mass[k] = value[0]
@@ -87,7 +103,6 @@ def unpack_triangles(packed, Py_ssize_t K, Py_ssize_t D):
             value += i + 1
         sums += D
         moments += D * D
-    return n, s, S
 
 
 def pack_triangles(const double[::1] n, const double[:, ::1] s, const double[:, :, ::1] S):
@@ -118,8 +133,12 @@ def is_plain(array):
 
 def all_finite(array):
     """Return whether all values of a C-contiguous float64 array are finite."""
-    cdef Py_ssize_t size = array.size, i
-    cdef double *value = data(array, size)
+    cdef Py_ssize_t size = array.size
+    return finite(size, data(array, size))
+
+
+cdef bint finite(Py_ssize_t size, const double *value) noexcept nogil:
+    cdef Py_ssize_t i
     for i in range(size):
         if not isfinite(value[i]):
             return False
@@ -128,32 +147,39 @@ def all_finite(array):
 
 def shares(n, double smallest):
     """Return n over its sum, the sum, and whether a share is at most `smallest`."""
-    cdef Py_ssize_t K = n.shape[0], k
-    cdef double *mass = data(n, K)
+    cdef Py_ssize_t K = n.shape[0]
     cdef cnp.ndarray out = new(1, K)
-    cdef double *share = data(out, K)
     cdef double total = 0
-    cdef bint any_small = False
-    for k in range(K):
-        total += mass[k]
-    for k in range(K):
-        share[k] = mass[k] / total
-        any_small |= not mass[k] > smallest * total
+    cdef bint any_small = share(K, data(n, K), smallest, data(out, K), &total)
     return out, total, any_small
+
+
+cdef bint share(Py_ssize_t K, const double *mass, double smallest, double *out, double *total) noexcept nogil:
+    cdef Py_ssize_t k
+    cdef bint any_small = False
+    total[0] = 0
+    for k in range(K):
+        total[0] += mass[k]
+    for k in range(K):
+        out[k] = mass[k] / total[0]
+        any_small |= not mass[k] > smallest * total[0]
+    return any_small
 
 
 def means(cnp.ndarray n, cnp.ndarray s, cnp.ndarray pivot):
     """Return pivot + s / n, (K, D); the pivot where n is zero."""
-    cdef Py_ssize_t K = s.shape[0], D = s.shape[1], k, j
+    cdef Py_ssize_t K = s.shape[0], D = s.shape[1]
     cdef cnp.ndarray out = new(2, K, D)
-    cdef double *mean = data(out, K * D)
-    cdef double *mass = data(n, K)
-    cdef double *sums = data(s, K * D)
-    cdef double *start = data(pivot, K * D)
+    centre(K, D, data(n, K), data(s, K * D), data(pivot, K * D), data(out, K * D))
+    return out
+
+
+cdef void centre(Py_ssize_t K, Py_ssize_t D, const double *mass, const double *sums, const double *start,
+                 double *mean) noexcept nogil:
+    cdef Py_ssize_t k, j
     for k in range(K):
         for j in range(k * D, (k + 1) * D):
             mean[j] = start[j] + (sums[j] / mass[k] if mass[k] > 0 else 0.0)
-    return out
 
 
 cdef double grown(double factor, double before, double after) noexcept nogil:
@@ -165,12 +191,15 @@ cdef double grown(double factor, double before, double after) noexcept nogil:
 
 def within_full(cnp.ndarray n, cnp.ndarray s, cnp.ndarray S):
     """Return S - s s^T / n, symmetric (K, D, D), and the largest factor by which its diagonal cancelled."""
-    cdef Py_ssize_t K = s.shape[0], D = s.shape[1], k, i, j
+    cdef Py_ssize_t K = s.shape[0], D = s.shape[1]
     cdef cnp.ndarray out = new(3, K, D, D)
-    cdef double *W = data(out, K * D * D)
-    cdef double *mass = data(n, K)
-    cdef double *sums = data(s, K * D)
-    cdef double *before = data(S, K * D * D)
+    cdef double factor = centre_full(K, D, data(n, K), data(s, K * D), data(S, K * D * D), data(out, K * D * D))
+    return out, factor
+
+
+cdef double centre_full(Py_ssize_t K, Py_ssize_t D, const double *mass, const double *sums, const double *before,
+                        double *W) noexcept nogil:
+    cdef Py_ssize_t k, i, j
     cdef double factor = 1, offset
     for k in range(K):
         for i in range(D):
@@ -181,33 +210,39 @@ def within_full(cnp.ndarray n, cnp.ndarray s, cnp.ndarray S):
         W += D * D
         before += D * D
         sums += D
-    return out, factor
+    return factor
 
 
 def within_diagonal(cnp.ndarray n, cnp.ndarray s, cnp.ndarray S):
     """Return S - s^2 / n, (K, D), not below zero, and the largest factor by which it cancelled."""
-    cdef Py_ssize_t K = s.shape[0], D = s.shape[1], k, j
+    cdef Py_ssize_t K = s.shape[0], D = s.shape[1]
     cdef cnp.ndarray out = new(2, K, D)
-    cdef double *W = data(out, K * D)
-    cdef double *mass = data(n, K)
-    cdef double *sums = data(s, K * D)
-    cdef double *before = data(S, K * D)
+    cdef double factor = centre_diagonal(K, D, data(n, K), data(s, K * D), data(S, K * D), data(out, K * D))
+    return out, factor
+
+
+cdef double centre_diagonal(Py_ssize_t K, Py_ssize_t D, const double *mass, const double *sums, const double *before,
+                            double *W) noexcept nogil:
+    cdef Py_ssize_t k, j
     cdef double factor = 1
     for k in range(K):
         for j in range(k * D, (k + 1) * D):
             W[j] = max(before[j] - sums[j] * (sums[j] / mass[k] if mass[k] > 0 else sums[j]), 0.0)
             factor = grown(factor, before[j], W[j])
-    return out, factor
+    return factor
 
 
 def within_spherical(cnp.ndarray n, cnp.ndarray s, cnp.ndarray S):
     """Return S - |s|^2 / n, (K,), not below zero, and the largest factor by which it cancelled."""
-    cdef Py_ssize_t K = s.shape[0], D = s.shape[1], k, j
+    cdef Py_ssize_t K = s.shape[0], D = s.shape[1]
     cdef cnp.ndarray out = new(1, K)
-    cdef double *W = data(out, K)
-    cdef double *mass = data(n, K)
-    cdef double *sums = data(s, K * D)
-    cdef double *before = data(S, K)
+    cdef double factor = centre_spherical(K, D, data(n, K), data(s, K * D), data(S, K), data(out, K))
+    return out, factor
+
+
+cdef double centre_spherical(Py_ssize_t K, Py_ssize_t D, const double *mass, const double *sums, const double *before,
+                             double *W) noexcept nogil:
+    cdef Py_ssize_t k, j
     cdef double factor = 1, between
     for k in range(K):
         between = 0
@@ -215,18 +250,21 @@ def within_spherical(cnp.ndarray n, cnp.ndarray s, cnp.ndarray S):
             between += sums[j] * (sums[j] / mass[k] if mass[k] > 0 else sums[j])
         W[k] = max(before[k] - between, 0.0)
         factor = grown(factor, before[k], W[k])
-    return out, factor
+    return factor
 
 
 def within_rotated(n, mean, S, shift):
     """Return S - sum_k n_k (mean_k - shift) (mean_k - shift)^T, (D, D), and how much its diagonal cancelled."""
-    cdef Py_ssize_t K = mean.shape[0], D = mean.shape[1], k, i, j
+    cdef Py_ssize_t K = mean.shape[0], D = mean.shape[1]
     cdef cnp.ndarray out = new(2, D, D)
-    cdef double *W = data(out, D * D)
-    cdef double *mass = data(n, K)
-    cdef double *mu = data(mean, K * D)
-    cdef double *before = data(S, D * D)
-    cdef double *origin = data(shift, D)
+    cdef double factor = centre_rotated(K, D, data(n, K), data(mean, K * D), data(S, D * D), data(shift, D),
+                                        data(out, D * D))
+    return out, factor
+
+
+cdef double centre_rotated(Py_ssize_t K, Py_ssize_t D, const double *mass, const double *mu, const double *before,
+                           const double *origin, double *W) noexcept nogil:
+    cdef Py_ssize_t k, i, j
     cdef double factor = 1, pull
     for i in range(D * D):
         W[i] = before[i]
@@ -239,15 +277,18 @@ def within_rotated(n, mean, S, shift):
         for j in range(i):
             W[j * D + i] = W[i * D + j]
         factor = grown(factor, before[i * D + i], W[i * D + i])
-    return out, factor
+    return factor
 
 
 def spread(means, shift, W):
     """Return the largest |W (mean_k - shift)|, W (D, D) lower-triangular."""
-    cdef Py_ssize_t K = means.shape[0], D = means.shape[1], k, i, j
-    cdef double *mu = data(means, K * D)
-    cdef double *origin = data(shift, D)
-    cdef double *factor = data(W, D * D)
+    cdef Py_ssize_t K = means.shape[0], D = means.shape[1]
+    return reach(K, D, data(means, K * D), data(shift, D), data(W, D * D))
+
+
+cdef double reach(Py_ssize_t K, Py_ssize_t D, const double *mu, const double *origin,
+                  const double *factor) noexcept nogil:
+    cdef Py_ssize_t k, i, j
     cdef double largest = 0, squares, sum
     for k in range(K):
         squares = 0
@@ -262,20 +303,24 @@ def spread(means, shift, W):
 
 def per_mass(cnp.ndarray within, cnp.ndarray mass, double reg_covar):
     """Return within_k / mass_k with reg_covar added: on the diagonal of matrices (K, D, D), everywhere in (K, D)."""
-    cdef Py_ssize_t K = mass.shape[0], size = cnp.PyArray_SIZE(within) // K, k, i
+    cdef Py_ssize_t K = mass.shape[0], size = cnp.PyArray_SIZE(within) // K
     cdef Py_ssize_t step = cnp.PyArray_DIM(within, 1) + 1 if cnp.PyArray_NDIM(within) == 3 else 1
     cdef cnp.ndarray out = like(within)
-    cdef double *W = data(within, K * size)
-    cdef double *C = data(out, K * size)
-    cdef double *total = data(mass, K)
+    divide(K, size, step, data(within, K * size), data(mass, K), reg_covar, data(out, K * size))
+    return out
+
+
+cdef void divide(Py_ssize_t K, Py_ssize_t size, Py_ssize_t step, const double *W, const double *total,
+                 double reg_covar, double *C) noexcept nogil:
+    """C_k (size) = W_k / total_k, and reg_covar added to every step-th number."""
+    cdef Py_ssize_t k, i
     for k in range(K):
         for i in range(size):
             C[i] = W[i] / total[k]
-        for i in range(0, size, step):
-            C[i] += reg_covar
+        for i in range((size + step - 1) // step):
+            C[i * step] += reg_covar
         C += size
         W += size
-    return out
 
 
 def inverse_roots(variances):
@@ -287,50 +332,60 @@ def inverse_roots(variances):
         If one is not positive and finite; its `component` is the index of the first.
     """
     cdef cnp.ndarray A = np.ascontiguousarray(variances, dtype=np.float64)
-    cdef Py_ssize_t K = A.shape[0], size = cnp.PyArray_SIZE(A) // K, i
+    cdef Py_ssize_t K = A.shape[0], size = cnp.PyArray_SIZE(A) // K, first
     cdef cnp.ndarray out = like(A)
-    cdef double *variance = data(A, K * size)
-    cdef double *inverse = data(out, K * size)
-    for i in range(K * size):
-        if not 0 < variance[i] < INFINITY:
-            raise IllDefinedCovarianceError(i // size)
-        inverse[i] = 1 / sqrt(variance[i])
+    first = invert_variances(K * size, data(A, K * size), data(out, K * size))
+    if first < K * size:
+        raise IllDefinedCovarianceError(first // size)
     return out
+
+
+cdef Py_ssize_t invert_variances(Py_ssize_t size, const double *variance, double *inverse) noexcept nogil:
+    """inverse = 1 / sqrt(variance); the first variance that is not positive and finite, size if all are."""
+    cdef Py_ssize_t i
+    for i in range(size):
+        if not 0 < variance[i] < INFINITY:
+            return i
+        inverse[i] = 1 / sqrt(variance[i])
+    return size
 
 
 def log_diagonals(factors):
     """Return the sum of the logarithms of the diagonal of each matrix (K, D, D)."""
-    cdef Py_ssize_t K = factors.shape[0], D = factors.shape[1], k, j
+    cdef Py_ssize_t K = factors.shape[0], D = factors.shape[1]
     cdef cnp.ndarray out = new(1, K)
-    cdef double *total = data(out, K)
-    cdef double *W = data(factors, K * D * D)
+    sum_logs(K, D, data(factors, K * D * D), D * D, D + 1, data(out, K))
+    return out
+
+
+cdef void sum_logs(Py_ssize_t K, Py_ssize_t D, const double *value, Py_ssize_t size, Py_ssize_t step,
+                   double *total) noexcept nogil:
+    """total_k = the sum of the logarithms of D numbers, step apart, in each of K stretches of a size."""
+    cdef Py_ssize_t k, j
     for k in range(K):
         total[k] = 0
         for j in range(D):
-            total[k] += log(W[(k * D + j) * D + j])
-    return out
+            total[k] += log(value[k * size + j * step])
 
 
 def log_rows(values):
     """Return the sum of the logarithms of each row of (K, D)."""
-    cdef Py_ssize_t K = values.shape[0], D = values.shape[1], k, j
+    cdef Py_ssize_t K = values.shape[0], D = values.shape[1]
     cdef cnp.ndarray out = new(1, K)
-    cdef double *total = data(out, K)
-    cdef double *value = data(values, K * D)
-    for k in range(K):
-        total[k] = 0
-        for j in range(D):
-            total[k] += log(value[k * D + j])
+    sum_logs(K, D, data(values, K * D), D, 1, data(out, K))
     return out
 
 
 def log_norms(weights, log_det, Py_ssize_t D):
     """Return log weights_k + log_det_k - D / 2 log 2 pi; -inf for a weight of zero."""
-    cdef Py_ssize_t K = weights.shape[0], k
+    cdef Py_ssize_t K = weights.shape[0]
     cdef cnp.ndarray out = new(1, K)
-    cdef double *log_norm = data(out, K)
-    cdef double *weight = data(weights, K)
-    cdef double *det = data(log_det, K)
+    normalise(K, D, data(weights, K), data(log_det, K), data(out, K))
+    return out
+
+
+cdef void normalise(Py_ssize_t K, Py_ssize_t D, const double *weight, const double *det,
+                    double *log_norm) noexcept nogil:
+    cdef Py_ssize_t k
     for k in range(K):
         log_norm[k] = (log(weight[k]) + det[k] if weight[k] > 0 else -INFINITY) - 0.5 * D * LOG_2PI
-    return out

@@ -80,7 +80,7 @@ def _check_shape(name, array, shape):
         raise ValueError(f"{name} must have the shape {shape}, got {np.shape(array)}")
 
 
-def _visited(labels, kept, first, last):
+def known_of_visits(labels, kept, first, last):
     """Return the labels, of all rows, that belong to the visits first..last; None if there are none."""
     if labels is None:
         return None
@@ -169,7 +169,7 @@ def accumulate(
     known_labels = _check_known(known_labels, rows.n_rows, constants.n_components)
     n_rows = 0 if into is None else into.n_rows
     for piece, part, first, last in rows.slabs(weights.kept, kernel.group_rows):
-        w, known = weights.part(first, last), _visited(known_labels, weights.kept, first, last)
+        w, known = weights.part(first, last), known_of_visits(known_labels, weights.kept, first, last)
         if not _pass.accumulate(kernel, piece, part, w, pivot, sparse, known, total, n_threads):
             rows.raise_not_finite()
         n_rows += last - first
@@ -339,7 +339,7 @@ def score(
 def _score_rows(rows, weights, kernel, out, total, n_threads, known_labels=None):
     for piece, part, first, last in rows.slabs(weights.kept, kernel.group_rows):
         outputs = (_part(out.get(name), first, last) for name in ("log_density", "resp", "labels", "joint"))
-        known = _visited(known_labels, weights.kept, first, last)
+        known = known_of_visits(known_labels, weights.kept, first, last)
         if not _pass.score(kernel, piece, part, weights.part(first, last), *outputs, known, total, n_threads):
             rows.raise_not_finite()
 

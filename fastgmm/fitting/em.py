@@ -8,13 +8,13 @@ import numpy as np
 from fastgmm._errors import IllDefinedCovarianceError
 from fastgmm.covariance import Parameters
 from fastgmm.fitting.acceleration import begin
+from fastgmm.fitting.ahead import MAX_CANCELLATION, Ahead
 from fastgmm.fitting.convergence import Progress
 from fastgmm.fitting.coordinates import step
 
 __all__ = ["FitState", "Run", "expectation_maximisation", "statistics_under"]
 
 CONVERGED = ("tol", "aitken")
-MAX_CANCELLATION = 1e6  # beyond this factor an M-step's statistics are taken again about the new means
 
 
 @dataclass(frozen=True)
@@ -138,14 +138,20 @@ def expectation_maximisation(
     """
     shift = source.moments()[0]  # stays where it is, so that a source need not compute its total scatter again
     progress = Progress() if progress is None else progress
+    enough = tol if stopping == "gain" else 0.0
+    ahead = Ahead(source, family, reg_covar, shift, enough) if mstep is None else None
     mstep = PlainMStep(family, reg_covar) if mstep is None else mstep
     path = begin(acceleration, family, parameters, source, path, mstep.feasible)
     bounds, stopped_by, em_step = [], "max_iter", None
     for iteration in range(1, max_iter + 1):
         previous, on_trial = progress.bound, path.on_trial
-        stats = statistics_under(source, family.constants(path.point, dtype=source.dtype, shift=shift))
-        bound = mstep.bound(stats, path.point)
-        mapped = _maximise(mstep, stats, path, iteration) if path.accepts(bound) else None
+        made = None if ahead is None else ahead.next(path.point, max_iter - iteration + 1)
+        if made is None:
+            stats = statistics_under(source, family.constants(path.point, dtype=source.dtype, shift=shift))
+            bound = mstep.bound(stats, path.point)
+            mapped = _maximise(mstep, stats, path, iteration) if path.accepts(bound) else None
+        else:
+            bound, mapped = made[0], made[1] if path.accepts(made[0]) else None
         em_step = em_step if mapped is None else (path.point, mapped)
         if mapped is None:
             path, bound = path.back(), path.bound

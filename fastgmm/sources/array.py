@@ -5,6 +5,7 @@ import numpy as np
 from fastgmm import engine
 from fastgmm._checks import as_array
 from fastgmm.engine.rows import Rows, Weights, check_sample_weight
+from fastgmm.engine.steps import steps_over
 from fastgmm.engine.threads import resolve
 from fastgmm.sources.base import Source, mean_and_variances
 
@@ -103,6 +104,20 @@ class ArraySource(Source):
             sparse=self._sparse,
             known_labels=self.known_labels,
             **self._options,
+        )
+
+    def steps(self, constants, reg_covar, limits):
+        """Return what makes several steps of EM at once, or None if passes are not short: see `Source.steps`."""
+        if self._sparse or not self._rows.native:
+            return None
+        return steps_over(
+            self._rows,
+            constants,
+            reg_covar=reg_covar,
+            limits=limits,
+            weights=self._weights,
+            scatter=self._total_scatter(constants) if constants.kind == "rotated" else None,
+            known_labels=self.known_labels,
         )
 
     def _total_scatter(self, constants):

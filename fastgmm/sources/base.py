@@ -69,6 +69,18 @@ class Source(ABC):
         rng : numpy.random.Generator
         """
 
+    def steps(self, constants, reg_covar, limits):  # noqa: B027 (passes over rows elsewhere are long)
+        """Return what makes several steps of EM at once, where passes are short; else None.
+
+        Parameters
+        ----------
+        constants : KernelConstants
+            Of any mixture of the kind and shape, with the shift of all.
+        reg_covar : float
+            Added to the diagonals of the covariances.
+        limits : fastgmm.engine.steps.Limits
+        """
+
     def reserve(self, kind, n_components, n_start_rows=0, rank=0):  # noqa: B027 (most sources have nothing to do)
         """Take note that a mixture will be fitted, before any pass: a source with little room may refuse it.
 

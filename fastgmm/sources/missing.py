@@ -66,6 +66,9 @@ class MissingSource(ArraySource):
         """Return the Statistics of all completed rows under a mixture: see `fastgmm.accumulate`."""
         return self._gapped.accumulate(constants, pivot=pivot, known_labels=self.known_labels)
 
+    def steps(self, constants, reg_covar, limits):
+        """Return None: a pass over rows with gaps is not short."""
+
     def score(self, constants, **wanted):
         """Return the Scores of all rows under a mixture, by their marginal densities: see `fastgmm.engine.score`."""
         return self._gapped.score(constants, known_labels=self.known_labels, **wanted)
