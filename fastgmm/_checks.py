@@ -22,7 +22,8 @@ WEIGHT_SUM_TOLERANCE = {np.dtype(np.float64): 1e-8, np.dtype(np.float32): 1e-6}
 
 def is_number(value: Any, kind: type[Any], low: float) -> bool:
     """Whether a value is of a kind, Integral or Real, finite as a float, and >= `low`."""
-    if not isinstance(value, kind) or isinstance(value, bool):
+    plain = type(value) is int or (type(value) is float and kind is not Integral)
+    if not plain and (not isinstance(value, kind) or isinstance(value, bool)):
         return False
     try:
         return math.isfinite(value) and bool(low <= value)

@@ -229,13 +229,14 @@ class Family(ABC):
 
         Means are in standard deviations of their components. The square of the covariances' part is that of the
         complete-data information of one row: twice that of the logarithms of standard deviations, once that of what is
-        off the diagonal of U^-1 V, with U and V the factors of precisions. Where they share one it comes once.
+        off the diagonal of V^T U^-T, with U and V the factors of precisions. Where they share one it comes once.
         """
         means, U, V = after.means - before.means, before.precisions_cholesky, after.precisions_cholesky
         if self.container in ("full", "tied"):
-            factors, diagonal = np.linalg.solve(U, V), np.arange(means.shape[1])
-            factors[..., diagonal, diagonal] = np.sqrt(2) * np.log(factors[..., diagonal, diagonal])
-            return (means @ U if self.shared else np.einsum("kd,kde->ke", means, U)), factors
+            W, after = (np.ascontiguousarray(factors.swapaxes(-1, -2)) for factors in (U, V))
+            if self.shared:
+                return means @ U, _linalg.ratios(W[None], after[None])[0]
+            return (W @ means[:, :, None])[:, :, 0], _linalg.ratios(W, after)
         if self.container == "diag":
             return means * U, np.sqrt(2) * np.log(V / U)
         return means * U[:, None], np.sqrt(2 * means.shape[1]) * np.log(V / U)

@@ -61,3 +61,9 @@ cdef struct Scratch:
 
 cdef Scratch lay_out(const Model *m, char *base, Py_ssize_t *size) noexcept nogil
 cdef int run_block(const Job *job, Py_ssize_t first, Py_ssize_t n, Scratch *s, double *sums) noexcept nogil
+
+
+cdef inline double element(const fg_rows *x, Py_ssize_t row, Py_ssize_t j) noexcept nogil:
+    """A number of a visited row."""
+    cdef const char *p = x.data + (x.rows[row] if x.rows != NULL else row) * x.row_stride + j * x.col_stride
+    return (<const float *> p)[0] if x.is_f32 else (<const double *> p)[0]

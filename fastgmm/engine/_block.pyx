@@ -10,7 +10,7 @@ from libc.string cimport memcpy, memset
 
 from fastgmm.engine._core cimport (
     FG_ALIGN, FG_BOUNDS, FG_DIAGONAL, FG_FULL, FG_LOW_RANK, FG_OUTER_FROM, FG_PANEL, FG_ROTATED, FG_ROW_STRIDE,
-    FG_SPHERICAL, Model, fg_rows, padded,
+    FG_SPHERICAL, Model, padded,
 )
 
 cdef double LN2 = 0.69314718055994530942
@@ -71,11 +71,6 @@ cdef inline void put(void *p, Py_ssize_t i, bint single, double value) noexcept 
         (<float *> p)[i] = <float> value
     else:
         (<double *> p)[i] = value
-
-
-cdef inline double element(const fg_rows *x, Py_ssize_t row, Py_ssize_t j) noexcept nogil:
-    cdef const char *p = x.data + (x.rows[row] if x.rows != NULL else row) * x.row_stride + j * x.col_stride
-    return (<const float *> p)[0] if x.is_f32 else (<const double *> p)[0]
 
 
 # ------------------------------------------------------------------------------------------------------- one block

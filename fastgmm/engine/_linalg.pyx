@@ -17,6 +17,7 @@ from fastgmm.engine._core cimport active_leaves, float64_values, triangle
 cnp.import_array()
 
 cdef double LOG_2PI = 1.8378770664093454836
+cdef double ROOT2 = 1.4142135623730950488
 
 
 # What follows is called between passes over a few hundred rows, where making and unwrapping arrays is all the time it
@@ -299,6 +300,30 @@ cdef double reach(Py_ssize_t K, Py_ssize_t D, const double *mu, const double *or
             squares += sum * sum
         largest = max(largest, squares)
     return sqrt(largest)
+
+
+def ratios(before, after):
+    """Return V_k W_k^-1 of lower-triangular W (K, D, D) and V, with sqrt(2) log of it in place of its diagonal."""
+    cdef cnp.ndarray W = before, V = after
+    cdef Py_ssize_t K = W.shape[0], D = W.shape[1], i, j, m
+    cdef cnp.ndarray out = new(3, K, D, D)
+    cdef double *w = data(W, K * D * D)
+    cdef double *v = data(V, K * D * D)
+    cdef double *x = data(out, K * D * D)
+    cdef double sum
+    for _ in range(K):
+        for i in range(D):
+            for j in range(i + 1, D):
+                x[i * D + j] = 0
+            for j in range(i, -1, -1):
+                sum = v[i * D + j]
+                for m in range(j + 1, i + 1):
+                    sum -= x[i * D + m] * w[m * D + j]
+                x[i * D + j] = sum / w[j * D + j]
+        for i in range(D):
+            x[i * D + i] = ROOT2 * log(x[i * D + i])
+        w, v, x = w + D * D, v + D * D, x + D * D
+    return out
 
 
 def per_mass(cnp.ndarray within, cnp.ndarray mass, double reg_covar):

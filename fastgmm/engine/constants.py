@@ -1,5 +1,6 @@
 """What the kernels need to know of a mixture."""
 
+import math
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 
@@ -19,6 +20,19 @@ FACTOR_SHAPES = {
 
 KINDS = (*FACTOR_SHAPES, "low_rank")
 """All kernel kinds. The shape (K, 1 + q, D) of the last depends on the rank q >= 1 too."""
+
+
+UNIT = math.sqrt(2 * math.log(2))
+"""Kernels compute log2 densities; this factor makes a spherical logit the negative squared distance."""
+
+
+def point_kernel(points, shift, single):
+    """Return the kernel that measures squared distances to K points (K, D), float64, about a shift.
+
+    It is that of ``KernelConstants.points("spherical", ...)``, for those who make many.
+    """
+    K = len(points)
+    return _core.Kernel("spherical", single, points, np.full(K, UNIT), np.zeros(K), shift)
 
 
 def shape_fits(kind, shape, n_components, n_features):
@@ -174,8 +188,6 @@ class KernelConstants:
         Moments of the low-rank kind need `factors`, which say along which axes.
         """
         K, D = points.shape
-        if factors is not None:
-            return cls(kind, points, factors, np.zeros(K), shift, np.dtype(dtype))
-        # the kernels compute log2 densities; this factor makes a spherical logit the negative squared distance
-        factors = np.full(FACTOR_SHAPES[kind](K, D), np.sqrt(2 * np.log(2)))
+        if factors is None:
+            factors = np.full(FACTOR_SHAPES[kind](K, D), UNIT)
         return cls(kind, points, factors, np.zeros(K), shift, np.dtype(dtype))

@@ -377,8 +377,8 @@ def nearest(X, centres, *, shift=None, sample_weight=None, labels=False, distanc
     moments = total[2:].reshape(K, 1 + D) if sums else None
     return Nearest(
         float(total[0]),
-        _spread(found, weights.kept, rows.n_rows, -1),
-        _spread(distance, weights.kept, rows.n_rows, 0),
+        on_all_rows(found, weights.kept, rows.n_rows, -1),
+        on_all_rows(distance, weights.kept, rows.n_rows, 0),
         None if moments is None else moments[:, 0],
         None if moments is None else moments[:, 1:],
     )
@@ -410,8 +410,8 @@ def potential(X, candidates, closest, *, shift, sample_weight=None, n_threads=No
     return total[2:]
 
 
-def _spread(array, kept, n_rows, missing):
-    """Return an array over the kept rows as one over all rows."""
+def on_all_rows(array, kept, n_rows, missing):
+    """Return an array over the kept rows as one over all rows; None of None."""
     if array is None or kept is None:
         return array
     whole = np.full(n_rows, missing, dtype=array.dtype)

@@ -51,8 +51,9 @@ class LiveMixture:
         if mixture.noise is not None:
             attributes.update(zip(NOISE, (mixture.noise.weight, mixture.noise.log_volume), strict=True))
         names = attributes.get("feature_names_in_")
-        named = Mixture.from_parameters(mixture.parameters, mixture.family, feature_names=names)
-        self._state = (_seen(attributes, covariance_type), named)
+        if names is not None or mixture.feature_names is not None:
+            mixture = Mixture.from_parameters(mixture.parameters, mixture.family, feature_names=names)
+        self._state = (_seen(attributes, covariance_type), mixture)
 
     def current(self, attributes: dict[str, Any], covariance_type: str) -> Mixture:
         """Return the mixture that the attributes describe now.

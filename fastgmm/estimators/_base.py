@@ -58,7 +58,7 @@ class MixtureEstimator(CallbackSupportMixin, DensityMixin, BaseEstimator):
 
         scikit-learn's base class has a method of this name, which its meta-estimators may call.
         """
-        validate(self._rules, self.get_params(deep=False), type(self).__name__)
+        validate(self._rules, {name: getattr(self, name) for name in self._rules}, type(self).__name__)
 
     def to_mixture(self) -> Mixture:
         """Return the fitted distribution as an immutable `fastgmm.Mixture`.

@@ -213,7 +213,10 @@ def validate(rules: Mapping[str, tuple[Rule, ...]], params: Mapping[str, Any], o
     """
     for name, alternatives in rules.items():
         value = params[name]
-        if not any(rule.accepts(value) for rule in alternatives):
+        for rule in alternatives:
+            if rule.accepts(value):
+                break
+        else:
             *others, last = map(str, alternatives)
             expected = f"{', '.join(others)} or {last}" if others else last
             raise InvalidParameterError(f"The {name!r} parameter of {owner} must be {expected}. Got {value!r} instead.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping
 from numbers import Real
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -535,7 +534,7 @@ class GaussianMixture(StreamMixin, MixtureEstimator):
             "collapses_": list(result.collapses),
             "n_failed_inits_": result.n_failed_inits,
             "best_init_": result.best_init,
-            "_histories": [dataclasses.astuple(history) for history in result.histories],
+            "_histories": [history.as_tuple() for history in result.histories],
             "n_features_in_": result.mixture.n_features,
             "stopped_by_": result.stopped_by,
             "last_gain_": result.last_gain,

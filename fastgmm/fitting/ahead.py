@@ -57,9 +57,9 @@ class Ahead:
             self._make(point, min(self._count, most))
         if self._at == len(self._bounds):
             return None
-        weights, means, covariances, factors = (array[self._at] for array in self._made)
-        self._bound, self._at = self._bounds[self._at], self._at + 1
-        self._last = Parameters(weights, means, covariances, factors)
+        at, (weights, means, covariances, factors) = self._at, self._made
+        self._bound, self._at = self._bounds[at], at + 1
+        self._last = Parameters(weights[at], means[at], covariances[at], factors[at])
         return self._bound, self._last
 
     def _make(self, point, count):

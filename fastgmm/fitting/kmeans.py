@@ -9,6 +9,7 @@ import math
 
 import numpy as np
 
+from fastgmm.engine.kmeans import heap_of, movement, positions
 from fastgmm.fitting.comparable import Frame
 
 __all__ = ["cluster", "cluster_comparable", "lloyd", "seed"]
@@ -94,12 +95,15 @@ def seed(source, n_clusters, rng):
     shift, _, _ = source.moments()
     weights = source.weights()
     n_trials = 2 + int(math.log(n_clusters))
-    first = _draw(weights, source.n_rows, 1, rng)
+    first = _first(weights, source.n_rows, rng)
+    draws = rng.random((n_clusters - 1, n_trials))
+    at_once = source.seed(first[0], draws, shift=shift)
+    if at_once is not None:
+        return source.rows_at(at_once)
     centres = [source.rows_at(first)[0]]
     closest = source.close_rows(centres[0], shift=shift)
-    while len(centres) < n_clusters:
-        mass = closest if weights is None else closest * weights
-        candidates = source.rows_at(_draw(mass, source.n_rows, n_trials, rng))
+    for draw in draws:
+        candidates = source.rows_at(positions(heap_of(closest, weights), draw))
         best = candidates[np.argmin(source.potential(candidates, closest, shift=shift))]
         centres.append(best)
         if len(centres) < n_clusters:
@@ -107,14 +111,11 @@ def seed(source, n_clusters, rng):
     return np.array(centres)
 
 
-def _draw(mass, n_rows, n_draws, rng):
-    """Return positions drawn in proportion to mass (None: all alike); uniformly if there is none left."""
-    if mass is None:
-        return rng.integers(n_rows, size=n_draws)
-    heap = np.cumsum(mass)
-    if not heap[-1] > 0:
-        return rng.integers(n_rows, size=n_draws)
-    return np.minimum(np.searchsorted(heap, rng.random(n_draws) * heap[-1], side="right"), n_rows - 1)
+def _first(weights, n_rows, rng):
+    """Return a position (1,) drawn in proportion to weights (None: all alike)."""
+    if weights is None:
+        return rng.integers(n_rows, size=1)
+    return positions(np.cumsum(weights), rng.random(1))
 
 
 def lloyd(source, centres, *, max_iter=MAX_ITER, tol=TOL, labels=True):
@@ -139,15 +140,19 @@ def lloyd(source, centres, *, max_iter=MAX_ITER, tol=TOL, labels=True):
     """
     shift, variances, _ = source.moments()
     enough = tol * variances.mean()
+    at_once = source.lloyd(centres, shift=shift, max_iter=max_iter, enough=enough, labels=labels)
+    if at_once is not None:
+        centres, found = at_once
+        return centres, found.labels, found.inertia
     for _ in range(max_iter):
         found = source.nearest(centres, shift=shift, sums=True)
         moved = shift + np.divide(found.s, found.n[:, None], out=centres - shift, where=found.n[:, None] > 0)
         empty = np.flatnonzero(found.n == 0)
         if len(empty):
             moved[empty] = _farthest_rows(source, centres, shift, len(empty))
-        movement = ((moved - centres) ** 2).sum()
+        is_near = movement(centres, moved) <= enough
         centres = moved
-        if movement <= enough:
+        if is_near:
             break
     found = source.nearest(centres, shift=shift, labels=labels)
     return centres, found.labels, found.inertia

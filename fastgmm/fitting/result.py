@@ -35,6 +35,10 @@ class StartHistory:
     error: str | None = None
     stopped_by: str | None = None
 
+    def as_tuple(self):
+        """Return the attributes in their order, to make the same again."""
+        return list(self.lower_bounds), self.converged, self.n_iter, self.error, self.stopped_by
+
 
 class Optimum(NamedTuple):
     """An optimum that starts came to: its mean log-likelihood, and how many starts ended there."""

@@ -4,6 +4,7 @@ import numpy as np
 
 from fastgmm import engine
 from fastgmm._checks import as_array
+from fastgmm.engine import kmeans
 from fastgmm.engine.rows import Rows, Weights, check_sample_weight
 from fastgmm.engine.steps import steps_over
 from fastgmm.engine.threads import resolve
@@ -176,6 +177,14 @@ class ArraySource(Source):
         """Return the k-means++ potential of each candidate: see `fastgmm.engine.potential`."""
         return engine.potential(self._rows, candidates, closest, shift=shift, **self._options)
 
+    def lloyd(self, centres, *, shift, **how):
+        """Return what `fastgmm.engine.kmeans.lloyd` does; None if that has to go pass by pass."""
+        return kmeans.lloyd(self._rows, self._weights, centres, shift=shift, **how) if self._rows.native else None
+
+    def seed(self, first, draws, *, shift):
+        """Return the positions of seeds, see `fastgmm.engine.kmeans.seed`; None if that has to go pass by pass."""
+        return kmeans.seed(self._rows, self._weights, first, draws, shift=shift) if self._rows.native else None
+
     def moments(self):
         """Return mean (D,), variances (D,) and total weight of the rows; the first call takes a pass.
 
@@ -186,10 +195,8 @@ class ArraySource(Source):
         """
         if not hasattr(self, "_moments"):
             first = self.rows_at(np.zeros(1, dtype=np.intp))
-            one = engine.KernelConstants.points("diagonal", first, first[0])
-            stats = engine.accumulate_given(
-                self._rows, "diagonal", first, shift=first[0], group=one.group_rows, **self._options
-            )
+            group = engine.group_rows("diagonal", 1, self.n_features, 0, False)
+            stats = engine.accumulate_given(self._rows, "diagonal", first, shift=first[0], group=group, **self._options)
             self._moments = mean_and_variances(stats)
         return self._moments
 
