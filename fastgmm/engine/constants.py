@@ -26,13 +26,11 @@ UNIT = math.sqrt(2 * math.log(2))
 """Kernels compute log2 densities; this factor makes a spherical logit the negative squared distance."""
 
 
-def point_kernel(points, shift, single):
-    """Return the kernel that measures squared distances to K points (K, D), float64, about a shift.
-
-    It is that of ``KernelConstants.points("spherical", ...)``, for those who make many.
-    """
-    K = len(points)
-    return _core.Kernel("spherical", single, points, np.full(K, UNIT), np.zeros(K), shift)
+def point_kernel(kind, points, shift, single):
+    """Return the kernel of ``KernelConstants.points(kind, points, shift)``, for those who make many."""
+    return _core.Kernel(
+        kind, single, points, np.full(FACTOR_SHAPES[kind](*points.shape), UNIT), np.zeros(len(points)), shift
+    )
 
 
 def shape_fits(kind, shape, n_components, n_features):

@@ -29,7 +29,7 @@ def lloyd(rows, weights, centres, *, shift, max_iter, enough, labels):
         Whether labels are wanted.
     """
     centres = np.array(centres, dtype=np.float64, order="C")
-    kernel = point_kernel(centres, shift, rows.dtype.itemsize == 4)
+    kernel = point_kernel("spherical", centres, shift, rows.dtype.itemsize == 4)
     n_visits = rows.n_rows if weights.kept is None else len(weights.kept)
     if not is_short(kernel, n_visits):
         return None
@@ -54,7 +54,9 @@ def seed(rows, weights, first, draws, *, shift):
     """
     anywhere = np.empty((draws.shape[1], len(shift)))
     anywhere[:] = shift
-    one, some = (point_kernel(points, shift, rows.dtype.itemsize == 4) for points in (anywhere[:1], anywhere))
+    one, some = (
+        point_kernel("spherical", points, shift, rows.dtype.itemsize == 4) for points in (anywhere[:1], anywhere)
+    )
     if not is_short(some, rows.n_rows if weights.kept is None else len(weights.kept)):
         return None
     return _kmeans.seed(one, some, rows.array, weights.kept, weights, first, draws)

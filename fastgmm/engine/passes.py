@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from fastgmm.engine import _linalg, _pass
-from fastgmm.engine.constants import KernelConstants
+from fastgmm.engine._core import group_rows
+from fastgmm.engine.constants import KernelConstants, point_kernel
 from fastgmm.engine.rows import Rows, Weights, check_sample_weight
 from fastgmm.engine.statistics import Statistics
 from fastgmm.engine.threads import resolve
@@ -342,6 +343,33 @@ def _score_rows(rows, weights, kernel, out, total, n_threads, known_labels=None)
         known = known_of_visits(known_labels, weights.kept, first, last)
         if not _pass.score(kernel, piece, part, weights.part(first, last), *outputs, known, total, n_threads):
             rows.raise_not_finite()
+
+
+def one_component(rows, weights, point, n_threads):
+    """Return the Statistics, of kind "diagonal", of all rows as one component about a point (D,).
+
+    Parameters
+    ----------
+    rows : Rows
+    weights : Weights
+    point : (D,) array
+    n_threads : int
+    """
+    D = len(point)
+    kernel, group = (
+        point_kernel("diagonal", point[None], point, rows.dtype.itemsize == 4),
+        group_rows("diagonal", 1, D, 0, False),
+    )
+    total = np.zeros(3 + 2 * D)
+    for piece, part, first, last in rows.slabs(weights.kept, group):
+        if not _pass.accumulate_given(
+            kernel, piece, part, weights.part(first, last), None, None, total, n_threads, group
+        ):
+            rows.raise_not_finite()
+    n_rows = rows.n_rows if weights.kept is None else len(weights.kept)
+    log_likelihood, weight, mass = total[:3].tolist()
+    n, s, S = np.array([mass]), total[None, 3 : 3 + D], total[None, 3 + D :]
+    return Statistics.of_pass("diagonal", n, s, S, point[None], point, log_likelihood, weight, n_rows, None)
 
 
 def nearest(X, centres, *, shift=None, sample_weight=None, labels=False, distances2=False, sums=False, n_threads=None):

@@ -1,8 +1,9 @@
 """Steps of EM that are made before they are asked for: several in one call where passes are short.
 
 On a few hundred rows a pass takes less time than the Python around it. What comes out is what single steps give, to the
-bit, so that whoever goes from step to step need not know. Steps that turn out not to be wanted cost little: as many are
-made at once as have been taken before, up to a few, and none beyond what the rule of stopping is about to say.
+bit, so that whoever goes from step to step need not know. Steps that turn out not to be wanted cost little: few are
+made at first, then as many as have been taken before, up to a limit, and none beyond what the rule of stopping is
+likely to say.
 """
 
 import math
@@ -28,14 +29,16 @@ class Ahead:
     shift : (D,) array
     enough : float
         Gain of the mean log-likelihood by which steps are likely to end: 0 if nothing is known of that.
+    at_first : int
+        How many steps are made of the first point.
     """
 
-    def __init__(self, source, family, reg_covar, shift, enough):
+    def __init__(self, source, family, reg_covar, shift, enough, at_first):
         self._source, self._family, self._reg_covar = source, family, reg_covar
         self._shift, self._enough = shift, enough
         self._steps = self._made = None
         self._goes = family.stepped
-        self._bounds, self._at, self._count = [], 0, 1
+        self._bounds, self._at, self._count, self._at_first = [], 0, at_first, at_first
         self._bound, self._last = -math.inf, None
 
     def next(self, point, most):
@@ -50,8 +53,8 @@ class Ahead:
         if not self._goes:
             return None
         if point is not self._last:
-            self._bound, self._count = -math.inf, 1
-            self._make(point, 1)
+            self._bound, self._count = -math.inf, self._at_first
+            self._make(point, min(self._count, most))
         elif self._at == len(self._bounds):
             self._count = min(2 * self._count, AT_ONCE)
             self._make(point, min(self._count, most))

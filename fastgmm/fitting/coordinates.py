@@ -14,6 +14,7 @@ logarithms. So its length is the gradient's norm, and near an optimum it gains b
 square.
 """
 
+import math
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -22,7 +23,7 @@ import numpy as np
 from fastgmm._errors import IllDefinedCovarianceError
 from fastgmm.covariance import Parameters
 
-__all__ = ["SLACK", "Coordinates", "step"]
+__all__ = ["SLACK", "Coordinates", "length", "step"]
 
 SLACK = 1e-12
 """Of the log-likelihood: what rounding may take from a trial that is kept."""
@@ -118,7 +119,14 @@ def step(family, before, after):
     weights = before.weights
     root = np.sqrt(weights)
     with np.errstate(all="ignore"):
-        by_weights = np.where(weights > 0, (after.weights - weights) / root, 0.0)
+        by_weights = (after.weights - weights) / root
         means, covariances = family.scaled_step(before, after)
         covariances = covariances if family.shared else (covariances.T * root).T
+    if not weights.all():
+        by_weights[weights == 0] = 0.0
     return np.concatenate([by_weights, (means * root[:, None]).ravel(), covariances.ravel()])
+
+
+def length(vector):
+    """Return the length of a vector (n,) as a float."""
+    return math.sqrt(vector @ vector)

@@ -1,5 +1,6 @@
 """The EM loop (Dempster, Laird and Rubin 1977, J. R. Statist. Soc. B 39:1)."""
 
+import math
 import time
 from dataclasses import dataclass, field
 
@@ -10,7 +11,7 @@ from fastgmm.covariance import Parameters
 from fastgmm.fitting.acceleration import begin
 from fastgmm.fitting.ahead import MAX_CANCELLATION, Ahead
 from fastgmm.fitting.convergence import Progress
-from fastgmm.fitting.coordinates import step
+from fastgmm.fitting.coordinates import length, step
 
 __all__ = ["FitState", "Run", "expectation_maximisation", "statistics_under"]
 
@@ -138,8 +139,8 @@ def expectation_maximisation(
     """
     shift = source.moments()[0]  # stays where it is, so that a source need not compute its total scatter again
     progress = Progress() if progress is None else progress
-    enough = tol if stopping == "gain" else 0.0
-    ahead = Ahead(source, family, reg_covar, shift, enough) if mstep is None else None
+    enough, at_first = tol if stopping == "gain" else 0.0, 4 if acceleration is None else 1
+    ahead = Ahead(source, family, reg_covar, shift, enough, at_first) if mstep is None else None
     mstep = PlainMStep(family, reg_covar) if mstep is None else mstep
     path = begin(acceleration, family, parameters, source, path, mstep.feasible)
     bounds, stopped_by, em_step = [], "max_iter", None
@@ -172,7 +173,7 @@ def expectation_maximisation(
         if reason or stop:
             stopped_by = reason or "callback"
             break
-    gradient_norm = np.nan if em_step is None else float(np.linalg.norm(step(family, *em_step)))
+    gradient_norm = math.nan if em_step is None else length(step(family, *em_step))
     return Run(path.parameters, bounds, stopped_by, progress, path, gradient_norm, list(mstep.collapses))
 
 

@@ -97,10 +97,10 @@ def seed(source, n_clusters, rng):
     n_trials = 2 + int(math.log(n_clusters))
     first = _first(weights, source.n_rows, rng)
     draws = rng.random((n_clusters - 1, n_trials))
-    at_once = source.seed(first[0], draws, shift=shift)
+    at_once = source.seed(first, draws, shift=shift)
     if at_once is not None:
         return source.rows_at(at_once)
-    centres = [source.rows_at(first)[0]]
+    centres = [source.rows_at([first])[0]]
     closest = source.close_rows(centres[0], shift=shift)
     for draw in draws:
         candidates = source.rows_at(positions(heap_of(closest, weights), draw))
@@ -112,10 +112,10 @@ def seed(source, n_clusters, rng):
 
 
 def _first(weights, n_rows, rng):
-    """Return a position (1,) drawn in proportion to weights (None: all alike)."""
+    """Return a position drawn in proportion to weights (None: all alike)."""
     if weights is None:
-        return rng.integers(n_rows, size=1)
-    return positions(np.cumsum(weights), rng.random(1))
+        return int(rng.integers(n_rows))
+    return int(positions(np.cumsum(weights), rng.random(1))[0])
 
 
 def lloyd(source, centres, *, max_iter=MAX_ITER, tol=TOL, labels=True):
@@ -139,7 +139,7 @@ def lloyd(source, centres, *, max_iter=MAX_ITER, tol=TOL, labels=True):
     inertia : float
     """
     shift, variances, _ = source.moments()
-    enough = tol * variances.mean()
+    enough = tol * (variances.sum() / len(variances))
     at_once = source.lloyd(centres, shift=shift, max_iter=max_iter, enough=enough, labels=labels)
     if at_once is not None:
         centres, found = at_once

@@ -5,6 +5,7 @@ import numpy as np
 from fastgmm import engine
 from fastgmm._checks import as_array
 from fastgmm.engine import kmeans
+from fastgmm.engine.passes import one_component
 from fastgmm.engine.rows import Rows, Weights, check_sample_weight
 from fastgmm.engine.steps import steps_over
 from fastgmm.engine.threads import resolve
@@ -194,17 +195,17 @@ class ArraySource(Source):
             If the squares of the rows overflow float64.
         """
         if not hasattr(self, "_moments"):
-            first = self.rows_at(np.zeros(1, dtype=np.intp))
-            group = engine.group_rows("diagonal", 1, self.n_features, 0, False)
-            stats = engine.accumulate_given(self._rows, "diagonal", first, shift=first[0], group=group, **self._options)
-            self._moments = mean_and_variances(stats)
+            first = self.rows_at([0])[0]
+            self._moments = mean_and_variances(one_component(self._rows, self._weights, first, self._n_threads))
         return self._moments
 
     def rows_at(self, positions):
         """Return the rows (n, D), float64, at some positions among the rows with positive weight."""
         kept = self._weights.kept
-        with np.errstate(over="ignore", invalid="ignore"):
-            picked = np.asarray(self._rows.array[positions if kept is None else kept[positions]], dtype=np.float64)
+        picked = self._rows.array[positions if kept is None else kept[positions]]
+        if picked.dtype != np.float64:
+            with np.errstate(over="ignore", invalid="ignore"):
+                picked = picked.astype(np.float64)
         if not np.isfinite(picked).all():
             self._rows.raise_not_finite()
         return picked

@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 import numpy as np
 
 from fastgmm._errors import IllDefinedCovarianceError
-from fastgmm.engine import KernelConstants, Scores
+from fastgmm.engine import KernelConstants, Scores, _linalg
 
 __all__ = ["NO_ROWS", "Source", "mean_and_variances"]
 
@@ -168,6 +168,6 @@ def mean_and_variances(stats):
     """
     with np.errstate(over="ignore", invalid="ignore"):
         mean, variances, mass = stats.means()[0], stats.within()[0] / stats.n[0], stats.n[0]
-    if not (np.isfinite(mean).all() and np.isfinite(variances).all()):
+    if not (_linalg.all_finite(mean) and _linalg.all_finite(variances)):
         raise IllDefinedCovarianceError
     return mean, variances, mass
