@@ -16,7 +16,7 @@ from problems import no_convergence_warning
 import fastgmm
 from fastgmm import GaussianMixture, covariance
 from fastgmm.distributed import DaskSource
-from fastgmm.sources import ArraySource
+from fastgmm.sources import ArraySource, dask_source
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:distributed", "ignore::ResourceWarning")
 
@@ -99,10 +99,27 @@ def test_options_compose_and_float32_stays(client):
     close(fit(as_array(far)), fit(far))
 
 
-def test_persisted_collections_are_read_where_they_lie(client):
+@pytest.mark.parametrize("collect", [as_array, as_frame])
+def test_persisted_collections_are_read_where_they_lie_and_kept_there(client, collect):
+    X, _ = rows_and_weights()
+    expected = fit(DaskSource(collect(X), 2.0), max_iter=2)
+    weights = collect(np.full((N, D), 2.0)).persist()
+    weights = weights["a"] if collect is as_frame else weights[:, 0]
+    source = DaskSource(collect(X).persist(), weights)  # nobody else holds what was persisted
+    del weights
+    assert fit(source, max_iter=2) == expected
+    labels = expected.mixture.predict(collect(X).persist())
+    np.testing.assert_array_equal(labels.compute(), expected.mixture.predict(X))
+
+
+def test_what_goes_out_apart_from_the_tasks_and_a_tree_of_several_levels_change_nothing(client, monkeypatch):
     X, _ = rows_and_weights()
     lazy = as_array(X)
-    assert fit(lazy.persist(), max_iter=2) == fit(lazy, max_iter=2)
+    expected = fit(lazy, max_iter=2)
+    monkeypatch.setattr(dask_source, "SENT_BYTES", 0)
+    assert fit(lazy, max_iter=2) == expected
+    monkeypatch.setattr(dask_source, "BRANCHES", 2)
+    close(fit(lazy, max_iter=2), expected)
 
 
 @pytest.mark.long

@@ -6,6 +6,9 @@ one each time, so that equal parameters give equal bits.
 
 import copy
 import functools
+import pickle
+import sys
+import uuid
 
 import numpy as np
 
@@ -17,7 +20,8 @@ from fastgmm.sources.reservoir import Reservoir
 
 __all__ = ["DaskSource", "is_dask"]
 
-BRANCHES = 8  # of the tree of additions
+BRANCHES = 16  # of the tree of additions
+SENT_BYTES = 1 << 18  # of parameters that go out with every task: of more, a task of their own sends them to workers
 SEEDING_ROUNDS = 5  # of k-means||, and candidates per component in each: Bahmani et al. find 5 and 2 enough
 SEEDING_FACTOR = 2
 
@@ -78,28 +82,39 @@ class DaskSource(Source):
             self.column_names = list(X.columns)
             dtypes = {np.dtype(dtype) for dtype in X.dtypes}
             self.dtype = np.dtype(np.float32 if dtypes == {np.dtype(np.float32)} else np.float64)
-            self.n_features, self._parts = len(self.column_names), X.to_delayed()
-            self._lengths = [np.nan] * len(self._parts)
+            self.n_features, self._lengths = len(self.column_names), [np.nan] * X.npartitions
         else:
             X = X.rechunk({1: -1})
             self.dtype = np.dtype(np.float32 if X.dtype == np.float32 else np.float64)
-            self.n_features, self._parts = X.shape[1], X.to_delayed().ravel().tolist()
-            self._lengths = X.chunks[0]
+            self.n_features, self._lengths = X.shape[1], X.chunks[0]
+        self._parts, self._graph = _parts_of(X)
         self._weights = _weights_of(sample_weight, X, len(self._parts))
+        if is_dask(self._weights):
+            self._weights, graph = _parts_of(self._weights)
+            self._graph = {**self._graph, **graph}
 
     def _passed(self, step, merge, *shared):
-        """Return what merging in a tree makes of step(values, weights, ..., *shared) of every partition, in order."""
-        from dask import compute, delayed
+        """Return what merging in a tree makes of step(values, weights, ..., *shared) of every partition, in order.
 
-        step, merge = delayed(step, pure=False), delayed(merge, pure=False)
-        shared = [delayed(each) for each in shared]  # once for all tasks
-        layer = [
-            step(number, part, weights, self.dtype, self._n_threads, *shared)
-            for number, (part, weights) in enumerate(zip(self._parts, self._weights, strict=True))
-        ]
+        The tasks are written down as Dask's graphs are, and not one by one as delayed calls, which would take longer
+        than a pass over few rows.
+        """
+        from dask.delayed import Delayed
+
+        run = uuid.uuid4().hex
+        name, merged, graph = f"fastgmm{step.__name__}-{run}", f"fastgmm-add-{run}", dict(self._graph)
+        given = _Given(shared)
+        if len(pickle.dumps(given)) > SENT_BYTES:
+            graph[f"fastgmm-given-{run}"], given = given, f"fastgmm-given-{run}"
+        for number, (part, weights) in enumerate(zip(self._parts, self._weights, strict=True)):
+            call = functools.partial(_on_partition, step, number, self.dtype, self._n_threads)
+            graph[name, number] = call, part, weights, given
+        layer, level = [(name, number) for number in range(len(self._parts))], 0
         while len(layer) > 1:
-            layer = [merge(layer[i : i + BRANCHES]) for i in range(0, len(layer), BRANCHES)]
-        (made,) = compute(layer[0])
+            groups, level = [layer[i : i + BRANCHES] for i in range(0, len(layer), BRANCHES)], level + 1
+            layer = [(merged, level, number) for number in range(len(groups))]
+            graph.update((key, (merge, group)) for key, group in zip(layer, groups, strict=True))
+        made = Delayed(layer[0], graph).compute()
         if made is None:
             raise ValueError(NO_ROWS)
         return made
@@ -146,22 +161,32 @@ class DaskSource(Source):
 
     def map_rows(self, function, width, dtype):
         """Return a Dask array of what a function makes of every row, not yet computed: see `Source.map_rows`."""
-        import dask
         import dask.array
 
-        empty, step = np.empty((0,) if width is None else (0, width), dtype), dask.delayed(_map, pure=False)
-        given = dask.delayed(function)  # once for all tasks
-        return dask.array.concatenate(
-            [
-                dask.array.from_delayed(step(given, empty, part), (n, *empty.shape[1:]), meta=empty)
-                for part, n in zip(self._parts, self._lengths, strict=True)
-            ],
-            allow_unknown_chunksizes=True,
-        )
+        empty = np.empty((0,) if width is None else (0, width), dtype)
+        name, given = f"fastgmm-map-{uuid.uuid4().hex}", f"fastgmm-given-{uuid.uuid4().hex}"
+        graph = {**self._graph, given: _Given(function)}  # once for all tasks
+        places = [(name, number, *(0,) * (empty.ndim - 1)) for number in range(len(self._parts))]
+        step = functools.partial(_map, empty)
+        graph.update((place, (step, given, part)) for place, part in zip(places, self._parts, strict=True))
+        chunks = tuple(self._lengths), *((n,) for n in empty.shape[1:])
+        return dask.array.Array(graph, name, chunks, meta=empty)
+
+
+def _parts_of(X):
+    """Return the keys of the partitions of a collection, in order, and the graph that makes them."""
+    parts, graph = np.ravel(X.to_delayed()).tolist(), {}
+    for each in {id(part.dask): part.dask for part in parts}.values():
+        graph.update(each)
+    if "distributed" in sys.modules:  # workers hold what is persisted as long as somebody here holds its futures
+        from dask.distributed import futures_of
+
+        graph.update((future.key, future) for future in futures_of(X) if future.key not in graph)
+    return [part.key for part in parts], graph
 
 
 def _weights_of(sample_weight, X, n_partitions):
-    """Return the weights of each partition: delayed arrays, or None."""
+    """Return the weights of each partition: a Dask collection in the partitions of X, or a list of numbers or None."""
     if sample_weight is None:
         return [None] * n_partitions
     if np.isscalar(sample_weight):
@@ -179,13 +204,23 @@ def _weights_of(sample_weight, X, n_partitions):
         if sample_weight.shape != X.shape[:1]:
             raise ValueError(f"sample_weight.shape == {sample_weight.shape}, expected {X.shape[:1]}!")
         sample_weight = sample_weight.rechunk((X.chunks[0],))
-    parts = np.ravel(sample_weight.to_delayed()).tolist()
-    if len(parts) != n_partitions:
-        raise ValueError(f"sample_weight must have the {n_partitions} partitions of X, got {len(parts)}")
-    return parts
+    if sample_weight.npartitions != n_partitions:
+        raise ValueError(f"sample_weight must have the {n_partitions} partitions of X, got {sample_weight.npartitions}")
+    return sample_weight
 
 
 # ------------------------------------------------------------------------------------- what runs where a partition is
+
+
+class _Given:
+    """What all tasks of a pass are given; for Dask one thing, in which it looks for no keys."""
+
+    def __init__(self, values):
+        self.values = values
+
+
+def _on_partition(step, number, dtype, n_threads, part, weights, given):
+    return step(number, part, weights, dtype, n_threads, *given.values)
 
 
 def _partition(number, part, weights, dtype):
@@ -269,9 +304,9 @@ def _weigh(number, part, weights, dtype, n_threads, centres):
     return source.nearest(centres, shift=centres.mean(axis=0), sums=True).n
 
 
-def _map(function, empty, rows):
+def _map(empty, given, rows):
     """What a function makes of rows; what is empty of none."""
-    return function(rows) if len(rows) else empty
+    return given.values(rows) if len(rows) else empty
 
 
 # ----------------------------------------------------------------------------------------------------- the additions
