@@ -51,7 +51,8 @@ def test_rows_of_files_are_those_that_were_written(tmp_path):
 def test_partitions_are_those_of_the_array():
     with dask.config.set(scheduler="sync"):
         whole = sources.collection(5).compute()
-    np.testing.assert_array_equal(whole, np.concatenate([sources.partition(i, 5) for i in range(10)]))
+    parts = [sources.partition(i, 5) for i in range(sources.DASK_PARTITIONS)]
+    np.testing.assert_array_equal(whole, np.concatenate(parts))
 
 
 def test_a_small_stream():
