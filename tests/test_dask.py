@@ -112,6 +112,18 @@ def test_persisted_collections_are_read_where_they_lie_and_kept_there(client, co
     np.testing.assert_array_equal(labels.compute(), expected.mixture.predict(X))
 
 
+def test_rows_with_gaps(client):
+    X, w = rows_and_weights()
+    X[np.random.default_rng(1).random(X.shape) < 0.1] = np.nan
+    options = {"missing": "em", "sample_weight": w, "max_iter": 2}
+    with pytest.warns(fastgmm.NothingObservedWarning):
+        found = fit(as_array(X), **options)
+    with pytest.warns(fastgmm.NothingObservedWarning):
+        close(found, fit(X, **options))
+    labels = found.mixture.predict(as_array(X), missing="em")
+    np.testing.assert_array_equal(labels.compute(), found.mixture.predict(X, missing="em"))
+
+
 def test_what_goes_out_apart_from_the_tasks_and_a_tree_of_several_levels_change_nothing(client, monkeypatch):
     X, _ = rows_and_weights()
     lazy = as_array(X)

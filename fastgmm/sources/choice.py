@@ -8,9 +8,11 @@ from fastgmm.sources.array import ArraySource
 from fastgmm.sources.base import Source
 from fastgmm.sources.batches import BatchSource
 from fastgmm.sources.dask_source import DaskSource, is_dask
+from fastgmm.sources.gapped import Gapped
 from fastgmm.sources.memory import parse_memory
 from fastgmm.sources.missing import MissingSource
 from fastgmm.sources.missing_batches import GappedBatchSource
+from fastgmm.sources.missing_dask import GappedDaskSource
 
 __all__ = ["as_source", "is_elsewhere"]
 
@@ -42,7 +44,8 @@ def as_source(
     max_memory : int or str, optional
         See `BatchSource`.
     missing : {"raise", "em"}, default="raise"
-        "em" for a `MissingSource` of an array that has gaps, and a `GappedBatchSource` of what is read block by block.
+        "em" for a `MissingSource` of an array that has gaps, a `GappedBatchSource` of what is read block by block, and
+        a `GappedDaskSource` of a Dask collection.
     min_rows : int, default=2
         Rows that an array must have.
 
@@ -51,12 +54,10 @@ def as_source(
     TypeError, ValueError
         If X is none of these; if an argument is given that a source knows already.
     """
-    if missing == "em" and is_dask(X):
-        raise ValueError("missing='em' must be 'raise' where X is a Dask collection: its rows are taken without gaps")
-    if missing == "em" and isinstance(X, Source) and not isinstance(X, MissingSource | GappedBatchSource):
+    if missing == "em" and isinstance(X, Source) and not isinstance(X, MissingSource | Gapped):
         raise ValueError(
-            f"missing='em' needs a source that knows of gaps, got a {type(X).__name__}: give an array, a path or a "
-            "fastgmm.sources.GappedBatchSource"
+            f"missing='em' needs a source that knows of gaps, got a {type(X).__name__}: give an array, a path, a Dask "
+            "collection, a fastgmm.sources.GappedBatchSource or a fastgmm.distributed.GappedDaskSource"
         )
     if known_labels is not None and (max_memory is not None or is_elsewhere(X)) and not isinstance(X, Source):
         raise ValueError("known_labels needs the rows in an array, with max_memory=None")
@@ -72,7 +73,8 @@ def as_source(
     if is_dask(X):
         if max_memory is not None:
             raise ValueError("max_memory must be None where X is a Dask collection: memory is the cluster's")
-        return DaskSource(X, sample_weight, n_threads=n_threads)
+        dask = GappedDaskSource if missing == "em" else DaskSource
+        return dask(X, sample_weight, n_threads=n_threads)
     batches = GappedBatchSource if missing == "em" else BatchSource
     if is_elsewhere(X):
         return batches(X, sample_weight, n_threads=n_threads, max_memory=max_memory)

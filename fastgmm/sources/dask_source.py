@@ -6,6 +6,7 @@ one each time, so that equal parameters give equal bits.
 
 import copy
 import functools
+import operator
 import pickle
 import sys
 import uuid
@@ -103,7 +104,7 @@ class DaskSource(Source):
 
         run = uuid.uuid4().hex
         name, merged, graph = f"fastgmm{step.__name__}-{run}", f"fastgmm-add-{run}", dict(self._graph)
-        given = _Given(shared)
+        given = Parcel(shared)
         if len(pickle.dumps(given)) > SENT_BYTES:
             graph[f"fastgmm-given-{run}"], given = given, f"fastgmm-given-{run}"
         for number, (part, weights) in enumerate(zip(self._parts, self._weights, strict=True)):
@@ -113,27 +114,32 @@ class DaskSource(Source):
         while len(layer) > 1:
             groups, level = [layer[i : i + BRANCHES] for i in range(0, len(layer), BRANCHES)], level + 1
             layer = [(merged, level, number) for number in range(len(groups))]
-            graph.update((key, (merge, group)) for key, group in zip(layer, groups, strict=True))
+            call = functools.partial(_merged, merge)
+            graph.update((key, (call, group)) for key, group in zip(layer, groups, strict=True))
         made = Delayed(layer[0], graph).compute()
         if made is None:
             raise ValueError(NO_ROWS)
-        return made
+        return made.content
 
     def accumulate(self, constants, *, pivot=None):
         """Return the Statistics of all rows under a mixture: see `fastgmm.accumulate`."""
-        return self._passed(_accumulate, _add, constants, pivot)
+        return self._passed(_accumulate, operator.add, constants, pivot)
 
     def accumulate_nearest(self, kind, centres):
         """Return the Statistics of all rows, each given to the nearest of some centres (K, D), about these."""
-        return self._passed(_accumulate_nearest, _add, kind, centres)
+        return self._passed(_accumulate_nearest, operator.add, kind, centres)
 
     def score(self, constants):
         """Return the Scores of all rows under a mixture: their log-likelihood and weight."""
-        return engine.Scores(*self._passed(_score, _add_pairs, constants))
+        return engine.Scores(*self._passed(_score, add_pairs, constants))
 
     def sample(self, n_rows, rng):
         """Return a reservoir sample of the rows: see `Reservoir`."""
-        return self._passed(_reservoir, _merge, n_rows, int(rng.integers(2**63)), None).source()
+        return self._reservoir(n_rows, rng).source()
+
+    def _reservoir(self, n_rows, rng, centres=None):
+        """Return a Reservoir by which all rows came, by weights, times distances from centres if there are any."""
+        return self._passed(_reservoir, _merge, n_rows, int(rng.integers(2**63)), centres)
 
     def cluster(self, n_clusters, rng):
         """Return candidates for centres of k-means, weighted by the rows near to them: k-means||.
@@ -152,11 +158,10 @@ class DaskSource(Source):
         """
         candidates = self.sample(1, rng).array
         for _ in range(SEEDING_ROUNDS):
-            seed = int(rng.integers(2**63))
-            drawn = self._passed(_reservoir, _merge, SEEDING_FACTOR * n_clusters, seed, candidates)
+            drawn = self._reservoir(SEEDING_FACTOR * n_clusters, rng, candidates)
             candidates = np.concatenate([candidates, drawn.source().array])
         candidates = np.unique(candidates, axis=0)
-        near = self._passed(_weigh, _sum, candidates)
+        near = self._passed(_weigh, operator.add, candidates)
         return ArraySource(candidates, near)
 
     def map_rows(self, function, width, dtype):
@@ -165,7 +170,7 @@ class DaskSource(Source):
 
         empty = np.empty((0,) if width is None else (0, width), dtype)
         name, given = f"fastgmm-map-{uuid.uuid4().hex}", f"fastgmm-given-{uuid.uuid4().hex}"
-        graph = {**self._graph, given: _Given(function)}  # once for all tasks
+        graph = {**self._graph, given: Parcel(function)}  # once for all tasks
         places = [(name, number, *(0,) * (empty.ndim - 1)) for number in range(len(self._parts))]
         step = functools.partial(_map, empty)
         graph.update((place, (step, given, part)) for place, part in zip(places, self._parts, strict=True))
@@ -212,18 +217,35 @@ def _weights_of(sample_weight, X, n_partitions):
 # ------------------------------------------------------------------------------------- what runs where a partition is
 
 
-class _Given:
-    """What all tasks of a pass are given; for Dask one thing, in which it looks for no keys."""
+class Parcel:
+    """What is sent from process to process in one piece; for Dask one thing, in which it looks for no keys.
 
-    def __init__(self, values):
-        self.values = values
+    Dask sends arrays as views of what came over the network, at any byte: the engine wants them aligned.
+    """
+
+    def __init__(self, content):
+        self.content = content
+
+    def __reduce__(self):
+        return _unpacked, (pickle.dumps(self.content, protocol=pickle.HIGHEST_PROTOCOL),)
+
+
+def _unpacked(sent):
+    return Parcel(pickle.loads(sent))
 
 
 def _on_partition(step, number, dtype, n_threads, part, weights, given):
-    return step(number, part, weights, dtype, n_threads, *given.values)
+    made = step(number, part, weights, dtype, n_threads, *given.content)
+    return None if made is None else Parcel(made)
 
 
-def _partition(number, part, weights, dtype):
+def _merged(merge, parcels):
+    """What merging makes of the contents, in order; None if there is nothing."""
+    made = [parcel.content for parcel in parcels if parcel is not None]
+    return Parcel(functools.reduce(merge, made)) if made else None
+
+
+def partition(number, part, weights, dtype):
     """Return checked Rows and Weights of a partition, None if it has no rows of positive weight."""
     name = f"partition {number} (counted from 0)"
     if not len(part):
@@ -243,21 +265,22 @@ def _partition(number, part, weights, dtype):
 
 
 def _accumulate(number, part, weights, dtype, n_threads, constants, pivot):
-    found = _partition(number, part, weights, dtype)
+    found = partition(number, part, weights, dtype)
     if found is None:
         return None
     rows, weights = found
-    _check_features(number, rows, constants.n_features)
+    features_checked(number, rows, constants.n_features)
     return engine.accumulate(rows, constants, sample_weight=weights, pivot=pivot, n_threads=n_threads)
 
 
-def _check_features(number, rows, n_features):
+def features_checked(number, rows, n_features):
+    """Raise ValueError if a partition has another number of columns."""
     if rows.n_features != n_features:
         raise ValueError(f"partition {number} (counted from 0) has {rows.n_features} columns, expected {n_features}")
 
 
 def _accumulate_nearest(number, part, weights, dtype, n_threads, kind, centres):
-    found = _partition(number, part, weights, dtype)
+    found = partition(number, part, weights, dtype)
     if found is None:
         return None
     source = ArraySource(*found, n_threads=n_threads)
@@ -267,17 +290,17 @@ def _accumulate_nearest(number, part, weights, dtype, n_threads, kind, centres):
 
 
 def _score(number, part, weights, dtype, n_threads, constants):
-    found = _partition(number, part, weights, dtype)
+    found = partition(number, part, weights, dtype)
     if found is None:
         return None
-    _check_features(number, found[0], constants.n_features)
+    features_checked(number, found[0], constants.n_features)
     scores = engine.score(found[0], constants, sample_weight=found[1], n_threads=n_threads)
     return scores.log_likelihood, scores.total_weight
 
 
 def _reservoir(number, part, weights, dtype, n_threads, n_rows, seed, centres):
     """Rows drawn in proportion to their weights, times their squared distances from centres if there are any."""
-    found = _partition(number, part, weights, dtype)
+    found = partition(number, part, weights, dtype)
     if found is None:
         return None
     source = ArraySource(*found, n_threads=n_threads)
@@ -297,7 +320,7 @@ def _reservoir(number, part, weights, dtype, n_threads, n_rows, seed, centres):
 
 def _weigh(number, part, weights, dtype, n_threads, centres):
     """Weight of the rows that are nearest to each centre (K,)."""
-    found = _partition(number, part, weights, dtype)
+    found = partition(number, part, weights, dtype)
     if found is None:
         return None
     source = ArraySource(*found, n_threads=n_threads)
@@ -306,32 +329,18 @@ def _weigh(number, part, weights, dtype, n_threads, centres):
 
 def _map(empty, given, rows):
     """What a function makes of rows; what is empty of none."""
-    return given.values(rows) if len(rows) else empty
+    return given.content(rows) if len(rows) else empty
 
 
 # ----------------------------------------------------------------------------------------------------- the additions
 
 
-def _merged(parts, add):
-    parts = [part for part in parts if part is not None]
-    return functools.reduce(add, parts) if parts else None
+def add_pairs(one, other):
+    """Return the sums of two pairs."""
+    return one[0] + other[0], one[1] + other[1]
 
 
-def _add(parts):
-    return _merged(parts, lambda one, other: one + other)
-
-
-_sum = _add
-
-
-def _add_pairs(parts):
-    return _merged(parts, lambda one, other: (one[0] + other[0], one[1] + other[1]))
-
-
-def _merge(parts):
-    def merge(one, other):
-        both = copy.copy(one)  # what a task has returned may be wanted again
-        both.merge(other)
-        return both
-
-    return _merged(parts, merge)
+def _merge(one, other):
+    both = copy.copy(one)  # what a task has returned may be wanted again
+    both.merge(other)
+    return both

@@ -17,7 +17,7 @@ from fastgmm.engine.gaps import Marginal
 from fastgmm.engine.rows import Rows
 from fastgmm.sources.array import ArraySource
 
-__all__ = ["MissingSource", "OneGaussian", "observed_moments"]
+__all__ = ["MissingSource", "OneGaussian", "moments_by", "observed_moments", "observed_sums"]
 
 FULL_FEATURES = (
     64  # of more, the Gaussian of the starts has no correlations: D^3 for each pattern would outweigh the fit
@@ -129,13 +129,47 @@ class MissingSource(ArraySource):
 
 
 def observed_moments(passes, n_features):
-    """Return means (D,) and variances (D,) of what was observed of each feature, in two passes.
+    """Return means (D,) and variances (D,) of what was observed of each feature, in two passes: see `moments_by`.
 
     Parameters
     ----------
     passes : callable
         Returns an iterator over all rows as GappedRows.
     n_features : int
+    """
+
+    def total(mean):
+        sums = np.zeros((2, n_features))
+        for gapped in passes():
+            sums = observed_sums(gapped, mean, sums)
+        return sums
+
+    return moments_by(total)
+
+
+def observed_sums(gapped, mean=None, before=0.0):
+    """Return weights, and sums of values or, with a mean (D,), of squares about it, of what was observed: (2, D).
+
+    They are added to those before, (2, D) or zero.
+    """
+    sums = np.zeros((2, gapped.n_features)) + before
+    with np.errstate(over="ignore", invalid="ignore"):
+        for p in gapped.patterns:
+            if p.values is None:
+                continue
+            values = p.values.array.astype(np.float64) if mean is None else (p.values.array - mean[p.observed]) ** 2
+            sums[0, p.observed] += p.mass
+            sums[1, p.observed] += p.weight_of_rows() @ values
+    return sums
+
+
+def moments_by(total):
+    """Return means (D,) and variances (D,) of what was observed of each feature.
+
+    Parameters
+    ----------
+    total : callable
+        Returns the `observed_sums` of all rows, about a mean (D,) or None.
 
     Raises
     ------
@@ -144,29 +178,18 @@ def observed_moments(passes, n_features):
     IllDefinedCovarianceError
         If the squares of the rows overflow float64.
     """
-    seen, first, second = np.zeros(n_features), np.zeros(n_features), np.zeros(n_features)
+    seen, first = total(None)
+    if not seen.all():
+        raise ValueError(
+            f"Input X holds nothing but gaps in column {np.argmin(seen)} (counted from 0): nothing can be said "
+            "about it. Leave it out."
+        )
     with np.errstate(over="ignore", invalid="ignore"):
-        for p in _observed(passes):
-            seen[p.observed] += p.mass
-            first[p.observed] += p.weight_of_rows() @ p.values.array.astype(np.float64)
-        if not seen.all():
-            raise ValueError(
-                f"Input X holds nothing but gaps in column {np.argmin(seen)} (counted from 0): nothing can be said "
-                "about it. Leave it out."
-            )
         mean = first / seen
-        for p in _observed(passes):
-            second[p.observed] += p.weight_of_rows() @ (p.values.array - mean[p.observed]) ** 2
-    variances = second / seen
+        variances = total(mean)[1] / seen
     if not (np.isfinite(mean).all() and np.isfinite(variances).all()):
         raise IllDefinedCovarianceError
     return mean, variances
-
-
-def _observed(passes):
-    """Yield all patterns of positive weight of which something was observed, part by part."""
-    for gapped in passes():
-        yield from (p for p in gapped.patterns if p.values is not None)
 
 
 @dataclass(frozen=True)

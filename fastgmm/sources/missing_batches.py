@@ -5,12 +5,7 @@ in the order of the chunks: the sums of `MissingSource` in another order. Chunks
 as those of a `BatchSource` do, so that rows without gaps have its bits.
 """
 
-from dataclasses import replace
-from typing import NamedTuple
-
-import numpy as np
-
-from fastgmm import covariance, engine
+from fastgmm import engine
 from fastgmm.engine import Scores
 from fastgmm.engine.gaps import MAX_PARTS, PARTS_BYTES, GappedRows
 from fastgmm.engine.rows import Rows, check_sample_weight
@@ -18,14 +13,15 @@ from fastgmm.io.blocks import open_blocks
 from fastgmm.sources.array import ArraySource
 from fastgmm.sources.base import NO_ROWS
 from fastgmm.sources.batches import BatchSource
-from fastgmm.sources.missing import MissingSource, OneGaussian, observed_moments
+from fastgmm.sources.gapped import Counts, Gapped, counts_of
+from fastgmm.sources.missing import observed_moments
 
 __all__ = ["GappedBatchSource"]
 
 PATTERN_BYTES = 2048  # of a pattern, beside its rows
 
 
-class GappedBatchSource(BatchSource):
+class GappedBatchSource(Gapped, BatchSource):
     """Rows with gaps that are read again in each pass and never held whole: a `BatchSource` in which NaN may be.
 
     The Gaussian that fills gaps for starts is fitted to all rows by EM, which takes some passes more. Starts are made
@@ -67,58 +63,18 @@ class GappedBatchSource(BatchSource):
     def __init__(self, X, sample_weight=None, *, columns=None, weights=None, **options):
         blocks = open_blocks(X, columns=columns, weights=weights, sample_weight=sample_weight, gaps=True)
         super().__init__(blocks, **options)
-        self._scanned = None
 
-    @property
-    def has_gaps(self):
-        """Whether values are missing of rows with positive weight."""
-        return self.n_missing > 0
+    def _counts(self):
+        found = Counts()
+        for values, weights in self.chunks():
+            found += counts_of(values, weights)
+        if not found.n_rows:
+            raise ValueError(NO_ROWS)
+        self._known_rows = found.n_rows
+        return found
 
-    @property
-    def n_missing(self):
-        """Number of values that are missing of rows with positive weight."""
-        return self._scan().n_missing
-
-    @property
-    def n_unobserved(self):
-        """Number of rows with positive weight of which nothing was observed."""
-        return self._scan().n_unobserved
-
-    @property
-    def n_rows(self):
-        """Number of rows with positive weight."""
-        return self._scan().n_rows
-
-    @property
-    def total_weight(self):
-        """Sum of the weights."""
-        return self._scan().total_weight
-
-    def _scan(self):
-        """Count rows and gaps, in one pass, once."""
-        if self._scanned is None:
-            n_rows = n_missing = n_unobserved = 0
-            weight = 0.0
-            for values, weights in self.chunks():
-                missing = np.isnan(values).sum(axis=1)
-                n_rows, n_missing = n_rows + len(values), n_missing + int(missing.sum())
-                n_unobserved += int((missing == self.n_features).sum())
-                weight += len(values) if weights is None else float(weights.sum())
-            if not n_rows:
-                raise ValueError(NO_ROWS)
-            self._scanned, self._known_rows = _Scan(n_rows, n_missing, n_unobserved, weight), n_rows
-        return self._scanned
-
-    def _first_pass(self):
-        """Moments and number of rows, once: those of one Gaussian if there are gaps."""
-        if not hasattr(self, "_moments"):
-            found = self._scan()
-            if not found.n_missing:
-                return super()._first_pass()
-            mean, variances = observed_moments(self._gapped, self.n_features)
-            self._one = OneGaussian.fit(self._accumulate, mean, variances)
-            self._moments = (*self._one.moments(), found.total_weight), found.n_rows
-        return self._moments
+    def _observed_moments(self):
+        return observed_moments(self._gapped, self.n_features)
 
     def _memory(self, row, group):
         """Return the bytes that passes take: those of `BatchSource`, and what sorting by patterns takes."""
@@ -138,12 +94,6 @@ class GappedBatchSource(BatchSource):
         for values, weights in self.chunks(group):
             yield GappedRows(Rows(values), check_sample_weight(weights, len(values)), n_threads=self._n_threads)
 
-    def accumulate(self, constants, *, pivot=None):
-        """Return the Statistics of all completed rows under a mixture: see `fastgmm.accumulate`."""
-        if self._scanned is not None and not self._scanned.n_missing:
-            return super().accumulate(constants, pivot=pivot)
-        return self._accumulate(constants, pivot=pivot)
-
     def _accumulate(self, constants, *, pivot=None):
         def step(rows, options, before):
             gapped = GappedRows.of(rows, **options)
@@ -154,25 +104,13 @@ class GappedBatchSource(BatchSource):
 
         return self._passed(constants.group_rows, step)
 
-    def accumulate_all(self, kind, point):
-        """Return the Statistics of all rows as one component, about a point (D,), completed by one Gaussian."""
-        if not self.has_gaps:
-            return super().accumulate_all(kind, point)
-        self._first_pass()
-        full, parameters = covariance.get("full"), self._one.parameters
-        dense = self._one.dense()[None]
-        one = replace(parameters, covariances=dense, precisions_cholesky=full.from_covariances(dense, 1, len(point)))
-        stats = self._accumulate(full.constants(one), pivot=point[None])
-        return stats if kind == "full" else replace(stats, kind=kind, S=np.diagonal(stats.S, axis1=1, axis2=2).copy())
-
     def sample(self, n_rows, rng):
         """Return a reservoir sample of the rows, in one pass, with gaps as `MissingSource`: see `Reservoir`."""
         rows, weights = self._reservoir(n_rows, rng).drawn()
         rows = Rows(rows)
         if not rows.has_gaps():
             return ArraySource(rows, weights, n_threads=self._n_threads)
-        self._first_pass()
-        return MissingSource(GappedRows(rows, weights, n_threads=self._n_threads), one=self._one)
+        return self._of_sample(GappedRows(rows, weights, n_threads=self._n_threads))
 
     def score(self, constants):
         """Return the Scores of all rows under a mixture, by their marginal densities: log-likelihood and weight."""
@@ -187,12 +125,3 @@ class GappedBatchSource(BatchSource):
             return Scores(before.log_likelihood + found.log_likelihood, before.total_weight + found.total_weight)
 
         return self._passed(constants.group_rows, step)
-
-
-class _Scan(NamedTuple):
-    """Counts of the rows with positive weight."""
-
-    n_rows: int
-    n_missing: int
-    n_unobserved: int
-    total_weight: float
