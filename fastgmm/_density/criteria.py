@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
@@ -116,7 +117,7 @@ class Criteria(Scoring):
 
         Parameters
         ----------
-        X : array-like of shape (n_rows, n_features)
+        X : array-like of shape (n_rows, n_features), path, pyarrow data set, Dask collection or Source
             Rows.
         sample_weight : array-like of shape (n_rows,), default=None
             Weights of the rows.
@@ -152,7 +153,7 @@ class Criteria(Scoring):
 
         Parameters
         ----------
-        X : array-like of shape (n_rows, n_features)
+        X : array-like of shape (n_rows, n_features), path, pyarrow data set, Dask collection or Source
             Rows that the mixture was fitted to.
         name : {"bic", "aic", "aicc", "sabic", "icl", "icl_entropy", "nec", "mclust_bic", "mclust_icl"}, default="bic"
             Which; lower is better, but for those with mclust's sign. Formulas and sources are in docs/selection.md.
@@ -189,6 +190,11 @@ class Criteria(Scoring):
         of_one = math.nan
         if wanted.needs == "of_one":
             self.refuse_noise(f"criterion {name!r}")
+            if is_elsewhere(X):
+                raise InvalidParameterError(
+                    f"criterion {name!r} fits one component too, which needs the rows in an array: use fastgmm.select "
+                    "with this criterion"
+                )
             of_one = self._single(X, sample_weight, n_threads, missing)
         entropy = bool(wanted.needs)
         return wanted(
@@ -209,7 +215,7 @@ class Criteria(Scoring):
 
         Parameters
         ----------
-        X : array-like of shape (n_rows, n_features)
+        X : array-like of shape (n_rows, n_features), path, pyarrow data set, Dask collection or Source
             Rows.
         sample_weight : array-like of shape (n_rows,), default=None
             Weights of the rows.
@@ -232,23 +238,71 @@ class Criteria(Scoring):
         >>> round(Mixture([0.5, 0.5], [[0.0], [1.0]], [1.0, 1.0], "spherical").measured([[0.5]]).entropy, 6)
         0.693147
         """
-        rows = X if is_elsewhere(X) else Rows.of(X)
-        if entropy and is_elsewhere(X):
-            raise TypeError("entropies need the rows in an array: X must be an array-like, got rows elsewhere")
+        rows = X
+        if is_elsewhere(X):
+            rows = as_source(X, sample_weight, n_threads=n_threads, missing=check_missing(missing))
+            sample_weight = None
         scores = self._score(rows, n_threads, missing, sample_weight=sample_weight)
         k = self._parameters.n_components
         uncertain = {}
         if entropy:
-            found = self._entropies(rows, sample_weight, n_threads, missing)
+            found = self.entropies(rows, sample_weight, n_threads=n_threads, missing=missing)
             uncertain = dict(zip(("entropy", "doubt"), found, strict=True))
         return Measured(
             scores.log_likelihood, self.n_parameters, scores.total_weight, n_components=k, of_one=of_one, **uncertain
         )
 
-    def _entropies(self, rows: Rows, sample_weight: Any, n_threads: int | None, missing: str) -> tuple[float, float]:
-        """Return -sum_i w_i sum_k r_ik log r_ik and -sum_i w_i log max_k r_ik, a few megabytes of r_ik at a time."""
+    def entropies(
+        self,
+        X: Any,
+        sample_weight: npt.ArrayLike | None = None,
+        *,
+        n_threads: int | None = None,
+        missing: str = "raise",
+    ) -> tuple[float, float]:
+        """Return how uncertain the components of the rows are, in nats, one pass.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_rows, n_features), path, pyarrow data set, Dask collection or Source
+            Rows.
+        sample_weight : array-like of shape (n_rows,), default=None
+            Weights of the rows.
+        n_threads : int, default=None
+            Threads; None takes as many as are worth it. No effect on the result.
+        missing : {"raise", "em"}, default="raise"
+            What happens to gaps in X, NaN: an error, or rows count by the marginal density of what was observed.
+
+        Returns
+        -------
+        entropy, doubt : float
+            -sum_i w_i sum_k r_ik log r_ik and -sum_i w_i log max_k r_ik.
+
+        Raises
+        ------
+        ValueError
+            If X is a source that knows the components of rows.
+
+        Examples
+        --------
+        >>> from fastgmm import Mixture
+        >>> entropy, doubt = Mixture([0.5, 0.5], [[0.0], [1.0]], [1.0, 1.0], "spherical").entropies([[0.5]])
+        >>> round(entropy, 6), round(doubt, 6)
+        (0.693147, 0.693147)
+        """
         if self._parameters.n_components == 1 and self._parameters.noise is None:
             return 0.0, 0.0
+        if not is_elsewhere(X):
+            return self._entropies(Rows.of(X), sample_weight, n_threads, missing)
+        source = as_source(X, sample_weight, n_threads=n_threads, missing=check_missing(missing))
+        if source.known_labels is not None:
+            raise ValueError("entropies are of rows whose components are not known, but X has known_labels")
+        missing = "em" if source.has_gaps else missing
+        entropy, doubt = source.sum_over(functools.partial(_entropies_of, self, n_threads, missing)).tolist()
+        return entropy, doubt
+
+    def _entropies(self, rows: Rows, sample_weight: Any, n_threads: int | None, missing: str) -> tuple[float, float]:
+        """Return the entropies of rows in an array, a few megabytes of r_ik at a time."""
         weights = check_sample_weight(sample_weight, rows.n_rows)
         kept = weights.indices(rows.n_rows)
         step = max(1, _RESP_VALUES // self._parameters.n_components)
@@ -276,3 +330,10 @@ class Criteria(Scoring):
                 return log_likelihood
             stats = source.accumulate(family.constants(parameters, dtype=source.dtype))
             parameters = family.maximise(stats, previous=parameters)
+
+
+def _entropies_of(
+    density: Criteria, n_threads: int | None, missing: str, rows: npt.NDArray[Any], weights: Any
+) -> npt.NDArray[np.float64]:
+    """Return both entropies of some rows: what a source is given to sum up, here or elsewhere."""
+    return np.array(density._entropies(Rows.of(rows), weights, n_threads, missing))

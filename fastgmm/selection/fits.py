@@ -159,10 +159,11 @@ class Fits:
         problem, mixture = self._problem, result.mixture
         one = self._cells.get((name, 1))
         of_one = math.nan if one is None else one.log_likelihood
-        options = {"entropy": not is_elsewhere(problem.rows), "of_one": of_one, "n_threads": self._n_threads}
-        options["missing"] = problem.plan["missing"]
+        options = {"of_one": of_one, "n_threads": self._n_threads, "missing": problem.plan["missing"]}
         if problem.known_labels is not None:
             return self._measured_known(result, options)
+        if is_elsewhere(problem.rows):
+            return self._measured_elsewhere(result, options)
         measured = mixture.measured(problem.rows, problem.sample_weight, **options)
         if problem.criterion.needs == "held_out":
             folds = cross_validate(
@@ -177,6 +178,17 @@ class Fits:
             )
             measured = replace(measured, held_out=folds.log_likelihood)
         return measured
+
+    def _measured_elsewhere(self, result: fitting.FitResult, options: dict[str, Any]) -> Measured:
+        """Return what criteria need, without a pass that the criterion of the search does not need."""
+        mixture, total = result.mixture, result.total_weight
+        found = Measured(result.log_likelihood * total, mixture.n_parameters, total, mixture.n_components)
+        if self._problem.criterion.needs:
+            entropy, doubt = mixture.entropies(
+                self._problem.source, n_threads=options["n_threads"], missing=options["missing"]
+            )
+            found = replace(found, entropy=entropy, doubt=doubt)
+        return replace(found, of_one=options["of_one"])
 
     def _measured_known(self, result: fitting.FitResult, options: dict[str, Any]) -> Measured:
         """Return what criteria need: the likelihood of rows and labels, and entropies of rows that are not known."""

@@ -17,6 +17,7 @@ from fastgmm.estimators import _parameters, feature_names
 from fastgmm.estimators._base import MixtureEstimator
 from fastgmm.estimators._protocol import HAS_SKLEARN
 from fastgmm.mixture import Mixture
+from fastgmm.sources import is_elsewhere
 
 from .selection import Selection
 from .sweep import select
@@ -166,7 +167,7 @@ class GaussianMixtureSelector(MixtureEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like of shape (n_samples, n_features), path, pyarrow data set, Dask collection or Source
             Rows.
         y : Ignored
             Present by convention.
@@ -195,7 +196,7 @@ class GaussianMixtureSelector(MixtureEstimator):
         """
         self._validate_params()
         names = feature_names(X)
-        rows = Rows(X, min_rows=2, estimator=type(self).__name__)
+        rows = X if is_elsewhere(X) else Rows(X, min_rows=2, estimator=type(self).__name__)
         found = select(rows, sample_weight=sample_weight, known_labels=known_labels, **self.get_params(deep=False))
         if found.interrupted:
             raise KeyboardInterrupt

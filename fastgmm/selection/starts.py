@@ -52,8 +52,11 @@ class Few:
 
     def __init__(self, source: Source, n_components: int, rng: np.random.Generator, noise: Noise | None = None) -> None:
         n_rows = max(SAMPLE_ROWS, SAMPLE_ROWS_PER_COMPONENT * n_components)
-        self.is_all = isinstance(source, ArraySource) and source.n_rows <= 2 * n_rows
-        few = source if self.is_all else source.sample(n_rows, rng)
+        self.is_all = source.n_rows <= 2 * n_rows
+        if not self.is_all:
+            few = source.sample(n_rows, rng)
+        else:  # what is drawn elsewhere of so many is all of them, and leaves the stream as it is
+            few = source if isinstance(source, ArraySource) else source.sample(2 * n_rows, rng.spawn(1)[0])
         # Equal rows made one, in an order of their own: starts depend on neither order nor repetition.
         rows, places = np.unique(few.rows_at(np.arange(few.n_rows)), axis=0, return_inverse=True)
         self.weights = np.bincount(places.ravel(), weights=few.weights())

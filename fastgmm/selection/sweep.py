@@ -12,6 +12,7 @@ the result does not depend on how many do.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from numbers import Integral, Real
 from typing import Any
@@ -74,8 +75,9 @@ def select(
 
     Parameters
     ----------
-    X : array-like of shape (n_rows, n_features), path, pyarrow data set, or fastgmm.sources.Source
-        Rows.
+    X : array-like of shape (n_rows, n_features), path, pyarrow data set, Dask collection, or fastgmm.sources.Source
+        Rows. Where they are not in an array criteria that the search does not need are not computed if they take a
+        pass of their own, and starts are made of a sample.
     n_components : int or iterable of int, default=range(1, 10)
         Numbers of components to try.
     covariance_type : str or iterable of str, default="all"
@@ -164,10 +166,9 @@ def select(
     if not is_elsewhere(X):
         X = Rows.of(X, min_rows=2)
         sample_weight = check_sample_weight(sample_weight, X.n_rows)
-    elif wanted.needs:
+    elif wanted.needs == "held_out":
         raise InvalidParameterError(
-            f"criterion {criterion!r} needs the rows in an array, but they are elsewhere: use 'bic', 'aic', 'aicc' or "
-            "'sabic'"
+            f"criterion {criterion!r} needs the rows in an array, but they are elsewhere: use 'bic' or 'icl'"
         )
     source = as_source(X, sample_weight, known_labels=known_labels, n_threads=n_threads, missing=check_missing(missing))
     for name, there in (("noise", bool(noise)), ("known_labels", source.known_labels is not None)):
@@ -204,7 +205,7 @@ def _seed(random_state: Any) -> int:
 
 def _feature_names(X: Any) -> Any:
     """The names of the columns of a data frame, None of anything else."""
-    if isinstance(X, np.ndarray | list | tuple | Rows) or is_elsewhere(X):
+    if isinstance(X, np.ndarray | list | tuple | Rows | str | os.PathLike):
         return None
     from fastgmm.estimators import feature_names  # loads scikit-learn, which a search does not need
 

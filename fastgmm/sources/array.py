@@ -162,6 +162,10 @@ class ArraySource(Source):
         """Return what a function makes of every row: see `Source.map_rows`."""
         return function(self._rows)
 
+    def sum_over(self, function):
+        """Return what a function makes of the rows with positive weight: see `Source.sum_over`."""
+        return function(self.on_kept_rows(self._rows.array), self.weights())
+
     def score(self, constants, **wanted):
         """Return the Scores of all rows under a mixture: see `fastgmm.engine.score`."""
         return engine.score(self._rows, constants, known_labels=self.known_labels, **wanted, **self._options)

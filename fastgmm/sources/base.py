@@ -152,6 +152,16 @@ class Source(ABC):
         """
         raise TypeError(f"a {type(self).__name__} gives no values row by row: pass it the rows in parts")
 
+    def sum_over(self, function):
+        """Return the sum of what a function makes of parts of the rows with positive weight, in one pass.
+
+        Parameters
+        ----------
+        function : callable
+            Takes rows (n, D) and weights (n,), or None if all are one, and returns a number or an array.
+        """
+        raise TypeError(f"a {type(self).__name__} gives no values row by row: pass it the rows in parts")
+
     def score(self, constants):
         """Return the Scores of all rows under a mixture: their log-likelihood and weight."""
         stats = self.accumulate(constants)

@@ -248,6 +248,10 @@ class BatchSource(Source):
             lambda rows, options, before: engine.score(rows, constants, into=before, **options),
         )
 
+    def sum_over(self, function):
+        """Return the sum of what a function makes of parts of the rows: see `Source.sum_over`."""
+        return sum(function(values, weights) for values, weights in self.chunks())
+
     def blocks(self):
         """Yield the rows (n, D) as they come, block by block, read ahead; those of weight zero too."""
         for block in read_ahead(self._blocks.read(self._chunk_rows(1))):

@@ -164,6 +164,10 @@ class DaskSource(Source):
         near = self._passed(_weigh, operator.add, candidates)
         return ArraySource(candidates, near)
 
+    def sum_over(self, function):
+        """Return the sum of what a function makes of parts of the rows, where they lie: see `Source.sum_over`."""
+        return self._passed(_sum_over, operator.add, function)
+
     def map_rows(self, function, width, dtype):
         """Return a Dask array of what a function makes of every row, not yet computed: see `Source.map_rows`."""
         import dask.array
@@ -296,6 +300,14 @@ def _score(number, part, weights, dtype, n_threads, constants):
     features_checked(number, found[0], constants.n_features)
     scores = engine.score(found[0], constants, sample_weight=found[1], n_threads=n_threads)
     return scores.log_likelihood, scores.total_weight
+
+
+def _sum_over(number, part, weights, dtype, n_threads, function):
+    found = partition(number, part, weights, dtype)
+    if found is None:
+        return None
+    source = ArraySource(*found, n_threads=n_threads)
+    return source.sum_over(function)
 
 
 def _reservoir(number, part, weights, dtype, n_threads, n_rows, seed, centres):

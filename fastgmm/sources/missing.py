@@ -108,6 +108,10 @@ class MissingSource(ArraySource):
         """Return what a function makes of every row, gaps and all: see `Source.map_rows`."""
         return function(self._gapped.rows)
 
+    def sum_over(self, function):
+        """Return what a function makes of the rows, gaps and all: see `Source.sum_over`."""
+        return function(self.on_kept_rows(self._gapped.rows.array), self.weights())
+
     def sorted_by(self, labels):
         """Return the source itself: rows are visited pattern by pattern."""
         return self
