@@ -20,6 +20,15 @@ WEIGHT_SUM_TOLERANCE = {np.dtype(np.float64): 1e-8, np.dtype(np.float32): 1e-6}
 """How far from one the sum of weights may lie, by their type."""
 
 
+ONE_PASS = (
+    "{what} is an iterator, which can be consumed only once, but a fit takes several passes. "
+    "fastgmm.sources.BatchSource(..., spool=True) writes its rows to a temporary file. Or give a list of batches, "
+    "an object whose __iter__ begins anew, or a function that returns a new iterator, as in BatchSource(lambda: "
+    "read_batches()); or give each batch to partial_fit as it comes."
+)
+"""What is said of rows that can be read once."""
+
+
 def is_number(value: Any, kind: type[Any], low: float) -> bool:
     """Whether a value is of a kind, Integral or Real, finite as a float, and >= `low`."""
     plain = type(value) is int or (type(value) is float and kind is not Integral)

@@ -1,10 +1,11 @@
 """The one place where a user's array becomes rows that the engine can read."""
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 
-from fastgmm._checks import as_array
+from fastgmm._checks import ONE_PASS, as_array
 
 __all__ = ["ALL_ZERO", "Rows", "Weights", "check_sample_weight", "check_weight_values", "numbers"]
 
@@ -133,6 +134,8 @@ class Rows:
 
 def _as_numbers(X, name):
     """Return X as an ndarray of real numbers without copying a numeric array."""
+    if isinstance(X, Iterator):
+        raise TypeError(ONE_PASS.format(what=name))
     array = as_array(X, name)
     kind = array.dtype.kind
     if kind == "c":

@@ -10,23 +10,29 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastgmm._checks import as_array
+from fastgmm._checks import ONE_PASS, as_array
 
 from ._arrays import NPY_MAGIC, PARQUET_MAGIC, check_text, import_parquet, is_numeric, read_npy
 from ._columns import TableError, choose
 from ._text import TextReader
 
-__all__ = ["Block", "Blocks", "is_arrow", "open_blocks"]
-
-ONE_PASS = (
-    "{what} is an iterator, which can be consumed only once, but a fit takes several passes. Give a list of batches, "
-    "an object whose __iter__ begins anew, or a function that returns a new iterator, as in BatchSource(lambda: "
-    "read_batches()); or give each batch to partial_fit as it comes."
-)
-
+__all__ = [
+    "WEIGHTS_THERE",
+    "Block",
+    "Blocks",
+    "chosen_columns",
+    "first_batch",
+    "from_arrow",
+    "is_arrow",
+    "of_batches",
+    "open_blocks",
+    "refuse_given",
+]
 
 BATCH_BYTES = 1 << 20  # of rows that are decoded at a time
 DECODER_BYTES = 24 << 20  # beside the row groups of a Parquet file
+
+WEIGHTS_THERE = "weights stand beside the rows, in a column, BatchSource(X, weights='w'), or in batches (rows, weights)"
 
 
 class Block(NamedTuple):
@@ -114,16 +120,27 @@ def open_blocks(X, *, columns=None, weights=None, sample_weight=None, dtype=None
     if isinstance(X, str | os.PathLike):
         return _open_path(os.fspath(X), *chosen, sample_weight)
     if isinstance(X, np.ndarray):
+        refuse_given("an array", "rows have no names", columns=columns, weights=weights)
         return _of_array(X, sample_weight)
+    refuse_given("no array or NPY file", WEIGHTS_THERE, sample_weight=sample_weight)
     if is_arrow(X):
         return _of_arrow(_as_dataset(X), "X", *chosen)
+    if callable(X) or isinstance(X, Iterable):
+        refuse_given("batches", "they are taken whole", columns=columns, weights=weights)
     if callable(X):
-        return _of_batches(X, gaps)
+        return of_batches(X, gaps)
     if isinstance(X, Iterable):
         if iter(X) is X:
             raise TypeError(ONE_PASS.format(what="X"))
-        return _of_batches(lambda: X, gaps)
+        return of_batches(lambda: X, gaps)
     raise TypeError(f"X must be a path, an array, Arrow data, batches or a function that returns them, got {type(X)}")
+
+
+def refuse_given(what, why, **given):
+    """Raise ValueError if something is given that goes with other data."""
+    for name, value in given.items():
+        if value is not None:
+            raise ValueError(f"{name} must be None where X is {what}: {why}")
 
 
 def is_arrow(X):
@@ -134,9 +151,12 @@ def is_arrow(X):
 def _open_path(path, columns, weights, dtype, if_named, gaps, sample_weight):
     """Blocks of a file, or of a folder of Parquet files."""
     if os.path.isdir(path):
+        refuse_given(path, WEIGHTS_THERE, sample_weight=sample_weight)
         return _of_arrow(_dataset(path), path, columns, weights, dtype, if_named, gaps)
     with open(path, "rb") as file:
         magic = file.read(8)
+    if not magic.startswith(NPY_MAGIC):
+        refuse_given(path, WEIGHTS_THERE, sample_weight=sample_weight)
     if magic.startswith(PARQUET_MAGIC):
         return _of_arrow(_dataset(path), path, columns, weights, dtype, if_named, gaps)
     if magic.startswith(NPY_MAGIC):
@@ -238,15 +258,9 @@ def _of_arrow(dataset, path, columns, weights, dtype, if_named, gaps):
     import pyarrow
     import pyarrow.dataset
 
-    names = dataset.schema.names
-    chosen, weight = choose(names, if_named if columns is None else columns, weights, path)
-    for j in chosen if weight is None else [*chosen, weight]:
-        if not is_numeric(pyarrow, dataset.schema.types[j]):
-            raise TableError(f"{path}, column {names[j]!r}: expected numbers, got {dataset.schema.types[j]}")
-    wanted = [names[j] for j in chosen]
-    single = all(pyarrow.types.is_float32(dataset.schema.types[j]) for j in chosen)
+    wanted, weight, single = chosen_columns(dataset.schema, if_named if columns is None else columns, weights, path)
     dtype = dtype or np.dtype(np.float32 if single else np.float64)
-    read_columns = wanted if weight is None else [*wanted, names[weight]]
+    read_columns = wanted if weight is None else [*wanted, weight]
 
     def read(n_rows):
         first = 0
@@ -254,13 +268,32 @@ def _of_arrow(dataset, path, columns, weights, dtype, if_named, gaps):
             for batch in _record_batches(dataset, read_columns, n_rows):
                 if batch.num_rows:
                     values = from_arrow(batch, wanted, path, first, dtype, gaps)
-                    given = None if weight is None else from_arrow(batch, [names[weight]], path, first, float)[:, 0]
+                    given = None if weight is None else from_arrow(batch, [weight], path, first, float)[:, 0]
                     first += batch.num_rows
                     yield Block(values, given, path, first - batch.num_rows)
         except (pyarrow.ArrowException, OSError) as error:
             raise TableError(f"{path} is not a readable Parquet file: {error}") from error
 
     return Blocks(read, dtype, wanted, len(wanted), _decoder_bytes(dataset, set(read_columns)), weight is not None)
+
+
+def chosen_columns(schema, columns, weights, path):
+    """Return the names of the columns to read of Arrow data, that of the weights or None, and if all are float32.
+
+    Raises
+    ------
+    TableError
+        If a column is unknown, or not of numbers.
+    """
+    import pyarrow
+
+    names = schema.names
+    chosen, weight = choose(names, columns, weights, path)
+    for j in chosen if weight is None else [*chosen, weight]:
+        if not is_numeric(pyarrow, schema.types[j]):
+            raise TableError(f"{path}, column {names[j]!r}: expected numbers, got {schema.types[j]}")
+    single = all(pyarrow.types.is_float32(schema.types[j]) for j in chosen)
+    return [names[j] for j in chosen], None if weight is None else names[weight], single
 
 
 def _is_parquet(dataset):
@@ -313,9 +346,9 @@ def from_arrow(batch, names, path, first=0, dtype=None, gaps=False):
     return values
 
 
-def _of_batches(open_batches, gaps):
-    """Blocks of what iterates over batches, anew each time."""
-    first = _first_batch(open_batches)
+def of_batches(open_batches, gaps, first=None):
+    """Return Blocks of what iterates over batches, anew each time; the first is taken from it if it is not given."""
+    first = first_batch(open_batches) if first is None else first
     one = _as_batch(first, 0, gaps)
     frame = first[0] if isinstance(first, tuple) else first
     names = frame.schema.names if is_arrow(frame) else getattr(frame, "columns", None)
@@ -331,7 +364,7 @@ def _of_batches(open_batches, gaps):
     return Blocks(read, compute_dtype(values.dtype), names, values.shape[1], values.nbytes)
 
 
-def _first_batch(open_batches):
+def first_batch(open_batches):
     """Return the first batch, ValueError if there is none."""
     batches = open_batches()
     if not isinstance(batches, Iterable):

@@ -11,11 +11,12 @@ from fastgmm import engine
 from fastgmm._errors import InvalidParameterError
 from fastgmm.engine.rows import Rows, check_sample_weight
 from fastgmm.engine.threads import resolve
-from fastgmm.io.blocks import open_blocks
+from fastgmm.io.blocks import WEIGHTS_THERE, open_blocks, refuse_given
 from fastgmm.sources.base import NO_ROWS, Source, mean_and_variances
 from fastgmm.sources.chunks import LOOK_ROWS, chunked, read_ahead
 from fastgmm.sources.memory import CHUNKS, bytes_of, needed_beside_rows, parse_memory, sample_bytes
 from fastgmm.sources.reservoir import Reservoir
+from fastgmm.sources.spool import check_spool, spooled
 
 __all__ = ["BatchSource"]
 
@@ -31,13 +32,18 @@ class BatchSource(Source):
         A CSV, NPY or Parquet file or a folder of Parquet files; an array, such as a memory map; a pyarrow data set or
         table; or batches: arrays, data frames or record batches (n, D), or tuples of one and its weights (n,). What
         iterates over batches has to begin anew for every pass: a list, an object with such an ``__iter__``, or a
-        function that returns a new iterator, also a new ``pyarrow.RecordBatchReader``.
+        function that returns a new iterator, also a new ``pyarrow.RecordBatchReader``. What comes once, an iterator or
+        such a reader, needs `spool`.
     sample_weight : array-like of shape (n_rows,), optional
         Weights of the rows of an array or NPY file.
     columns : sequence of str, optional
         Columns to read, of files and Arrow data; default: all but that of the weights.
     weights : str, optional
         Column of the weights, of files and Arrow data.
+    spool : bool or path, optional
+        True writes the rows of what can be read only once to a temporary file, in the folder that the system has for
+        these; a path is that of another folder. It takes the room of the rows, 8 bytes a number (4 of float32), holds
+        one batch at a time, and is gone when the source is, or the program ends.
     max_memory : int or str, optional
         Bytes, or a string such as "500 MB" (1024 KB each), that a fit takes at most beyond what the interpreter and its
         libraries take, and beyond what X itself holds. Default: chunks of 16 MB.
@@ -64,8 +70,11 @@ class BatchSource(Source):
     Raises
     ------
     TypeError, ValueError
-        If X is none of these, or an iterator that can be consumed only once. What is wrong with a batch is raised by
-        the pass that meets it, and names the batch.
+        If X is none of these, or an iterator that can be consumed only once and `spool` is not given; if it is given
+        for anything else. What is wrong with a batch is raised by the pass that meets it, or when it is spooled, and
+        names the batch.
+    OSError
+        If there is no room for the spooled rows.
 
     Examples
     --------
@@ -74,18 +83,35 @@ class BatchSource(Source):
     >>> batches = [np.arange(3.0)[:, None], np.arange(100.0, 103.0)[:, None]]
     >>> np.sort(fastgmm.fit(BatchSource(batches), 2, random_state=0).mixture.means.ravel()).round(6)
     array([  1., 101.])
+    >>> once = (np.arange(first, first + 3.0)[:, None] for first in (0, 100))  # a generator: it cannot begin anew
+    >>> np.sort(fastgmm.fit(BatchSource(once, spool=True), 2, random_state=0).mixture.means.ravel()).round(6)
+    array([  1., 101.])
     """
 
     _gaps = False  # whether values may be missing
 
     def __init__(
-        self, X, sample_weight=None, *, columns=None, weights=None, max_memory=None, n_threads=None, progress=None
+        self,
+        X,
+        sample_weight=None,
+        *,
+        columns=None,
+        weights=None,
+        spool=None,
+        max_memory=None,
+        n_threads=None,
+        progress=None,
     ):
         self._max_memory = parse_memory(max_memory)
         self._n_threads = resolve(n_threads)
-        self._blocks = open_blocks(X, columns=columns, weights=weights, sample_weight=sample_weight)
         if progress is not None and not callable(progress):
             raise InvalidParameterError(f"progress must be None or a callable, got {progress!r}")
+        how, folder = {"columns": columns, "weights": weights, "gaps": self._gaps}, check_spool(spool)
+        if folder is False:
+            self._blocks = open_blocks(X, sample_weight=sample_weight, **how)
+        else:
+            refuse_given("spooled", WEIGHTS_THERE, sample_weight=sample_weight)
+            self._blocks = spooled(X, folder, **how)
         self.progress, self._passes = progress, 0
         self.n_all_rows = 0
         self._looked, self._scatter, self._model = False, (None, None), ("diagonal", 1, 0)

@@ -8,7 +8,7 @@ import numpy as np
 
 from fastgmm.engine.rows import Rows, check_weight_values, numbers
 
-__all__ = ["Chunk", "chunked", "read_ahead"]
+__all__ = ["Chunk", "chunked", "looked_at", "read_ahead", "weighed_alike"]
 
 LOOK_ROWS = 65536  # rows looked at at a time, to bound the memory
 
@@ -49,8 +49,7 @@ def chunked(blocks, n_rows, dtype, n_features, *, look=True, gaps=False):
             continue
         if weighed is None:
             weighed = weights is not None
-        elif weighed != (weights is not None):
-            raise ValueError(f"{block.name} has {'no ' * weighed}weights, but the batches before it {_HAVE[weighed]}")
+        weighed_alike(block, weighed)
         taken = 0
         while taken < len(values):
             if not filled and len(values) - taken >= n_rows and _is_native(values, dtype):
@@ -73,7 +72,11 @@ def chunked(blocks, n_rows, dtype, n_features, *, look=True, gaps=False):
         yield Chunk(chunk.values[:filled], chunk.weights[:filled] if weighed else None)
 
 
-_HAVE = {True: "have some", False: "have none"}
+def weighed_alike(block, weighed):
+    """Raise ValueError if a block has weights and those before it had none, or the other way round."""
+    if weighed != (block.weights is not None):
+        have = "have some" if weighed else "have none"
+        raise ValueError(f"{block.name} has {'no ' * weighed}weights, but the batches before it {have}")
 
 
 def _is_native(values, dtype):
@@ -82,6 +85,14 @@ def _is_native(values, dtype):
 
 def _checked(block, dtype, n_features, look, gaps):
     """Return values (n, D) and weights (n,) or None of a block, of the rows with positive weight."""
+    values, weights = looked_at(block, dtype, n_features, look=look, gaps=gaps)
+    if weights is None or (weights > 0).all():
+        return values, weights
+    return values[weights > 0], weights[weights > 0]
+
+
+def looked_at(block, dtype, n_features, *, look=True, gaps=False):
+    """Return values (n, D) and weights (n,) or None of a block, of all its rows: see `chunked`."""
     values, name = block.values, block.name
     if values.ndim != 2:
         raise ValueError(f"{name}: expected a 2D array of rows, got the shape {values.shape}")
@@ -104,8 +115,7 @@ def _checked(block, dtype, n_features, look, gaps):
     if weights.shape != (len(values),):
         raise ValueError(f"sample_weight of {name} has the shape {weights.shape}, expected {(len(values),)}")
     check_weight_values(weights, f"sample_weight of {name}", block.first)
-    positive = weights > 0
-    return (rows.array, weights) if positive.all() else (rows.array[positive], weights[positive])
+    return rows.array, weights
 
 
 def read_ahead(items, depth=1):

@@ -9,7 +9,6 @@ from fastgmm import engine
 from fastgmm.engine import Scores
 from fastgmm.engine.gaps import MAX_PARTS, PARTS_BYTES, GappedRows
 from fastgmm.engine.rows import Rows, check_sample_weight
-from fastgmm.io.blocks import open_blocks
 from fastgmm.sources.array import ArraySource
 from fastgmm.sources.base import NO_ROWS
 from fastgmm.sources.batches import BatchSource
@@ -29,7 +28,7 @@ class GappedBatchSource(Gapped, BatchSource):
 
     Parameters
     ----------
-    X, sample_weight, columns, weights, max_memory, n_threads, progress
+    X, sample_weight, columns, weights, spool, max_memory, n_threads, progress
         As those of `BatchSource`; nulls of Arrow data and what is missing in CSV files are gaps too. Weights have none.
 
     Attributes
@@ -59,10 +58,6 @@ class GappedBatchSource(Gapped, BatchSource):
     """
 
     _gaps = True
-
-    def __init__(self, X, sample_weight=None, *, columns=None, weights=None, **options):
-        blocks = open_blocks(X, columns=columns, weights=weights, sample_weight=sample_weight, gaps=True)
-        super().__init__(blocks, **options)
 
     def _counts(self):
         found = Counts()
