@@ -163,7 +163,7 @@ def test_starts_are_made_of_a_sample_of_the_rows(monkeypatch):
     """Whose gaps are filled by the Gaussian of all rows: a column may have no value in the sample."""
     truth = fastgmm.Mixture([0.4, 0.6], [[-4.0, 0.0, 1.0], [4.0, 1.0, 0.0]], [np.eye(3)] * 2)
     X = with_gaps(truth.sample(4000, random_state=0, shuffle=True)[0], 0.2, np.random.default_rng(0))
-    monkeypatch.setattr(importlib.import_module("fastgmm.fitting.fit"), "start_rows", lambda *_: 200)
+    monkeypatch.setattr(importlib.import_module("fastgmm.fitting.run"), "start_rows", lambda *_: 200)
     result = fitted(GappedBatchSource(X), 2, random_state=0, tol=1e-7, max_iter=500)
     order = np.argsort(result.mixture.means[:, 0])
     np.testing.assert_allclose(result.mixture.means[order], truth.means, atol=0.12)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import numpy as np
 
@@ -195,3 +195,67 @@ def _copy_attributes(source: Any, target: Any) -> None:
     for name in SHARED:
         if name in vars(source):
             setattr(target, name, copy.deepcopy(vars(source)[name]))
+
+
+class ConvertMixin:
+    """The conversions, as methods of `GaussianMixture`."""
+
+    def to_sklearn(self) -> sklearn.mixture.GaussianMixture:
+        """Return scikit-learn's estimator with the same parameters and, if fitted, the same attributes to the bit.
+
+        Returns
+        -------
+        sklearn.mixture.GaussianMixture
+            What only fastgmm offers has no place there. Its `lower_bound_` is the score of the parameters, where
+            scikit-learn keeps that of one iteration before: a warm start that shall not stop at once needs `tol=0`.
+
+        Raises
+        ------
+        ImportError
+            If scikit-learn is not installed.
+        InvalidParameterError
+            A ValueError and a TypeError: if `init_params`, `random_state` or another parameter has a value that
+            scikit-learn does not accept, such as labels or a Generator.
+        TypeError
+            If the estimator is of a subclass with parameters of its own.
+        ValueError
+            If attributes were edited such that they describe no mixture.
+
+        Examples
+        --------
+        >>> from fastgmm import GaussianMixture
+        >>> GaussianMixture().fit([[0.0], [2.0]]).to_sklearn().predict([[1.0]])
+        array([0])
+        """
+        return to_sklearn(self)
+
+    @classmethod
+    def from_sklearn(cls, estimator: sklearn.mixture.GaussianMixture) -> Self:
+        """Return a fastgmm estimator with the parameters and, if fitted, the attributes of scikit-learn's.
+
+        Parameters
+        ----------
+        estimator : sklearn.mixture.GaussianMixture
+            The estimator to copy.
+
+        Returns
+        -------
+        GaussianMixture
+
+        Raises
+        ------
+        ImportError
+            If scikit-learn is not installed.
+        TypeError
+            If it is no `sklearn.mixture.GaussianMixture`, or of a subclass with parameters of its own.
+        ValueError
+            If its attributes describe no mixture.
+
+        Examples
+        --------
+        >>> import sklearn.mixture
+        >>> from fastgmm import GaussianMixture
+        >>> GaussianMixture.from_sklearn(sklearn.mixture.GaussianMixture().fit([[0.0], [2.0]])).means_
+        array([[1.]])
+        """
+        return from_sklearn(cls, estimator)

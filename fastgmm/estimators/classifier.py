@@ -17,12 +17,11 @@ import numpy.typing as npt
 from fastgmm import covariance, fitting
 from fastgmm._checks import check_number, check_weights
 from fastgmm._criteria import CRITERIA, Measured
-from fastgmm._random import generator
-from fastgmm.covariance import Family, Parameters
 from fastgmm.engine.rows import Rows, check_sample_weight
 from fastgmm.mixture import Mixture
 
 from . import _parameters
+from ._classes import fit_each, fit_together
 from ._feature_names import check_feature_names, feature_names
 from ._parameters import validate
 from ._protocol import (
@@ -189,8 +188,8 @@ class GaussianMixtureClassifier(ClassifierMixin, BaseEstimator):
         shares = np.bincount(codes, own)
         priors = shares / shares.sum() if self.priors is None else self._given_priors(len(classes))
         kept = Rows(rows.array[there]) if weights.kept is not None else rows
-        fit = self._fit_together if (counts == 1).all() else self._fit_each
-        mixture, n_parameters, converged, n_iter = fit(kept, codes, own, counts, priors)
+        fit = fit_together if (counts == 1).all() else fit_each
+        mixture, n_parameters, converged, n_iter = fit(self, kept, codes, own, counts, priors)
         attributes = {
             "classes_": classes,
             "class_prior_": priors,
@@ -226,52 +225,6 @@ class GaussianMixtureClassifier(ClassifierMixin, BaseEstimator):
             return check_weights(self.priors, n_classes).astype(np.float64)
         except ValueError as error:
             raise InvalidParameterError(f"priors must be {n_classes} probabilities of sum one: {error}") from error
-
-    def _fit_together(self, rows, codes, weights, counts, priors):
-        """One M-step for all classes: the mixture, its number of parameters without weights, that it converged, 1."""
-        result = fitting.run(
-            rows,
-            len(counts),
-            covariance_type=self.covariance_type,
-            init_params=codes.astype(np.int64),
-            max_iter=0,
-            reg_covar=self.reg_covar,
-            prior=self.prior,
-            sample_weight=weights,
-            n_threads=self.n_threads,
-        )
-        made, family = result.mixture.parameters, result.mixture.family
-        parameters = Parameters(priors.astype(made.means.dtype), *made.arrays()[1:])
-        n_parameters = result.mixture.n_parameters - (len(counts) - 1)
-        return Mixture.from_parameters(parameters, family), n_parameters, True, 1
-
-    def _fit_each(self, rows, codes, weights, counts, priors):
-        """A fit for each class: the mixture of all, how many parameters, whether all converged, iterations."""
-        results, rng = [], generator(self.random_state)
-        for label, count in enumerate(counts):
-            members = np.flatnonzero(codes == label)
-            if len(members) < count:
-                raise ValueError(f"class {label} has {len(members)} rows, but n_components={count} were asked for")
-            results.append(
-                fitting.run(
-                    Rows(rows.array[members]),
-                    int(count),
-                    covariance_type=self.covariance_type,
-                    tol=self.tol,
-                    max_iter=self.max_iter,
-                    n_init=self.n_init,
-                    init_params=self.init_params,
-                    random_state=rng,
-                    reg_covar=self.reg_covar,
-                    prior=self.prior,
-                    sample_weight=weights[members],
-                    n_threads=self.n_threads,
-                )
-            )
-        mixtures = [result.mixture for result in results]
-        converged = all(result.converged or count == 1 for result, count in zip(results, counts, strict=True))
-        n_parameters, n_iter = sum(each.n_parameters for each in mixtures), max(each.n_iter for each in results)
-        return _together(mixtures, priors), n_parameters, converged, max(n_iter, 1)
 
     def to_mixture(self) -> Mixture:
         """Return the distribution of the rows of all classes: the components of all, weighted by `class_prior_`.
@@ -483,26 +436,3 @@ class GaussianMixtureClassifier(ClassifierMixin, BaseEstimator):
         own = check_sample_weight(sample_weight, rows.n_rows).of_rows(rows.n_rows)
         value = self._log_likelihood(rows, np.searchsorted(self.classes_, targets), own)
         return CRITERIA[name](Measured(value, self.n_parameters_, float(own.sum()), mixture.n_components))
-
-
-def _together(mixtures: list[Mixture], priors: npt.NDArray[np.float64]) -> Mixture:
-    """The mixture of several, of one family, by their probabilities.
-
-    Where components of one have something in common, those of all have not: they are written out.
-    """
-    parts = [(prior * mixture.weights, mixture) for prior, mixture in zip(priors, mixtures, strict=True)]
-    family: Family = mixtures[0].family
-    target = family
-    if family.coupled:
-        target = covariance.get("full" if family.container == "tied" else family.container)
-    covariances, factors = [], []
-    for mixture in mixtures:
-        arrays = mixture.covariances, mixture.precisions_cholesky
-        if family.shared:
-            arrays = tuple(np.repeat(each[None], mixture.n_components, axis=0) for each in arrays)
-        covariances.append(arrays[0])
-        factors.append(arrays[1])
-    weights = np.concatenate([weights for weights, _ in parts])
-    means = np.concatenate([mixture.means for mixture in mixtures])
-    parameters = Parameters(weights.astype(means.dtype), means, np.concatenate(covariances), np.concatenate(factors))
-    return Mixture.from_parameters(parameters, target)

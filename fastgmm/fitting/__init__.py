@@ -4,9 +4,10 @@ from fastgmm.fitting.acceleration import NAMES as ACCELERATIONS
 from fastgmm.fitting.bar import ProgressBar
 from fastgmm.fitting.convergence import STOPPING, Progress
 from fastgmm.fitting.em import FitState, expectation_maximisation
-from fastgmm.fitting.fit import NOT_CONVERGED, NOTHING_OBSERVED, fit, n_starts, run
+from fastgmm.fitting.fit import NOT_CONVERGED, NOTHING_OBSERVED, fit
 from fastgmm.fitting.mstep import POLICIES, Collapse
 from fastgmm.fitting.result import FitResult, Optimum, StartHistory, optima
+from fastgmm.fitting.run import n_starts, run
 from fastgmm.fitting.starts import NAMES as STARTS
 from fastgmm.fitting.starts import RACE
 from fastgmm.fitting.watch import Observer, Told, Watch

@@ -26,7 +26,7 @@ from fastgmm._errors import IllDefinedCovarianceError
 from fastgmm.covariance import Parameters
 from fastgmm.engine import Statistics
 from fastgmm.fitting.em import statistics_under
-from fastgmm.fitting.fit import run
+from fastgmm.fitting.run import run
 from fastgmm.sources import ArraySource
 
 __all__ = ["Stream", "advance", "as_if_fitted", "step_size", "warm_up_rows"]
