@@ -14,11 +14,12 @@ STREAMS = (CHECKOUT / "docs" / "streams.md").read_text(encoding="utf-8")
 NUMERICS = (CHECKOUT / "docs" / "numerics.md").read_text(encoding="utf-8")
 
 
-def run_block(text, number):
-    """The names that a block of Python leaves."""
+def run_block(text, *numbers):
+    """The names that blocks of Python leave, where each goes on from the one before."""
     names = {}
-    block = re.findall(r"^```python\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)[number]
-    exec(block, names)
+    blocks = re.findall(r"^```python\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
+    for number in numbers:
+        exec(blocks[number], names)
     return names
 
 
@@ -31,16 +32,17 @@ def test_em_by_hand_runs_over_several_chunks_to_the_bits_of_fit():
 
 def test_rows_larger_than_memory_are_fitted_as_shown(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    names = run_block(SOURCES, 0)
+    names = run_block(SOURCES, 0, 1)
     np.testing.assert_array_equal(names["labels"], names["on_disk"].mixture.predict(names["rows"]))
+    assert names["spooled"] == names["on_disk"]
 
 
 def test_dask_collections_are_fitted_as_shown():
-    assert run_block(SOURCES, 1)["model"].converged_
+    assert run_block(SOURCES, 2)["model"].converged_
 
 
 def test_source_of_your_own_is_fitted():
-    names = run_block(SOURCES, 2)
+    names = run_block(SOURCES, 3)
     assert names["result"].converged
 
 
