@@ -45,7 +45,7 @@ def generator(random_state: Any = None) -> np.random.Generator:
     if isinstance(random_state, np.random.RandomState):
         # `tomaxint` and `bytes` depend on the platform's long; uint32 words do not.
         words = random_state.randint(0, 2**32, size=_SEED_WORDS, dtype=np.uint32)
-        return np.random.default_rng([int(word) for word in words])
+        return np.random.default_rng(words)
     if isinstance(random_state, np.random.SeedSequence):
         return np.random.default_rng(random_state)
     if isinstance(random_state, Integral) and 0 <= int(random_state) < 2**32:

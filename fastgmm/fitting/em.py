@@ -67,8 +67,8 @@ class Run:
         What the last iterations tell.
     path : Plain, LBFGS or Squarem
         With its state and `progress` the run can be continued as if it had not stopped.
-    gradient_norm : float
-        Norm of the gradient where the last step of EM was taken from: see `FitResult`.
+    last_step : tuple or None
+        Family, and Parameters before and after the last step of EM; None before one and after a disturbance.
     collapses : list of Collapse
         Components that collapsed, where the M-step takes care of them.
     """
@@ -78,13 +78,18 @@ class Run:
     stopped_by: str
     progress: Progress
     path: object
-    gradient_norm: float = np.nan
+    last_step: tuple | None = None
     collapses: list = field(default_factory=list)
 
     @property
     def converged(self):
         """Whether the rule of stopping was met."""
         return self.stopped_by in CONVERGED
+
+    @property
+    def gradient_norm(self):
+        """Norm of the gradient where the last step of EM was taken from: see `FitResult`."""
+        return math.nan if self.last_step is None else length(step(*self.last_step))
 
 
 def expectation_maximisation(
@@ -173,8 +178,8 @@ def expectation_maximisation(
         if reason or stop:
             stopped_by = reason or "callback"
             break
-    gradient_norm = math.nan if em_step is None else length(step(family, *em_step))
-    return Run(path.parameters, bounds, stopped_by, progress, path, gradient_norm, list(mstep.collapses))
+    last_step = None if em_step is None else (family, *em_step)
+    return Run(path.parameters, bounds, stopped_by, progress, path, last_step, list(mstep.collapses))
 
 
 class PlainMStep:

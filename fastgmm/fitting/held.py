@@ -35,13 +35,15 @@ def check_fixed(fixed, equal_weights, family, n_components, given):
         raise InvalidParameterError(f"equal_weights must be True or False, got {equal_weights!r}")
     if equal_weights and given["weights_init"] is not None:
         raise InvalidParameterError("equal_weights=True and weights_init exclude each other: give one of them")
+    masks = dict.fromkeys(GIVEN_BY, np.zeros(n_components, dtype=bool))
+    if fixed is None:
+        return masks
     names = ", ".join(map(repr, GIVEN_BY))
-    if fixed is not None and not isinstance(fixed, Mapping):
+    if not isinstance(fixed, Mapping):
         raise InvalidParameterError(
             f"fixed must be None or a mapping of {names} to True or {n_components} bools, got {fixed!r}"
         )
-    masks = {name: np.zeros(n_components, dtype=bool) for name in GIVEN_BY}
-    for name, value in (fixed or {}).items():
+    for name, value in fixed.items():
         if name not in GIVEN_BY:
             raise InvalidParameterError(f"fixed must have no other keys than {names}, got {name!r}")
         mask = as_array(value, f"fixed[{name!r}]")

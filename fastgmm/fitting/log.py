@@ -49,11 +49,11 @@ def collapse(event):
     )
 
 
-def start_ends(init, result):
+def start_ends(ended):
     """Log why a start stopped, and where."""
     LOGGER.info(
         "start %d ends after %d iterations by %s, log-likelihood %.10g per row",
-        *(init, result.n_iter, result.stopped_by, result.lower_bound),
+        *(ended.init, ended.n_iter, ended.run.stopped_by, ended.lower_bound),
     )
 
 

@@ -1,29 +1,25 @@
 """run: starts, EM from each of them, and the best result."""
 
 import time
-from dataclasses import replace
 from numbers import Integral, Real
 
 import numpy as np
 
 from fastgmm import covariance
 from fastgmm._checks import check_enough_rows, check_missing, check_number
-from fastgmm._errors import IllDefinedCovarianceError
 from fastgmm._random import generator
 from fastgmm.fitting import log
-from fastgmm.fitting.acceleration import check_acceleration, state
+from fastgmm.fitting.acceleration import check_acceleration
 from fastgmm.fitting.arguments import check_given_parameters, check_known, check_split_merge
 from fastgmm.fitting.arrangement import arranged
 from fastgmm.fitting.beginnings import Beginnings
 from fastgmm.fitting.convergence import check_stopping
-from fastgmm.fitting.em import expectation_maximisation
 from fastgmm.fitting.held import check_fixed
-from fastgmm.fitting.mstep import check_floor, floor_of, noise_of, penalised
+from fastgmm.fitting.mstep import check_floor, floor_of, noise_of
 from fastgmm.fitting.race import Race, n_kept
-from fastgmm.fitting.result import FitResult, StartHistory
+from fastgmm.fitting.runs import Runs
 from fastgmm.fitting.starts import check_init_params, is_raced, start_rows
 from fastgmm.fitting.watch import check_callback
-from fastgmm.mixture import Mixture
 from fastgmm.sources import ArraySource, as_source
 
 __all__ = ["n_starts", "run"]
@@ -118,7 +114,7 @@ def run(
     prior = covariance.prior_of(prior, family, n_components, source)
     noise = noise_of(noise, source, masks, start)
 
-    seeds = [None] if start is not None or len(given) == 3 else rng.integers(2**63, size=n_init).tolist()
+    seeds = [None] if start is not None or len(given) == 3 else [int(rng.integers(2**63)) for _ in range(n_init)]
     settings = {"tol": tol, "max_iter": max_iter, "acceleration": acceleration, "stopping": stopping}
     log.fit_begins(source, family, n_components, len(seeds), settings)
     options = {
@@ -129,13 +125,8 @@ def run(
         "progress": progress,
         "path": path,
     }
-    special = (
-        floor is not None
-        or prior is not None
-        or noise is not None
-        or equal_weights
-        or any(mask.any() for mask in masks.values())
-    )
+    special = floor is not None or prior is not None or noise is not None or equal_weights
+    special = special or (fixed is not None and any(mask.any() for mask in masks.values()))
     constraints = {
         "masks": masks,
         "equal_weights": equal_weights,
@@ -155,40 +146,14 @@ def run(
     begin = Beginnings(few, family, n_components, init_params, start, given, constraints, special)
     if isinstance(init_params, Race) and seeds != [None]:
         seeds = begin.race(init_params, n_init, rng, deadline)
-    best, histories, errors = None, [], []
-    n_first = len(seeds)
+    runs, n_first = Runs(source, ordered, family, begin, options, prior, floor is not None), len(seeds)
     for init in range(n_first + split_merge):
-        if init >= n_first and _moves_on(best, init, n_first, deadline):
-            seeds = [*seeds, *begin.move(best.mixture, rng, deadline)]
-            options.update(progress=None, path=None)
+        if init >= n_first and _moves_on(runs.best, init, n_first, deadline):
+            seeds = [*seeds, *runs.move_on(rng, deadline)]
         if init == len(seeds) or not _begins(init, deadline, before_start):
             break
-        log.start_begins(init)
-        try:
-            parameters, mstep = begin.at(seeds[init])
-            found = expectation_maximisation(ordered, family, parameters, mstep=mstep, init=init, **options)
-            at_once = labels and len(seeds) == 1 and isinstance(source, ArraySource)
-            candidate = _finish(source, family, found, init, at_once, prior, mend=floor is not None)
-            log.start_ends(init, candidate)
-            histories.append(
-                StartHistory(
-                    candidate.lower_bounds, candidate.converged, candidate.n_iter, stopped_by=candidate.stopped_by
-                )
-            )
-        except IllDefinedCovarianceError as error:
-            log.start_fails(init, error)
-            errors.append(error)
-            histories.append(StartHistory([], False, 0, str(error)))
-            continue
-        if best is None or candidate.lower_bound > best.lower_bound:
-            best = candidate
-    if best is None:
-        raise IllDefinedCovarianceError(errors[0].component, source.dtype == np.float32) from errors[0]
-    if labels and best.labels is None:
-        best = replace(best, labels=_labels(source, best.mixture, n_threads, missing))
-    best = replace(best, n_failed_inits=len(errors), histories=histories, n_unobserved=source.n_unobserved)
-    log.fit_ends(best, len(histories))
-    return best
+        runs.make(init, seeds[init], labels and len(seeds) == 1 and isinstance(source, ArraySource))
+    return runs.result(labels, n_threads, missing)
 
 
 def n_starts(n_init, init_params, *given, start=None):
@@ -200,53 +165,10 @@ def n_starts(n_init, init_params, *given, start=None):
 
 def _moves_on(best, init, n_first, deadline):
     """Return whether a split-and-merge move is tried: the first, or one after a move that found a better optimum."""
-    return best is not None and time.monotonic() < deadline and (init == n_first or best.best_init == init - 1)
+    return best is not None and time.monotonic() < deadline and (init == n_first or best.init == init - 1)
 
 
 def _begins(init, deadline, before_start):
     """Return whether a start begins: there is time for it, or it is the first, and nobody objects."""
     in_time = init == 0 or time.monotonic() < deadline
     return in_time and (before_start is None or before_start(init))
-
-
-def _finish(source, family, found, init, labels, prior, mend):
-    """Return the FitResult of one run: its parameters in the dtype of the rows, scored once more."""
-    parameters = found.parameters.astype(source.dtype)
-    if source.dtype == np.float32:
-        try:
-            family.from_covariances(parameters.covariances, parameters.n_components, parameters.n_features)
-        except IllDefinedCovarianceError:
-            if not mend:
-                raise
-            parameters = replace(family.complete(*parameters.arrays()[:3], mend=True), noise=parameters.noise)
-    mixture = Mixture.from_parameters(parameters, family)
-    scores = source.score(mixture.constants(source.dtype), **({"labels": True} if labels else {}))
-    bound = penalised(scores.log_likelihood, scores.total_weight, parameters, family, prior)
-    if not np.isfinite(bound):
-        raise IllDefinedCovarianceError(single_precision=source.dtype == np.float32)
-    n_iter = len(found.bounds)
-    return FitResult(
-        mixture=mixture,
-        converged=found.converged,
-        n_iter=n_iter,
-        lower_bound=bound,
-        log_likelihood=scores.log_likelihood / scores.total_weight,
-        lower_bounds=[*found.bounds[1:], bound] if n_iter else [],
-        n_failed_inits=0,
-        best_init=init,
-        histories=[],
-        labels=mixture.named(scores.labels),
-        collapses=found.collapses,
-        stopped_by=found.stopped_by,
-        progress=found.progress,
-        total_weight=scores.total_weight,
-        path=state(found.path, source.dtype),
-        gradient_norm=found.gradient_norm,
-    )
-
-
-def _labels(source, mixture, n_threads, missing):
-    """Return the component (N,) of each row of a source, that which is known where it is."""
-    if isinstance(source, ArraySource):
-        return source.score(mixture.constants(source.dtype), labels=True).labels
-    return mixture.predict(source, n_threads=n_threads, missing="em" if source.has_gaps else missing)

@@ -1,0 +1,178 @@
+"""The runs of a fit: each from where it begins to where EM ends, scored there, and the best of them as a result."""
+
+from dataclasses import replace
+from math import isfinite
+from typing import NamedTuple
+
+import numpy as np
+
+from fastgmm._errors import IllDefinedCovarianceError
+from fastgmm.engine import Scores
+from fastgmm.fitting import log
+from fastgmm.fitting.acceleration import state
+from fastgmm.fitting.em import Run, expectation_maximisation
+from fastgmm.fitting.mstep import penalised
+from fastgmm.fitting.result import FitResult, StartHistory
+from fastgmm.mixture import Mixture
+from fastgmm.sources import ArraySource
+
+__all__ = ["Ended", "Runs"]
+
+
+class Ended(NamedTuple):
+    """One run that has ended.
+
+    Attributes
+    ----------
+    init : int
+        Number of its start.
+    run : Run
+    mixture : Mixture
+        In the dtype of the rows.
+    scores : Scores
+        Of all rows under that mixture.
+    lower_bound : float
+        The same per unit of weight; with a prior, the log-posterior.
+    """
+
+    init: int
+    run: Run
+    mixture: Mixture
+    scores: Scores
+    lower_bound: float
+
+    @property
+    def lower_bounds(self):
+        """Mean log-likelihood after each iteration."""
+        return [*self.run.bounds[1:], self.lower_bound] if self.run.bounds else []
+
+    @property
+    def n_iter(self):
+        """Number of iterations."""
+        return len(self.run.bounds)
+
+
+class Runs:
+    """The runs of one fit.
+
+    Parameters
+    ----------
+    source : Source
+        All rows, as their scores see them.
+    ordered : Source
+        The same rows in the order that EM visits them in.
+    family : Family
+    begin : Beginnings
+    options : dict
+        Arguments of `expectation_maximisation`.
+    prior : Prior or None
+    mend : bool
+        Whether covariances that float32 makes singular are mended.
+
+    Attributes
+    ----------
+    best : Ended or None
+    histories : list of StartHistory
+    errors : list of IllDefinedCovarianceError
+        Why starts have failed.
+    """
+
+    def __init__(self, source, ordered, family, begin, options, prior, mend):
+        self._source, self._ordered, self._family, self._begin = source, ordered, family, begin
+        self._options, self._prior, self._mend = options, prior, mend
+        self.best, self.histories, self.errors = None, [], []
+
+    def make(self, init, seed, labels):
+        """Make a run from a start, and keep it if it is the best; `labels` is whether its scores shall hold them."""
+        log.start_begins(init)
+        try:
+            parameters, mstep = self._begin.at(seed)
+            run = expectation_maximisation(
+                self._ordered, self._family, parameters, mstep=mstep, init=init, **self._options
+            )
+            ended = self._scored(init, run, labels)
+        except IllDefinedCovarianceError as error:
+            log.start_fails(init, error)
+            self.errors.append(error)
+            self.histories.append(StartHistory([], False, 0, str(error)))
+            return
+        log.start_ends(ended)
+        self.histories.append(StartHistory(ended.lower_bounds, run.converged, ended.n_iter, stopped_by=run.stopped_by))
+        if self.best is None or ended.lower_bound > self.best.lower_bound:
+            self.best = ended
+
+    def move_on(self, rng, deadline):
+        """Return the seed, in a list, of the best move out of the best optimum; none if there is no move."""
+        self._options.update(progress=None, path=None)
+        return self._begin.move(self.best.mixture, rng, deadline)
+
+    def _scored(self, init, run, labels):
+        """Return a run as it has ended: its parameters in the dtype of the rows, scored once more."""
+        source, family = self._source, self._family
+        single = source.dtype.itemsize == 4
+        parameters = run.parameters.astype(source.dtype)
+        if single:
+            try:
+                family.from_covariances(parameters.covariances, parameters.n_components, parameters.n_features)
+            except IllDefinedCovarianceError:
+                if not self._mend:
+                    raise
+                parameters = replace(family.complete(*parameters.arrays()[:3], mend=True), noise=parameters.noise)
+        mixture = Mixture.from_parameters(parameters, family)
+        constants = mixture.constants(source.dtype)
+        scores = source.score(constants, labels=True) if labels else source.score(constants)
+        bound = penalised(scores.log_likelihood, scores.total_weight, parameters, family, self._prior)
+        if not isfinite(bound):
+            raise IllDefinedCovarianceError(single_precision=single)
+        return Ended(init, run, mixture, scores, bound)
+
+    def result(self, labels, n_threads, missing):
+        """Return the FitResult of the best run.
+
+        Parameters
+        ----------
+        labels : bool
+            Whether it shall hold the component of each row.
+        n_threads, missing
+            Those of the fit, for rows that are not in an array.
+
+        Raises
+        ------
+        IllDefinedCovarianceError
+            If every start has failed.
+        """
+        best, source = self.best, self._source
+        if best is None:
+            raise IllDefinedCovarianceError(self.errors[0].component, source.dtype == np.float32) from self.errors[0]
+        run, mixture, scores = best.run, best.mixture, best.scores
+        named = mixture.named(scores.labels)
+        if labels and named is None:
+            named = _labels(source, mixture, n_threads, missing)
+        result = FitResult(
+            mixture=mixture,
+            converged=run.converged,
+            n_iter=best.n_iter,
+            lower_bound=best.lower_bound,
+            log_likelihood=scores.log_likelihood / scores.total_weight,
+            lower_bounds=best.lower_bounds,
+            n_failed_inits=len(self.errors),
+            best_init=best.init,
+            histories=self.histories,
+            labels=named,
+            collapses=run.collapses,
+            stopped_by=run.stopped_by,
+            n_unobserved=source.n_unobserved,
+            progress=run.progress,
+            total_weight=scores.total_weight,
+            path=state(run.path, source.dtype),
+            gradient_norm=run.gradient_norm,
+        )
+        log.fit_ends(result, len(self.histories))
+        return result
+
+
+def _labels(source, mixture, n_threads, missing):
+    """Return the component (N,) of each row of a source, that which is known where it is."""
+    if isinstance(source, ArraySource):
+        return source.score(mixture.constants(source.dtype), labels=True).labels
+    return mixture.predict(source, n_threads=n_threads, missing="em" if source.has_gaps else missing)
