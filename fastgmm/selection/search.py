@@ -14,7 +14,7 @@ import numpy as np
 from fastgmm._checks import check_enough_rows
 from fastgmm._errors import InvalidParameterError
 from fastgmm.covariance import Parameters
-from fastgmm.sources import ArraySource
+from fastgmm.sources import ArraySource, SharedPasses
 
 from .candidate import Candidate
 from .fits import Fits
@@ -55,6 +55,8 @@ class NothingFittedError(ValueError):
 def _share_threads(problem: Problem) -> tuple[int, int]:
     """Return how many cells are fitted beside each other, and threads within each fit."""
     source = problem.source
+    if isinstance(source, SharedPasses):
+        return len(problem.families), problem.n_threads
     work = source.n_rows * problem.numbers[-1] * source.n_features * (source.n_features + 4)
     is_here = isinstance(source, ArraySource)
     beside = problem.n_threads if is_here and SMALL_WORK < work < LARGE_WORK else 1
@@ -135,6 +137,8 @@ class Search:
 
     def _each(self, tasks: list[Callable[[], Iterator[tuple[tuple[str, str, int], Candidate]]]]) -> None:
         """Run tasks, beside each other where that pays, and record what they yield."""
+        source = self._problem.source
+        expect = source.expect if isinstance(source, SharedPasses) else lambda n_fits: None
 
         def record(task):
             for visit, cell in task():
@@ -142,17 +146,27 @@ class Search:
                 self._visited.add(visit)
                 self._tell("")
 
+        def record_beside(task):
+            try:
+                record(task)
+            finally:
+                expect(-1)
+
         if self._beside == 1:
             for task in tasks:
                 record(task)
             return
+        begun = []
+        expect(len(tasks))  # before the first begins, so that it waits for the others
         with ThreadPoolExecutor(self._beside) as pool:
             try:
-                for done in as_completed([pool.submit(record, task) for task in tasks]):
+                begun.extend(pool.submit(record_beside, task) for task in tasks)
+                for done in as_completed(begun):
                     done.result()
             except BaseException:
                 self._fits.stop.set()  # fits in progress stop after their iteration
-                pool.shutdown(cancel_futures=True)
+                pool.shutdown(wait=False, cancel_futures=True)
+                expect(-(len(tasks) - sum(not each.cancelled() for each in begun)))
                 raise
 
     def _tell(self, text: str) -> None:

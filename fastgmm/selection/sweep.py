@@ -28,7 +28,7 @@ from fastgmm.covariance import Family
 from fastgmm.engine import check_sample_weight
 from fastgmm.engine.rows import Rows
 from fastgmm.engine.threads import resolve
-from fastgmm.sources import as_source, is_elsewhere
+from fastgmm.sources import ArraySource, SharedPasses, as_source, is_elsewhere
 
 from .criteria import Criterion, check_criterion
 from .problem import Problem
@@ -175,6 +175,8 @@ def select(
         if there and wanted.needs in ("held_out", "of_one"):
             raise InvalidParameterError(f"criterion {criterion!r} goes with no {name}: use 'bic'")
     families = _families(covariance_type, source.n_features)
+    if not isinstance(source, ArraySource) and not source.is_bounded and len(families) > 1:
+        source = SharedPasses(source)
     if resume is not None and not isinstance(resume, Selection):
         raise InvalidParameterError(f"resume must be None or a Selection, got {type(resume).__name__}")
     seed = _seed(random_state) if resume is None or random_state is not None else resume.settings["seed"]

@@ -8,6 +8,7 @@ from fastgmm.sources.memory import parse_memory
 from fastgmm.sources.missing import MissingSource
 from fastgmm.sources.missing_batches import GappedBatchSource
 from fastgmm.sources.reservoir import Reservoir
+from fastgmm.sources.shared import SharedPasses
 
 __all__ = [
     "ArraySource",
@@ -15,6 +16,7 @@ __all__ = [
     "GappedBatchSource",
     "MissingSource",
     "Reservoir",
+    "SharedPasses",
     "Source",
     "as_source",
     "is_elsewhere",

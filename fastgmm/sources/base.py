@@ -31,8 +31,14 @@ class Source(ABC):
         Whether values are missing of rows with positive weight.
     n_unobserved : int
         Rows of which nothing was observed: see `MissingSource`.
+    takes_gaps : bool
+        Whether values may be missing.
+    is_bounded : bool
+        Whether memory is counted, so that there may not be enough for several mixtures at a time.
     """
 
+    takes_gaps = False
+    is_bounded = False
     has_gaps = False
     n_unobserved = 0
     known_labels = None
@@ -54,6 +60,16 @@ class Source(ABC):
         Statistics
             Of equal bits for equal constants.
         """
+
+    def together(self, asked):
+        """Return what several calls of `accumulate` and `score` return, in a list; rows may be read once for all.
+
+        Parameters
+        ----------
+        asked : list of (str, KernelConstants)
+            "accumulate" or "score", and the mixture.
+        """
+        return [getattr(self, name)(constants) for name, constants in asked]
 
     @abstractmethod
     def sample(self, n_rows, rng):

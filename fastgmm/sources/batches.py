@@ -13,7 +13,7 @@ from fastgmm.engine.rows import Rows, check_sample_weight
 from fastgmm.engine.threads import resolve
 from fastgmm.io.blocks import WEIGHTS_THERE, open_blocks, refuse_given
 from fastgmm.sources.base import NO_ROWS, Source, mean_and_variances
-from fastgmm.sources.chunks import LOOK_ROWS, chunked, read_ahead
+from fastgmm.sources.chunks import LOOK_ROWS, Recut, chunked, read_ahead
 from fastgmm.sources.memory import CHUNKS, bytes_of, needed_beside_rows, parse_memory, sample_bytes
 from fastgmm.sources.reservoir import Reservoir
 from fastgmm.sources.spool import check_spool, spooled
@@ -119,6 +119,11 @@ class BatchSource(Source):
         self.dtype, self.n_features, self.names = self._blocks.dtype, self._blocks.n_columns, self._blocks.names
 
     @property
+    def is_bounded(self):
+        """Whether memory is counted."""
+        return self._max_memory is not None
+
+    @property
     def total_weight(self):
         """Sum of the weights, which takes a pass if none was made."""
         return self.moments()[2]
@@ -207,24 +212,47 @@ class BatchSource(Source):
         """Return what a step makes of the chunks one after the other: step(values, options, what it made before)."""
         made = None
         for values, weights in self.chunks(group):
-            options = {"sample_weight": check_sample_weight(weights, len(values)), "n_threads": self._n_threads}
-            made = step(Rows(values), options, made)
+            made = _taken(step, values, weights, self._n_threads, made)
         return made
 
     def accumulate(self, constants, *, pivot=None):
         """Return the Statistics of all rows under a mixture: see `fastgmm.accumulate`."""
+        stats = self._passed(constants.group_rows, self._accumulating(constants, pivot))
+        self._learn(constants, stats)
+        return stats
+
+    def _accumulating(self, constants, pivot=None):
+        """Return the step of a pass that accumulates."""
         shift, scatter = self._scatter
         if constants.kind != "rotated" or shift is None or not np.array_equal(shift, constants.shift):
             scatter = None
-        stats = self._passed(
-            constants.group_rows,
-            lambda rows, options, before: engine.accumulate(
-                rows, constants, into=before, pivot=pivot, scatter=scatter, **options
-            ),
+        return lambda rows, options, before: engine.accumulate(
+            rows, constants, into=before, pivot=pivot, scatter=scatter, **options
         )
+
+    def _learn(self, constants, stats):
+        """Keep the total scatter, which stays what it is as long as the shift does."""
         if constants.kind == "rotated":
             self._scatter = constants.shift, stats.S
-        return stats
+
+    def _scoring(self, constants):
+        """Return the step of a pass that scores."""
+        return lambda rows, options, before: engine.score(rows, constants, into=before, **options)
+
+    def together(self, asked):
+        """Return what several calls of `accumulate` and `score` return, of one reading: see `Source.together`."""
+        steps = {"accumulate": self._accumulating, "score": self._scoring}
+        all_made = [_Made(constants.group_rows, steps[name](constants), self._n_threads) for name, constants in asked]
+        for values, weights in self.chunks(max(constants.group_rows for _, constants in asked)):
+            for each in all_made:
+                each.rows.push(values, weights)
+        found = []
+        for (name, constants), each in zip(asked, all_made, strict=True):
+            each.rows.end()
+            if name == "accumulate":
+                self._learn(constants, each.made)
+            found.append(each.made)
+        return found
 
     def accumulate_all(self, kind, point):
         """Return the Statistics of kind "full" or "diagonal" of all rows as one component, about a point (D,)."""
@@ -269,10 +297,7 @@ class BatchSource(Source):
 
     def score(self, constants):
         """Return the Scores of all rows under a mixture: their log-likelihood and weight."""
-        return self._passed(
-            constants.group_rows,
-            lambda rows, options, before: engine.score(rows, constants, into=before, **options),
-        )
+        return self._passed(constants.group_rows, self._scoring(constants))
 
     def sum_over(self, function):
         """Return the sum of what a function makes of parts of the rows: see `Source.sum_over`."""
@@ -288,3 +313,20 @@ class BatchSource(Source):
         """Return an array of what a function makes of every row: see `Source.map_rows`."""
         parts = [function(values) for values in self.blocks()]
         return np.concatenate(parts) if parts else np.empty((0,) if width is None else (0, width), dtype)
+
+
+def _taken(step, values, weights, n_threads, before):
+    """Return what a step makes of a chunk: step(values, options, what it made before)."""
+    options = {"sample_weight": check_sample_weight(weights, len(values)), "n_threads": n_threads}
+    return step(Rows(values), options, before)
+
+
+class _Made:
+    """What a step makes of chunks, which come to it in multiples of its group."""
+
+    def __init__(self, group, step, n_threads):
+        self.made, self._step, self._n_threads = None, step, n_threads
+        self.rows = Recut(group, self._take)
+
+    def _take(self, values, weights):
+        self.made = _taken(self._step, values, weights, self._n_threads, self.made)

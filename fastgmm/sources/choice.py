@@ -8,7 +8,6 @@ from fastgmm.sources.array import ArraySource
 from fastgmm.sources.base import Source
 from fastgmm.sources.batches import BatchSource
 from fastgmm.sources.dask_source import DaskSource, is_dask
-from fastgmm.sources.gapped import Gapped
 from fastgmm.sources.memory import parse_memory
 from fastgmm.sources.missing import MissingSource
 from fastgmm.sources.missing_batches import GappedBatchSource
@@ -54,7 +53,7 @@ def as_source(
     TypeError, ValueError
         If X is none of these; if an argument is given that a source knows already.
     """
-    if missing == "em" and isinstance(X, Source) and not isinstance(X, MissingSource | Gapped):
+    if missing == "em" and isinstance(X, Source) and not X.takes_gaps:
         raise ValueError(
             f"missing='em' needs a source that knows of gaps, got a {type(X).__name__}: give an array, a path, a Dask "
             "collection, a fastgmm.sources.GappedBatchSource or a fastgmm.distributed.GappedDaskSource"

@@ -8,7 +8,7 @@ import numpy as np
 
 from fastgmm.engine.rows import Rows, check_weight_values, numbers
 
-__all__ = ["Chunk", "chunked", "looked_at", "read_ahead", "weighed_alike"]
+__all__ = ["Chunk", "Recut", "chunked", "looked_at", "read_ahead", "weighed_alike"]
 
 LOOK_ROWS = 65536  # rows looked at at a time, to bound the memory
 
@@ -116,6 +116,52 @@ def looked_at(block, dtype, n_features, *, look=True, gaps=False):
         raise ValueError(f"sample_weight of {name} has the shape {weights.shape}, expected {(len(values),)}")
     check_weight_values(weights, f"sample_weight of {name}", block.first)
     return rows.array, weights
+
+
+class Recut:
+    """Chunks that come in any sizes, given on in multiples of a number of rows, but for the last.
+
+    Parameters
+    ----------
+    n_rows : int
+    take : callable
+        Gets values (n, D) and weights (n,) or None; what it gets is read at once, and may change after that.
+    """
+
+    def __init__(self, n_rows, take):
+        self._n_rows, self._take, self._kept, self._filled = n_rows, take, None, 0
+
+    def push(self, values, weights):
+        """Give on as many rows as there are multiples of, and keep the others."""
+        first = 0
+        if self._filled:
+            first = min(self._n_rows - self._filled, len(values))
+            self._keep(values[:first], None if weights is None else weights[:first])
+            if self._filled == self._n_rows:
+                self.end()
+        last = first + (len(values) - first) // self._n_rows * self._n_rows
+        if last > first:
+            self._take(values[first:last], None if weights is None else weights[first:last])
+        self._keep(values[last:], None if weights is None else weights[last:])
+
+    def end(self):
+        """Give on what was kept."""
+        if self._filled:
+            values, weights = self._kept
+            self._take(values[: self._filled], None if weights is None else weights[: self._filled])
+            self._filled = 0
+
+    def _keep(self, values, weights):
+        if not len(values):
+            return
+        if self._kept is None:
+            shape = self._n_rows, values.shape[1]
+            self._kept = np.empty(shape, values.dtype), None if weights is None else np.empty(self._n_rows)
+        part = slice(self._filled, self._filled + len(values))
+        self._kept[0][part] = values
+        if weights is not None:
+            self._kept[1][part] = weights
+        self._filled += len(values)
 
 
 def read_ahead(items, depth=1):

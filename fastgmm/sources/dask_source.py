@@ -123,7 +123,7 @@ class DaskSource(Source):
 
     def accumulate(self, constants, *, pivot=None):
         """Return the Statistics of all rows under a mixture: see `fastgmm.accumulate`."""
-        return self._passed(_accumulate, operator.add, constants, pivot)
+        return self._passed(self._accumulating, operator.add, constants, pivot)
 
     def accumulate_nearest(self, kind, centres):
         """Return the Statistics of all rows, each given to the nearest of some centres (K, D), about these."""
@@ -131,7 +131,24 @@ class DaskSource(Source):
 
     def score(self, constants):
         """Return the Scores of all rows under a mixture: their log-likelihood and weight."""
-        return engine.Scores(*self._passed(_score, add_pairs, constants))
+        return engine.Scores(*self._passed(self._scoring, add_pairs, constants))
+
+    @property
+    def _accumulating(self):
+        """What accumulates a partition."""
+        return _accumulate
+
+    @property
+    def _scoring(self):
+        """What scores a partition."""
+        return _score
+
+    def together(self, asked):
+        """Return what several calls of `accumulate` and `score` return, of one task each partition."""
+        steps = {"accumulate": self._accumulating, "score": self._scoring}
+        many = [(steps[name], (constants, None) if name == "accumulate" else (constants,)) for name, constants in asked]
+        found = self._passed(_together, _add_each, many)
+        return [engine.Scores(*each) if isinstance(each, tuple) else each for each in found]
 
     def sample(self, n_rows, rng):
         """Return a reservoir sample of the rows: see `Reservoir`."""
@@ -302,6 +319,11 @@ def _score(number, part, weights, dtype, n_threads, constants):
     return scores.log_likelihood, scores.total_weight
 
 
+def _together(number, part, weights, dtype, n_threads, many):
+    made = [step(number, part, weights, dtype, n_threads, *args) for step, args in many]
+    return None if made[0] is None else made
+
+
 def _sum_over(number, part, weights, dtype, n_threads, function):
     found = partition(number, part, weights, dtype)
     if found is None:
@@ -350,6 +372,10 @@ def _map(empty, given, rows):
 def add_pairs(one, other):
     """Return the sums of two pairs."""
     return one[0] + other[0], one[1] + other[1]
+
+
+def _add_each(one, other):
+    return [(add_pairs if isinstance(a, tuple) else operator.add)(a, b) for a, b in zip(one, other, strict=True)]
 
 
 def _merge(one, other):

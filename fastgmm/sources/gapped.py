@@ -42,6 +42,8 @@ class Gapped:
     `_accumulate(constants, pivot=None)`, the Statistics of rows that may have gaps.
     """
 
+    takes_gaps = True
+
     @property
     def has_gaps(self):
         """Whether values are missing of rows with positive weight."""

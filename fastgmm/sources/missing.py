@@ -50,7 +50,7 @@ class MissingSource(ArraySource):
         If nothing was observed of a feature.
     """
 
-    has_gaps = True
+    has_gaps = takes_gaps = True
 
     def __init__(self, gapped, *, known_labels=None, one=None):
         self._gapped = gapped

@@ -90,6 +90,12 @@ class GappedBatchSource(Gapped, BatchSource):
             yield GappedRows(Rows(values), check_sample_weight(weights, len(values)), n_threads=self._n_threads)
 
     def _accumulate(self, constants, *, pivot=None):
+        return self._passed(constants.group_rows, self._accumulating(constants, pivot))
+
+    def _accumulating(self, constants, pivot=None):
+        if self._known_without_gaps():
+            return super()._accumulating(constants, pivot)
+
         def step(rows, options, before):
             gapped = GappedRows.of(rows, **options)
             if gapped is None:
@@ -97,7 +103,11 @@ class GappedBatchSource(Gapped, BatchSource):
             stats = gapped.accumulate(constants, pivot=pivot)
             return stats if before is None else before + stats
 
-        return self._passed(constants.group_rows, step)
+        return step
+
+    def _learn(self, constants, stats):
+        if self._known_without_gaps():
+            super()._learn(constants, stats)
 
     def sample(self, n_rows, rng):
         """Return a reservoir sample of the rows, in one pass, with gaps as `MissingSource`: see `Reservoir`."""
@@ -107,9 +117,7 @@ class GappedBatchSource(Gapped, BatchSource):
             return ArraySource(rows, weights, n_threads=self._n_threads)
         return self._of_sample(GappedRows(rows, weights, n_threads=self._n_threads))
 
-    def score(self, constants):
-        """Return the Scores of all rows under a mixture, by their marginal densities: log-likelihood and weight."""
-
+    def _scoring(self, constants):
         def step(rows, options, before):
             gapped = GappedRows.of(rows, **options)
             if gapped is None:
@@ -119,4 +127,4 @@ class GappedBatchSource(Gapped, BatchSource):
                 return found
             return Scores(before.log_likelihood + found.log_likelihood, before.total_weight + found.total_weight)
 
-        return self._passed(constants.group_rows, step)
+        return step

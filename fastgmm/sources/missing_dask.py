@@ -12,7 +12,7 @@ from fastgmm import engine
 from fastgmm.engine.gaps import GappedRows
 from fastgmm.engine.rows import Rows
 from fastgmm.sources.array import ArraySource
-from fastgmm.sources.dask_source import DaskSource, add_pairs, features_checked, partition
+from fastgmm.sources.dask_source import DaskSource, features_checked, partition
 from fastgmm.sources.gapped import Gapped, counts_of
 from fastgmm.sources.missing import moments_by, observed_sums
 
@@ -63,11 +63,15 @@ class GappedDaskSource(Gapped, DaskSource):
         return moments_by(lambda mean: self._passed(_observed, operator.add, mean))
 
     def _accumulate(self, constants, *, pivot=None):
-        return self._passed(_accumulate_gapped, operator.add, constants, pivot)
+        return DaskSource.accumulate(self, constants, pivot=pivot)
 
-    def score(self, constants):
-        """Return the Scores of all rows under a mixture, by their marginal densities: log-likelihood and weight."""
-        return engine.Scores(*self._passed(_score_gapped, add_pairs, constants))
+    @property
+    def _accumulating(self):
+        return super()._accumulating if self._known_without_gaps() else _accumulate_gapped
+
+    @property
+    def _scoring(self):
+        return super()._scoring if self._known_without_gaps() else _score_gapped
 
     def sample(self, n_rows, rng):
         """Return a reservoir sample of the rows, in one pass, with gaps as `MissingSource`: see `Reservoir`."""
