@@ -12,6 +12,8 @@ import sklearn.mixture
 
 import fastgmm
 from fastgmm import GaussianMixture
+from fastgmm._errors import InvalidParameterError
+from fastgmm.estimators._parameters import validate
 
 K, D, N = 3, 2, 240
 by_family = pytest.mark.parametrize("family", reference.FAMILIES)
@@ -459,3 +461,18 @@ def test_n_threads_changes_no_bit(family):
         problems.assert_same_fit(model, results[0][0])
         assert problems.same_bits(resp, results[0][1])
         assert score == results[0][2]
+
+
+def test_defaults_are_not_looked_at_again_because_they_meet_their_rules():
+    defaults = {name: each.default for name, each in inspect.signature(GaussianMixture).parameters.items()}
+    assert GaussianMixture._defaults == {name: value for name, value in defaults.items() if name != "n_components"}
+    validate(GaussianMixture._rules, defaults, "GaussianMixture")
+
+
+def test_defaults_of_subclasses_are_looked_at(X):
+    class Impatient(GaussianMixture):
+        def __init__(self, n_components=1, *, tol=-1.0):
+            super().__init__(n_components, tol=tol)
+
+    with pytest.raises(InvalidParameterError, match="'tol' parameter of Impatient"):
+        Impatient().fit(X)

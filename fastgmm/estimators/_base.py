@@ -49,6 +49,9 @@ class MixtureEstimator(CallbackSupportMixin, CriteriaMixin, DensityMixin, BaseEs
     _rules: ClassVar[Mapping[str, tuple[Rule, ...]]]
     """The rules for the constructor's parameters."""
 
+    _defaults: ClassVar[Mapping[str, Any]] = {}
+    """Defaults of the constructor, which meet the rules."""
+
     covariance_type: str
     n_threads: int | None
     missing: str = "raise"
@@ -59,7 +62,8 @@ class MixtureEstimator(CallbackSupportMixin, CriteriaMixin, DensityMixin, BaseEs
 
         scikit-learn's base class has a method of this name, which its meta-estimators may call.
         """
-        validate(self._rules, {name: getattr(self, name) for name in self._rules}, type(self).__name__)
+        params = {name: getattr(self, name) for name in self._rules}
+        validate(self._rules, params, type(self).__name__, self._defaults)
 
     def to_mixture(self) -> Mixture:
         """Return the fitted distribution as an immutable `fastgmm.Mixture`.

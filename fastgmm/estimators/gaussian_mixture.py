@@ -296,6 +296,8 @@ class GaussianMixture(FitMixin, StreamMixin, ConvertMixin, MixtureEstimator):
         self.step_decay = step_decay
         self.forgetting = forgetting
 
+    _defaults: ClassVar = __init__.__kwdefaults__
+
     @with_callbacks
     def fit(
         self,

@@ -2,6 +2,8 @@
 
 import os
 
+import numpy as np
+
 from fastgmm.engine.gaps import GappedRows
 from fastgmm.engine.rows import Rows
 from fastgmm.sources.array import ArraySource
@@ -16,8 +18,13 @@ from fastgmm.sources.missing_dask import GappedDaskSource
 __all__ = ["as_source", "is_elsewhere"]
 
 
+_HERE = (np.ndarray, Rows)
+
+
 def is_elsewhere(X):
     """Whether X is no array but a place where rows are: a source, a path, a pyarrow data set or a Dask collection."""
+    if isinstance(X, _HERE):
+        return False
     return isinstance(X, Source | str | os.PathLike) or _is_dataset(X) or is_dask(X)
 
 
@@ -58,7 +65,8 @@ def as_source(
             f"missing='em' needs a source that knows of gaps, got a {type(X).__name__}: give an array, a path, a Dask "
             "collection, a fastgmm.sources.GappedBatchSource or a fastgmm.distributed.GappedDaskSource"
         )
-    if known_labels is not None and (max_memory is not None or is_elsewhere(X)) and not isinstance(X, Source):
+    elsewhere = is_elsewhere(X)
+    if known_labels is not None and (max_memory is not None or elsewhere) and not isinstance(X, Source):
         raise ValueError("known_labels needs the rows in an array, with max_memory=None")
     if isinstance(X, Source):
         for name, value in (
@@ -75,7 +83,7 @@ def as_source(
         dask = GappedDaskSource if missing == "em" else DaskSource
         return dask(X, sample_weight, n_threads=n_threads)
     batches = GappedBatchSource if missing == "em" else BatchSource
-    if is_elsewhere(X):
+    if elsewhere:
         return batches(X, sample_weight, n_threads=n_threads, max_memory=max_memory)
     rows = Rows.of(X, min_rows=min_rows)
     if parse_memory(max_memory) is None:
