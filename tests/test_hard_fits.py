@@ -9,11 +9,14 @@ import warnings
 import numpy as np
 import pytest
 import reference
+from reference_structures import STRUCTURES
 
 from fastgmm import ConvergenceWarning
+from fastgmm import covariance as covariances
 from fastgmm.fitting import run
 from fastgmm.fitting.coordinates import SLACK
 
+FAMILIES = (*reference.FAMILIES, *reference.FAMILIES, *(name for name in STRUCTURES if covariances.get(name).coupled))
 POLICIES = ("floor", "reseed", "drop")
 TROUBLES = ("duplicates", "constant features", "rank deficient", "few rows", "outlier", "as many components", "grid")
 
@@ -54,7 +57,7 @@ def hard_fit(seed):
         weight = None
     policy = str(rng.choice(POLICIES))
     options = {
-        "covariance_type": str(rng.choice(reference.FAMILIES)),
+        "covariance_type": str(rng.choice(FAMILIES)),
         "init_params": str(rng.choice(["kmeans", "k-means++", "random", "random_from_data"])),
         "covariance_floor": rng.choice([None, None, 1e-9, 1e-3]),
         "equal_weights": bool(rng.random() < 0.1),
@@ -83,7 +86,7 @@ def hard_fit(seed):
 def condition(family, parameters):
     """The largest condition of the correlations of a component; no covariance may be indefinite."""
     worst = 1.0
-    for covariance in reference.dense_covariances(family, parameters.covariances, *parameters.means.shape):
+    for covariance in covariances.get(family).dense_covariances(parameters.covariances, *parameters.means.shape):
         deviations = np.sqrt(np.diagonal(covariance))
         values = np.linalg.eigvalsh(covariance / deviations / deviations[:, None])
         assert values[0] > 0

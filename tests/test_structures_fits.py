@@ -236,3 +236,36 @@ def test_documentation_has_every_structure_and_its_count(capsys):
     for block in re.findall(r"^```python\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL):
         exec(block, {})
     assert capsys.readouterr().out == "9 (2, 2, 2)\n"
+
+
+def few_rows(seed, units):
+    """Rows (N, D), fewer of a component than features or hardly more, in units up to 10**units apart; and K."""
+    rng = np.random.default_rng(seed)
+    D, K = int(rng.integers(2, 7)), int(rng.integers(2, 6))
+    X = rng.standard_normal((int(rng.integers(K + 2, 8 * K)), D))
+    X *= 10.0 ** rng.uniform(-units / 2, units / 2, D)
+    if rng.random() < 0.3:
+        X[:, -1] = X[:, 0]
+    return X, K
+
+
+@pytest.mark.parametrize("name", ["EVV", "EVE", "VVE", "EEV", "VEV"])
+@pytest.mark.parametrize("units", [0, 6])
+def test_components_of_few_rows_end_well_above_a_floor(name, units):
+    """Of equal volumes such a component would be stretched without end; of other units the least floor be lost."""
+    for seed in range(12):
+        X, K = few_rows(seed, units)
+        options = {"covariance_type": name, "on_collapse": "floor", "reg_covar": 0.0, "random_state": seed}
+        with problems.no_convergence_warning():
+            result = fastgmm.fit(X, K, tol=0.0, max_iter=40, init_params="random_from_data", **options)
+        bounds = np.array(result.lower_bounds)
+        allowed = (
+            1e-5 if units == 0 else 1e-3
+        )  # rounding, of matrices as ill-conditioned as floor and ceiling let them be
+        assert (np.diff(bounds) >= -allowed * np.maximum(np.abs(bounds[1:]), 1)).all()
+
+
+def test_rows_next_to_the_smallest_numbers_have_equal_volumes():
+    X = 1e-150 * np.array([[0.0, 1.0], [2.0, 1.5], [9.0, 9.0], [9.0, 9.0]])
+    result = fastgmm.fit(X, 2, covariance_type="EVI", on_collapse="floor", reg_covar=0.0, init_params=[0, 0, 1, 1])
+    assert np.isfinite(result.mixture.precisions_cholesky).all()

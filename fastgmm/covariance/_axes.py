@@ -3,7 +3,6 @@
 import numpy as np
 
 from fastgmm._errors import IllDefinedCovarianceError
-from fastgmm.covariance import _shapes
 from fastgmm.engine._axes import common_axes, turning
 
 __all__ = ["above", "along", "common", "principal"]
@@ -67,7 +66,7 @@ def common(covariances, mass, previous, equal_volumes):
     return axes, variances
 
 
-def above(shaped, covariances, mass, previous, least):
+def above(shaped, covariances, mass, previous, least, *, equal_volumes):
     """Return covariances (K, D, D) along common axes that minimise with no variance below `least`: a local minimum.
 
     Variances, which `shaped` of `_shapes` gives, and axes are looked for in turn. They begin at the axes of `previous`;
@@ -76,7 +75,7 @@ def above(shaped, covariances, mass, previous, least):
     D = covariances.shape[1]
     if previous is None:
         blurred = covariances + least * np.eye(D)
-        axes, _ = common(blurred, mass, previous, equal_volumes=shaped is _shapes.equal_volumes)
+        axes, _ = common(blurred, mass, previous, equal_volumes)
     else:
         axes = _shared(previous)
     least, before = np.full(D, least), np.inf

@@ -30,14 +30,15 @@ def pooled(variances, mass, least=None):
     return average if least is None else np.maximum(average, least)
 
 
-def equal_volumes(variances, mass, least=None):
+def equal_volumes(variances, mass, least=None, most=np.inf):
     """Return the v_kj that minimise with equal volumes lambda = prod_j v_kj^(1/D): shapes as of S_kj.
 
     Celeux and Govaert (1995), lambda_B_k: with g_k the geometric mean of S_kj, v_kj = lambda S_kj / g_k and
-    lambda = sum_k n_k g_k / n.
+    lambda = sum_k n_k g_k / n. Above a floor none is larger than `most` either, where that is given.
     """
     if least is not None:
-        return _equal_volumes_above(variances, mass, least)
+        found = _equal_volumes_above(variances, mass, least)
+        return found if found.max() <= most else _equal_volumes_within(variances, mass, least, most)
     volumes = np.exp(np.log(variances).mean(axis=1))
     return variances * ((mass @ volumes / mass.sum()) / volumes)[:, None]
 
@@ -81,6 +82,13 @@ def _equal_shapes_above(variances, mass, least, start):
     return scales[:, None] * shape
 
 
+def _own(variances, mass, least):
+    """Return the logarithms of n_k S_kj, of next to nothing where S_kj is zero."""
+    with np.errstate(divide="ignore"):
+        logs = np.maximum(np.log(np.maximum(variances, 0.0)), np.log(least) + np.log(NOTHING))
+    return np.log(mass)[:, None] + logs
+
+
 def _equal_volumes_above(variances, mass, least):
     """Return `equal_volumes` above a floor.
 
@@ -89,7 +97,7 @@ def _equal_volumes_above(variances, mass, least):
     where everything lies at the floor.
     """
     floor = np.broadcast_to(np.log(least), variances.shape)
-    own = np.log(mass[:, None] * np.maximum(variances, NOTHING * least))
+    own = _own(variances, mass, least)
     logs = own
     breaks = logs - floor  # from log m_k on, t_kj is at the floor
     order = np.argsort(-breaks, axis=1)
@@ -116,3 +124,28 @@ def _equal_volumes_above(variances, mass, least):
             break
         s += step
     return np.maximum(np.exp(own - log_multipliers[:, None]), least)
+
+
+def _equal_volumes_within(variances, mass, least, most):
+    """Return `equal_volumes` above a floor and below a ceiling.
+
+    For a given s the v_kj are n_k S_kj / m_k, brought between both.
+    """
+    from scipy.optimize import brentq  # what few fits need is not imported by all
+
+    floor, ceiling = (np.broadcast_to(np.log(bound), variances.shape) for bound in (least, most))
+    own = _own(variances, mass, least)
+    # where axes leave the floor and come to the ceiling, and what s is there
+    breaks = np.sort(np.concatenate([own - floor, own - ceiling], axis=1), axis=1)[:, ::-1]
+    reached = np.clip(own[:, None] - breaks[:, :, None], floor[:, None], ceiling[:, None]).sum(axis=2)
+
+    def multipliers(s):
+        return np.array([np.interp(s, at, where) for at, where in zip(reached, breaks, strict=True)])
+
+    def excess(s):
+        return np.log(np.exp(multipliers(s)).sum() / mass.sum())
+
+    s, high = floor[0].sum(), ceiling[0].sum()
+    if excess(s) > 0:
+        s = brentq(excess, s, high, xtol=TOLERANCE) if excess(high) < 0 else high
+    return np.exp(np.clip(own - multipliers(s)[:, None], floor, ceiling))

@@ -32,8 +32,12 @@ from fastgmm.engine._linalg import inverse_cholesky
 
 __all__ = ["Coupled", "CoupledMatrices", "CoupledVariances", "Oriented"]
 
-SLACK = 1e-9
-"""Covariances that are less than this share below a floor were above it but for rounding."""
+CEILING = 1e2
+"""Largest variance of a component along any axis, in units of the data's, where volumes are equal and there is a floor.
+One of few rows, at the floor along most of its axes, would be stretched along the others beyond what float64 holds."""
+
+SLACK = 1e-13
+"""Covariances that are below a floor by less than this share of it, or of their own variances, are so by rounding."""
 
 
 class Coupled(Family):
@@ -123,7 +127,7 @@ class CoupledVariances(Coupled):
 
     def holds(self, covariances, floor, slack=0.0):
         """Return whether variances are above a `Floor`, or below by no more than a share of it."""
-        return bool((covariances >= (1 - slack) * self.least(floor)).all())
+        return bool(((covariances >= (1 - slack) * self.least(floor)) & (covariances < np.inf)).all())
 
     def nearest_above(self, covariances, mass, previous, floor):
         """Return `nearest` above a floor."""
@@ -131,21 +135,39 @@ class CoupledVariances(Coupled):
 
 
 class CoupledMatrices(Coupled, Full):
-    """A coupled family of matrices (K, D, D)."""
+    """A coupled family of matrices (K, D, D).
+
+    Attributes
+    ----------
+    stretches : bool
+        Whether a component that lies at the floor along some axes becomes the longer along the others, since its volume
+        is that of all. With a floor there is a ceiling then: `CEILING`.
+    """
+
+    stretches = False
 
     def metric(self, floor):
         """Return a floor as the structure can keep to it: in coordinates that lead to no other structure."""
         return floor
 
     @abstractmethod
-    def nearest_with_eigenvalues(self, covariances, mass, previous, least):
-        """Return `nearest` where no covariance may have an eigenvalue below `least`."""
+    def nearest_with_eigenvalues(self, covariances, mass, previous, least, most):
+        """Return `nearest` where eigenvalues may not be below `least`, nor, if the family `stretches`, above `most`."""
 
     def holds(self, covariances, floor, slack=0.0):
         """Return whether covariances are above a `Floor`, or below by no more than a share of it."""
         floor = self.metric(floor)
+        if self.stretches:
+            white = _moved(covariances, floor.whiten)
+            most = (1 + slack) * CEILING * floor.spread
+            if not np.isfinite(white).all() or np.linalg.eigvalsh(white)[:, -1].max() > most:
+                return False
+        above = covariances - (1 - slack) * floor.share * (floor.root @ floor.root.T)
+        if slack:
+            diagonal = np.arange(covariances.shape[1])
+            above[:, diagonal, diagonal] += slack * covariances[:, diagonal, diagonal]
         try:
-            inverse_cholesky(covariances - (1 - slack) * floor.share * (floor.root @ floor.root.T))
+            inverse_cholesky(above)
         except IllDefinedCovarianceError:
             return False
         return True
@@ -155,7 +177,8 @@ class CoupledMatrices(Coupled, Full):
         floor = self.metric(floor)
         white = _moved(covariances, floor.whiten)
         before = None if previous is None else _moved(previous, floor.whiten)
-        return _moved(self.nearest_with_eigenvalues(white, mass, before, floor.share), floor.root)
+        within = floor.share, CEILING * floor.spread
+        return _moved(self.nearest_with_eigenvalues(white, mass, before, *within), floor.root)
 
     def floored(self, covariances, floor):
         """Return covariances above a floor, and which met it: see `Family.floored`."""

@@ -4,6 +4,8 @@ Given D, the lambda A_k are those of EVI with D^T W_k D in place of W_k. What th
 rotations in planes and Newton's steps: see `fastgmm.engine._axes` and `_axes.common`.
 """
 
+from functools import partial
+
 from fastgmm.covariance import _axes, _shapes
 from fastgmm.covariance.coupled import Oriented
 
@@ -15,6 +17,7 @@ class EVE(Oriented):
 
     name = "EVE"
     summary = "one volume and orientation, each component its own shape"
+    stretches = True
 
     def n_parameters(self, n_components, n_features):
         return 1 + n_components * (n_features - 1) + n_features * (n_features - 1) // 2
@@ -23,5 +26,6 @@ class EVE(Oriented):
         axes, variances = _axes.common(covariances, mass, previous, equal_volumes=True)
         return _axes.along(axes[None], _shapes.equal_volumes(variances, mass))
 
-    def nearest_with_eigenvalues(self, covariances, mass, previous, least):
-        return _axes.above(_shapes.equal_volumes, covariances, mass, previous, least)
+    def nearest_with_eigenvalues(self, covariances, mass, previous, least, most):
+        shaped = partial(_shapes.equal_volumes, most=most)
+        return _axes.above(shaped, covariances, mass, previous, least, equal_volumes=True)

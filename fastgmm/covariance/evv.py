@@ -17,6 +17,7 @@ class EVV(CoupledMatrices):
 
     name = "EVV"
     summary = "each component its own matrix, of equal volume"
+    stretches = True
 
     def n_parameters(self, n_components, n_features):
         return 1 + n_components * (n_features * (n_features + 1) // 2 - 1)
@@ -26,6 +27,7 @@ class EVV(CoupledMatrices):
         volumes = np.exp(log_det * (-2 / covariances.shape[1]))
         return covariances * ((mass @ volumes / mass.sum()) / volumes)[:, None, None]
 
-    def nearest_with_eigenvalues(self, covariances, mass, previous, least):
+    def nearest_with_eigenvalues(self, covariances, mass, previous, least, most):
         variances, axes = _axes.principal(covariances)
-        return _axes.along(axes, _shapes.equal_volumes(variances, mass, np.full(covariances.shape[1], least)))
+        least = np.full(covariances.shape[1], least)
+        return _axes.along(axes, _shapes.equal_volumes(variances, mass, least, most))

@@ -28,6 +28,10 @@ __all__ = ["Floor"]
 LEAST_SPREAD = 1e-4
 """Least eigenvalue of the correlations that the floor follows: a share of less could not be told from rounding."""
 
+LEAST_LENGTH = 1e-3
+"""Least standard deviation of the data, as a share of the largest, that a floor follows which is the same in all
+directions."""
+
 RESOLUTION = 64
 """Least floor of a correlation matrix that can be factorised, in eps of the type of the rows."""
 
@@ -54,6 +58,10 @@ class Floor:
         C and its inverse, where the covariances of the features are known.
     live : (D,) array of bool or None
         Which of the axes of `whiten` the rows vary along. Along the others every component is thin, and none collapsed.
+    spread : float
+        Largest variance of the data along any axis, in the coordinates of `whiten`.
+    resolution : float
+        Least share of the largest variance that a matrix of the type of the rows can hold.
     """
 
     share: float
@@ -63,6 +71,8 @@ class Floor:
     root: np.ndarray | None = None
     whiten: np.ndarray | None = None
     live: np.ndarray | None = None
+    spread: float = 1.0
+    resolution: float = 0.0
 
     @classmethod
     def of(cls, share, total, mean, dtype):
@@ -98,7 +108,7 @@ class Floor:
         live = spread >= LEAST_SPREAD
         scale = np.sqrt(np.where(live, np.maximum(spread, resolution / share), 1.0))
         root, whiten = deviations[:, None] * axes * scale, (axes / scale).T / deviations
-        return cls(share, deviations, varies, mean_variance, root, whiten, live)
+        return cls(share, deviations, varies, mean_variance, root, whiten, live, resolution=resolution)
 
     def of_share(self, share):
         """Return the floor that is another share of the same covariance."""
@@ -108,12 +118,15 @@ class Floor:
     def isotropic(self):
         """The floor that is the same in all directions: the share of the least eigenvalue of G, along axes of its own.
 
-        It is nowhere above this floor.
+        It is nowhere above this floor, unless a feature is so much smaller than another that both floors together could
+        not be told from rounding in one matrix.
         """
         axes = np.linalg.qr(self.root[:, self.live], mode="complete")[0]
-        least = np.linalg.svd(self.root, compute_uv=False)[-1]
+        lengths = np.linalg.svd(self.root, compute_uv=False)
+        least = max(lengths[-1], max(LEAST_LENGTH, np.sqrt(self.resolution / self.share)) * lengths[0])
         live = np.arange(len(axes)) < self.live.sum()
-        return replace(self, root=axes * least, whiten=axes.T / least, live=live)
+        spread = self.spread * (lengths[0] / least) ** 2
+        return replace(self, root=axes * least, whiten=axes.T / least, live=live, spread=spread)
 
     def raise_variances(self, variances, least, counts):
         """Return variances (K, D) or (K,), none below `least`, and which components met it (K,), where it `counts`."""

@@ -29,7 +29,7 @@ class VEE(CoupledMatrices):
         scales, matrix = equal_matrices(covariances, mass, scales / scales.mean())
         return scales[:, None, None] * matrix
 
-    def nearest_with_eigenvalues(self, covariances, mass, previous, least):
+    def nearest_with_eigenvalues(self, covariances, mass, previous, least, most):
         """Return `nearest` above a floor: lambda_k >= 1 and C with eigenvalues of at least `least`, in turn."""
         scales = np.ones(len(mass)) if previous is None else np.trace(previous, axis1=1, axis2=2)
         scales = scales / scales.min()

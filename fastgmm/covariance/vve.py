@@ -24,5 +24,5 @@ class VVE(Oriented):
         axes, variances = _axes.common(covariances, mass, previous, equal_volumes=False)
         return _axes.along(axes[None], variances)
 
-    def nearest_with_eigenvalues(self, covariances, mass, previous, least):
-        return _axes.above(_shapes.varying, covariances, mass, previous, least)
+    def nearest_with_eigenvalues(self, covariances, mass, previous, least, most):
+        return _axes.above(_shapes.varying, covariances, mass, previous, least, equal_volumes=False)
