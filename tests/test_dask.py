@@ -124,6 +124,16 @@ def test_rows_with_gaps(client):
     np.testing.assert_array_equal(labels.compute(), found.mixture.predict(X, missing="em"))
 
 
+def test_selections_are_those_of_an_array(client):
+    X, w = rows_and_weights()
+    plan = {"n_components": [2, 3], "covariance_type": ["EII", "VEI"], "criterion": "icl", "random_state": 0}
+    found = fastgmm.select(as_array(X), sample_weight=w, **plan)
+    expected = fastgmm.select(X, sample_weight=w, **plan)
+    assert [cell.value("icl") for cell in found.candidates] == pytest.approx(
+        [cell.value("icl") for cell in expected.candidates], rel=1e-9
+    )
+
+
 def test_what_goes_out_apart_from_the_tasks_and_a_tree_of_several_levels_change_nothing(client, monkeypatch):
     X, _ = rows_and_weights()
     lazy = as_array(X)
