@@ -42,8 +42,9 @@ class BatchSource(Source):
         Column of the weights, of files and Arrow data.
     spool : bool or path, optional
         True writes the rows of what can be read only once to a temporary file, in the folder that the system has for
-        these; a path is that of another folder. It takes the room of the rows, 8 bytes a number (4 of float32), holds
-        one batch at a time, and is gone when the source is, or the program ends.
+        these; a path is that of another folder, for instance where that one is in memory. The file takes the room of
+        the rows, 8 bytes a number (4 of float32); one batch is held at a time. It is gone when the source is, or the
+        program ends.
     max_memory : int or str, optional
         Bytes, or a string such as "500 MB" (1024 KB each), that a fit takes at most beyond what the interpreter and its
         libraries take, and beyond what X itself holds. Default: chunks of 16 MB.
