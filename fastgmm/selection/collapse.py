@@ -9,7 +9,7 @@ from fastgmm.covariance import Family, Floor, Parameters
 
 from .starts import Few
 
-__all__ = ["CollapsedError", "is_thin", "thin_floor"]
+__all__ = ["CollapsedError", "are_thin", "thin_floor"]
 
 THIN = 1e-6  # share of the data's covariance: components below have collapsed
 
@@ -21,13 +21,14 @@ def thin_floor(few: Few, dtype: np.dtype) -> Floor | None:
     return Floor.of(THIN, total, few.mean, dtype) if np.isfinite(total).all() else None
 
 
-def is_thin(floor: Floor | None, family: Family, parameters: Parameters) -> bool:
-    """Return whether a component has collapsed; without a floor none has."""
-    if floor is None or not floor.live.any():
-        return False
-    dense = family.dense_covariances(parameters.covariances, parameters.n_components, parameters.n_features)
+def are_thin(floor: Floor | None, family: Family, several: list[Parameters]) -> list[bool]:
+    """Return of which of several mixtures, all with as many components, one has collapsed; without a floor of none."""
+    if floor is None or not several or not floor.live.any():
+        return [False] * len(several)
+    dense = [family.dense_covariances(each.covariances, each.n_components, each.n_features) for each in several]
     whiten = floor.whiten[floor.live]
-    return bool((np.linalg.eigvalsh(whiten @ dense @ whiten.T)[:, 0] <= floor.share).any())
+    least = np.linalg.eigvalsh(whiten @ np.concatenate(dense) @ whiten.T)[:, 0]
+    return (least <= floor.share).reshape(len(several), -1).any(axis=1).tolist()
 
 
 class CollapsedError(IllDefinedCovarianceError):

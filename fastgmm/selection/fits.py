@@ -18,7 +18,7 @@ from fastgmm.fitting.mstep import noise_of
 from fastgmm.sources import is_elsewhere
 
 from .candidate import Candidate
-from .collapse import CollapsedError, is_thin, thin_floor
+from .collapse import CollapsedError, are_thin, thin_floor
 from .criteria import Measured, cross_validate
 from .hope import Hope, Hopeless, Interrupted
 from .problem import Problem
@@ -61,6 +61,7 @@ class Fits:
     ) -> None:
         self._problem, self._cells, self._n_threads, self._tell = problem, cells, n_threads, tell
         self._n_rows = problem.source.moments()[2]
+        self._source = problem.fitted(n_threads)
         self.stop = threading.Event()
         free = {"weights": np.zeros(0, dtype=bool)}
         self._noise = noise_of(problem.plan["noise"], problem.source, free, None)
@@ -75,8 +76,8 @@ class Fits:
             return None
         return thin_floor(self.few, self._problem.source.dtype)
 
-    def _is_thin(self, family: Family, parameters: Parameters) -> bool:
-        return is_thin(self._floor, family, parameters)
+    def _are_thin(self, family: Family, several: list[Parameters]) -> list[bool]:
+        return are_thin(self._floor, family, several)
 
     def hope(self, name: str, K: int, target: float) -> Hope:
         """Return the hope of a fit to come below a loss; where no fit is abandoned, any will do."""
@@ -113,7 +114,7 @@ class Fits:
         """Return the starts after a race, the best first, and whether all is lost: all run, then those ahead run on."""
         problem = self._problem
         few, family = self.few.source, problem.families[name]
-        options = {"reg_covar": problem.plan["reg_covar"], "is_thin": self._is_thin}
+        options = {"reg_covar": problem.plan["reg_covar"], "are_thin": self._are_thin}
         runners = race(few, family, starts, n_iter=RACE_ITERATIONS, **options)
         ahead = [runner.parameters for runner in runners[:RACE_KEPT]]
         is_lost = bool(runners) and self.few.is_all and hope.is_lost(runners[0].bounds)
@@ -136,21 +137,17 @@ class Fits:
         problem = self._problem
         family = problem.families[name]
         watch = Hopeless(hope, self.stop, lambda text: self._tell(f"{name} {K}: {text}"))
-        rows, weights = problem.fitted
         result = fitting.run(
-            rows,
+            self._source,
             K,
             covariance_type=family,
             start=start,
-            sample_weight=weights,
-            known_labels=None if rows is problem.source else problem.known_labels,
-            n_threads=self._n_threads,
             callback=watch,
             **{**problem.settings, **options},
         )
         if self.stop.is_set():
             raise Interrupted
-        if self._is_thin(family, result.mixture.parameters):
+        if self._are_thin(family, [result.mixture.parameters])[0]:
             raise CollapsedError
         return Candidate(name, K, 0.0, result, self._measured(name, result), abandoned=watch.why)
 

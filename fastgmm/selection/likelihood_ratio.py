@@ -125,7 +125,12 @@ def bootstrap_lrt(
         starts = [given.parameters(large.family, 0.0) for given in few.splits(with_k.mixture)]
         starts = [large.parameters.astype(np.float64), *(start for start in starts if start is not None)]
         runners = race(
-            few.source, large.family, starts, n_iter=RACE_ITERATIONS, reg_covar=0.0, is_thin=lambda *_: False
+            few.source,
+            large.family,
+            starts,
+            n_iter=RACE_ITERATIONS,
+            reg_covar=0.0,
+            are_thin=lambda _, several: [False] * len(several),
         )
         more = [refit(rows, large, runner.parameters).lower_bound for runner in runners[:1]]
         if not more:

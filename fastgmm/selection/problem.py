@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from fastgmm.covariance import Family
 from fastgmm.engine.rows import Rows
-from fastgmm.sources import MissingSource, Source
+from fastgmm.sources import ArraySource, Source
 
 from .criteria import Criterion
 
@@ -53,10 +53,12 @@ class Problem:
     n_threads: int
     feature_names: Any = None
 
-    @property
-    def fitted(self) -> tuple[Any, Any]:
-        """Rows and weights as fits take them: rows with gaps are sorted by them once for all fits."""
-        return (self.source, None) if isinstance(self.source, MissingSource) else (self.rows, self.sample_weight)
+    def fitted(self, n_threads: int) -> Source:
+        """Return the rows as fits with some threads take them: checked and measured once for all fits."""
+        if isinstance(self.source, ArraySource) and self.source.n_threads != n_threads:
+            known = self.known_labels
+            return ArraySource(self.rows, self.sample_weight, known_labels=known, n_threads=n_threads)
+        return self.source
 
     @property
     def known_labels(self) -> npt.NDArray[np.int64] | None:

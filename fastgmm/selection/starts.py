@@ -10,6 +10,7 @@ sum_n r_ni r_nj.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Callable
 from dataclasses import replace
@@ -21,6 +22,7 @@ from fastgmm._errors import IllDefinedCovarianceError
 from fastgmm.covariance import Family, Noise, Parameters
 from fastgmm.engine import Statistics
 from fastgmm.fitting import agglomerative, kmeans
+from fastgmm.fitting.ahead import Ahead
 from fastgmm.fitting.comparable import Frame
 from fastgmm.fitting.em import statistics_under
 from fastgmm.fitting.mstep import without_noise
@@ -203,7 +205,7 @@ def race(
     *,
     n_iter: int,
     reg_covar: float,
-    is_thin: Callable[[Family, Parameters], bool],
+    are_thin: Callable[[Family, list[Parameters]], list[bool]],
 ) -> list[Runner]:
     """Return starts after a few iterations, the best first; those that collapse are out.
 
@@ -216,23 +218,32 @@ def race(
     n_iter : int
         Iterations of each.
     reg_covar : float
-    is_thin : callable
-        Whether covariances are those of components that have collapsed.
+    are_thin : callable
+        Of which of several Parameters components have collapsed.
     """
-    shift, runners = source.moments()[0], []
-    for parameters in starts:
-        bounds = []
-        try:
-            for _ in range(n_iter):
-                stats = statistics_under(source, family.constants(parameters, dtype=source.dtype, shift=shift))
-                bounds.append(stats.log_likelihood / stats.total_weight)
-                noise = parameters.noise
-                if noise is not None:
-                    stats, noise = without_noise(stats, noise)
-                parameters = family.maximise(stats, reg_covar=reg_covar, previous=parameters)
-                parameters = replace(parameters, noise=noise)
-        except IllDefinedCovarianceError:
-            continue
-        if not is_thin(family, parameters):
-            runners.append(Runner(bounds, parameters))
+    runners = []
+    for start in starts:
+        with contextlib.suppress(IllDefinedCovarianceError):
+            runners.append(_run(source, family, start, n_iter, reg_covar))
+    thin = are_thin(family, [runner.parameters for runner in runners])
+    runners = [runner for runner, out in zip(runners, thin, strict=True) if not out]
     return sorted(runners, key=lambda runner: -runner.bounds[-1])
+
+
+def _run(source: ArraySource, family: Family, parameters: Parameters, n_iter: int, reg_covar: float) -> Runner:
+    """Return a start after a few iterations of EM."""
+    shift, bounds = source.moments()[0], []
+    ahead = Ahead(source, family, reg_covar, shift, 0.0, n_iter) if parameters.noise is None else None
+    for iteration in range(n_iter):
+        made = None if ahead is None else ahead.next(parameters, n_iter - iteration)
+        if made is None:
+            noise = parameters.noise
+            stats = statistics_under(source, family.constants(parameters, dtype=source.dtype, shift=shift))
+            bound = stats.log_likelihood / stats.total_weight
+            if noise is not None:
+                stats, noise = without_noise(stats, noise)
+            parameters = family.maximise(stats, reg_covar=reg_covar, previous=parameters)
+            made = bound, parameters if noise is None else replace(parameters, noise=noise)
+        bounds.append(made[0])
+        parameters = made[1]
+    return Runner(bounds, parameters)
