@@ -8,12 +8,10 @@ from fastgmm.engine._linalg import inverse_cholesky
 __all__ = [
     "check_symmetric",
     "factor_of_inverse",
-    "from_coordinates",
     "from_precisions",
     "lift",
     "lower",
     "scale",
-    "to_coordinates",
 ]
 
 LIFTS = 10.0 ** np.arange(-15, -1)  # shares of the variances by which `lift` tries to make a matrix definite
@@ -67,31 +65,6 @@ def from_precisions(precisions, name):
     covariances = inverse @ inverse.transpose(0, 2, 1)
     factors = np.linalg.inv(inverse).transpose(0, 2, 1)
     return covariances.astype(precisions.dtype), np.triu(factors).astype(precisions.dtype)
-
-
-def to_coordinates(factors, scale):
-    """Return log-Cholesky coordinates of precision factors U: U in units of `scale`, its diagonal as logarithms."""
-    coordinates = factors * scale[:, None]
-    diagonal = np.arange(len(scale))
-    coordinates[:, diagonal, diagonal] = np.log(coordinates[:, diagonal, diagonal])
-    return coordinates
-
-
-def from_coordinates(coordinates, scale):
-    """Return covariances and precision factors of log-Cholesky coordinates.
-
-    Row by row, C = U^-T follows from U^T C = 1 by forward substitution over all components, and Sigma = C C^T.
-    """
-    factors = coordinates.copy()
-    diagonal = np.arange(len(scale))
-    factors[:, diagonal, diagonal] = np.exp(factors[:, diagonal, diagonal])
-    inverse = np.zeros_like(factors)
-    for i in diagonal:
-        inverse[:, i, i] = 1
-        inverse[:, i, :i] = -np.einsum("kj,kjl->kl", factors[:, :i, i], inverse[:, :i, :i])
-        inverse[:, i] /= factors[:, i, i, None]
-    inverse *= scale[:, None]
-    return np.einsum("kij,klj->kil", inverse, inverse), factors / scale[:, None]
 
 
 def check_symmetric(matrices, name, rounding=0.0):

@@ -2,7 +2,7 @@
 
 from fastgmm.covariance import _matrices
 from fastgmm.covariance.base import Family
-from fastgmm.engine._linalg import log_diagonals, per_mass
+from fastgmm.engine._linalg import from_log_cholesky, log_cholesky, log_diagonals, per_mass
 
 __all__ = ["Full"]
 
@@ -45,10 +45,10 @@ class Full(Family):
         return self.kind, W, log_diagonals(W)
 
     def to_coordinates(self, precisions_cholesky, scale):
-        return _matrices.to_coordinates(precisions_cholesky, scale)
+        return log_cholesky(precisions_cholesky, scale)
 
     def from_coordinates(self, coordinates, scale):
-        return _matrices.from_coordinates(coordinates, scale)
+        return from_log_cholesky(coordinates, scale)
 
     def dense_covariances(self, covariances, n_components, n_features):
         return covariances

@@ -9,7 +9,7 @@ import numpy as np
 from fastgmm._errors import IllDefinedCovarianceError
 from fastgmm.covariance import _matrices
 from fastgmm.covariance.base import Family
-from fastgmm.engine._linalg import log_diagonals, per_mass, shares
+from fastgmm.engine._linalg import from_log_cholesky, log_cholesky, log_diagonals, per_mass, shares
 
 __all__ = ["Tied"]
 
@@ -65,10 +65,10 @@ class Tied(Family):
         return self.kind, W, np.full(params.n_components, log_diagonals(W[None])[0])
 
     def to_coordinates(self, precisions_cholesky, scale):
-        return _matrices.to_coordinates(precisions_cholesky[None], scale)[0]
+        return log_cholesky(precisions_cholesky[None], scale)[0]
 
     def from_coordinates(self, coordinates, scale):
-        covariances, factors = _matrices.from_coordinates(coordinates[None], scale)
+        covariances, factors = from_log_cholesky(coordinates[None], scale)
         return covariances[0], factors[0]
 
     def dense_covariances(self, covariances, n_components, n_features):

@@ -6,8 +6,9 @@ Newton's steps for the lambda_k get to where both hold: see `fastgmm.engine._sha
 
 import numpy as np
 
-from fastgmm.covariance import _axes, _matrices, _shapes
+from fastgmm.covariance import _axes, _shapes
 from fastgmm.covariance.coupled import CoupledMatrices
+from fastgmm.engine._linalg import from_log_cholesky, log_cholesky
 from fastgmm.engine._shapes import equal_matrices
 
 __all__ = ["VEE"]
@@ -45,12 +46,12 @@ class VEE(CoupledMatrices):
 
     def to_coordinates(self, precisions_cholesky, scale):
         """Return those of `Full` with U = V diag(u) by V and log(u): V is common, log(u_k) but for a constant."""
-        coordinates = _matrices.to_coordinates(precisions_cholesky, scale)
+        coordinates = log_cholesky(precisions_cholesky, scale)
         return _divided(coordinates, -1)
 
     def from_coordinates(self, coordinates, scale):
         """Return (covariances, precisions_cholesky) of what `to_coordinates` returns."""
-        return _matrices.from_coordinates(_divided(coordinates, 1), scale)
+        return from_log_cholesky(_divided(coordinates, 1), scale)
 
 
 def _divided(coordinates, sign):

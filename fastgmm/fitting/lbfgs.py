@@ -13,12 +13,13 @@ and what other trials fall short of EM's gain, may make up a fifth of all passes
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from fastgmm.covariance import Parameters
 from fastgmm.fitting.coordinates import SLACK, Coordinates, step
+from fastgmm.fitting.path import Path
 
 __all__ = ["LBFGS"]
 
@@ -32,7 +33,7 @@ LEAST_CURVATURE = 1e-8  # s.y / y.y of a pair: less is a saddle or rounding
 
 
 @dataclass(frozen=True, eq=False)
-class LBFGS:
+class LBFGS(Path):
     """A path of L-BFGS between two passes. Nothing in it changes, so that a fit can be continued from it twice.
 
     Attributes
@@ -81,11 +82,6 @@ class LBFGS:
     name = "lbfgs"
 
     @classmethod
-    def begin(cls, start, coordinates):
-        """Return the path from a start."""
-        return cls(start, start, coordinates)
-
-    @classmethod
     def resume(cls, start, coordinates, numbers):
         """Return the path that `state` tells of, at the start that it led to."""
         kept, image, trial, *others = numbers
@@ -98,11 +94,6 @@ class LBFGS:
         return *places, self.bound, self.cap, self.capped, self.passes, self.lost, self.saved, self.rate
 
     @property
-    def on_trial(self):
-        """Whether the next pass is made at a point that may be given up."""
-        return self.trial is not None
-
-    @property
     def gain(self):
         """What a step of EM from the last point that was kept gains at most, near an optimum."""
         return float(self.em @ self.em)
@@ -113,15 +104,11 @@ class LBFGS:
             return True
         return bound >= self.bound - SLACK * abs(self.bound) + LEAST_GAIN * self.gain
 
-    def afresh(self, start):
-        """Return a path from a start that no step of EM has led to."""
-        return LBFGS.begin(start, self.coordinates)
-
     def back(self):
         """Return the path after a trial that is given up, for what EM led to before it."""
         counts = {"passes": self.passes + 1, "lost": self.lost + 1}
         cap = max(self.cap / 2, MIN_CAP)
-        return replace(self, point=self.parameters, trial=None, pairs=(), cap=cap, capped=False, **counts)
+        return self.changed(point=self.parameters, trial=None, pairs=(), cap=cap, capped=False, **counts)
 
     def after(self, bound, mapped):
         """Return the path after a pass at `point`, which is kept: as `Plain.after`."""
@@ -132,12 +119,12 @@ class LBFGS:
             here, ahead = self.coordinates.of(self.point) if self.image is None else self.image, self.em
         image, em = self.coordinates.of(mapped), step(family, self.point, mapped)
         places = {"point": mapped, "parameters": mapped, "kept": here, "image": image, "em": em, "trial": None}
-        path = replace(self, bound=bound, passes=self.passes + 1, capped=False, rate=None, **places)
+        path = self.changed(bound=bound, passes=self.passes + 1, capped=False, rate=None, **places)
         if tried:
             saved = min((bound - self.bound) / self.gain, self.cap) - 1
-            path = replace(path, saved=self.saved + saved, cap=self.cap * CAP_GROWTH if self.capped else self.cap)
+            path = path.changed(saved=self.saved + saved, cap=self.cap * CAP_GROWTH if self.capped else self.cap)
         if self.kept is None or not (np.isfinite(image).all() and np.isfinite(here).all() and np.isfinite(em).all()):
-            return replace(path, pairs=())
+            return path.changed(pairs=())
         pair = here - self.kept, (self.image - self.kept) - (image - here), ahead, self.em - em
         return path._learn(pair, self.point, tried)
 
@@ -146,11 +133,11 @@ class LBFGS:
         _, _, s_length, y_length = pair
         curvature, length = float(s_length @ y_length), float(s_length @ s_length)
         if not (math.isfinite(curvature) and 0 < length < math.inf):
-            return replace(self, pairs=())
+            return self.changed(pairs=())
         pairs = self.pairs
         if curvature > LEAST_CURVATURE * (y_length @ y_length):
             pairs = (*pairs[-MEMORY + 1 :], pair)
-        path = replace(self, pairs=pairs, rate=max(1 - curvature / length, 0.0) ** 2)
+        path = self.changed(pairs=pairs, rate=max(1 - curvature / length, 0.0) ** 2)
         before = self.em + y_length
         straight = tried or self.em @ before >= TURN * math.sqrt((self.em @ self.em) * (before @ before))
         afford = self.lost + 1 <= MAX_LOST * (self.passes + 1 + self.saved)
@@ -167,7 +154,7 @@ class LBFGS:
         if found is None:
             return self
         point, trial = found
-        return replace(self, point=point, trial=trial, ahead=step(self.coordinates.family, here, point), capped=capped)
+        return self.changed(point=point, trial=trial, ahead=step(self.coordinates.family, here, point), capped=capped)
 
 
 def direction(pairs, f, em):

@@ -6,12 +6,13 @@ the pass made there.
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from fastgmm.covariance import Parameters
 from fastgmm.fitting.coordinates import SLACK, Coordinates
+from fastgmm.fitting.path import Path
 
 __all__ = ["Squarem"]
 
@@ -22,7 +23,7 @@ MAX_PAUSE = 8  # plain steps between two trials where trials keep failing
 
 
 @dataclass(frozen=True, eq=False)
-class Squarem:
+class Squarem(Path):
     """A path of SQUAREM between two passes. Nothing in it changes, so that a fit can be continued from it twice.
 
     Attributes
@@ -67,21 +68,11 @@ class Squarem:
     gain = None
 
     @classmethod
-    def begin(cls, start, coordinates):
-        """Return the path from a start."""
-        return cls(start, start, coordinates)
-
-    @classmethod
     def resume(cls, start, coordinates, numbers):
         """Return the path that `state` tells of, at the start that it led to."""
         kept, trial, *others = numbers
         point = start if trial is None else coordinates.at(trial, start)
         return cls(point, start, coordinates, None, kept, trial, *others)
-
-    @property
-    def on_trial(self):
-        """Whether the next pass is made at a point that may be given up."""
-        return self.trial is not None
 
     def state(self):
         """Return what `resume` needs, in plain values."""
@@ -91,25 +82,21 @@ class Squarem:
         """Whether a point of this bound is kept: a trial is not, if it is worse than the point before."""
         return not self.on_trial or bound >= self.bound - SLACK * abs(self.bound)
 
-    def afresh(self, start):
-        """Return a path from a start that no step of EM has led to."""
-        return Squarem.begin(start, self.coordinates)
-
     def back(self):
         """Return the path after a trial that is given up, for what EM led to before it."""
         waits = {"wait": self.pause, "pause": min(max(2 * self.pause, 1), MAX_PAUSE)}
-        return replace(self, point=self.parameters, trial=None, cap=max(self.cap / 2, MIN_CAP), **waits)
+        return self.changed(point=self.parameters, trial=None, cap=max(self.cap / 2, MIN_CAP), **waits)
 
     def after(self, bound, mapped):
         """Return the path after a pass at `point`, which is kept: as `Plain.after`."""
         if self.on_trial:
             cap = self.cap * CAP_GROWTH if self.factor == self.cap else self.cap
             kept = {"kept": self.trial, "bound": bound, "parameters": mapped, "image": None}
-            return replace(self, point=mapped, trial=None, cap=cap, pause=0, **kept)
+            return self.changed(point=mapped, trial=None, cap=cap, pause=0, **kept)
         here = self.coordinates.of(self.point) if self.image is None else self.image
         image = self.coordinates.of(mapped)
         path = Squarem(mapped, mapped, self.coordinates, image, here, bound=bound)
-        path = replace(path, cap=self.cap, wait=max(self.wait - 1, 0), pause=self.pause)
+        path = path.changed(cap=self.cap, wait=max(self.wait - 1, 0), pause=self.pause)
         if self.kept is None:
             return path
         with np.errstate(invalid="ignore"):  # a component without mass has no coordinates: inf - inf
@@ -120,10 +107,10 @@ class Squarem:
             return path
         rate, factor = max(1 - bent / length, 0.0) ** 2, min(length / bent, self.cap)
         if self.wait > 0 or factor < LEAST_FACTOR:
-            return replace(path, rate=rate)
-        return replace(path, rate=rate)._on_trial(self.kept + 2 * factor * step + factor**2 * bend, factor)
+            return path.changed(rate=rate)
+        return path.changed(rate=rate)._on_trial(self.kept + 2 * factor * step + factor**2 * bend, factor)
 
     def _on_trial(self, trial, factor):
         """Return the path with the next pass at coordinates, or near them; without a trial if no mixture is there."""
         found = self.coordinates.trial(trial, self.parameters)
-        return self if found is None else replace(self, point=found[0], trial=found[1], factor=factor)
+        return self if found is None else self.changed(point=found[0], trial=found[1], factor=factor)
