@@ -175,6 +175,17 @@ class GappedRows:
         """Return the rows by pattern, or None if there are no gaps; ValueError for infinities."""
         return cls(rows, sample_weight, n_threads=n_threads) if rows.has_gaps() else None
 
+    @property
+    def n_unobserved(self):
+        """Number of rows with positive weight of which nothing was observed."""
+        return sum(len(p.rows) for p in self.patterns if p.values is None)
+
+    def kept(self):
+        """Return the rows with positive weight (n, D), of the compute type, and their weights (n,) or None."""
+        kept = self.weights.kept
+        rows = self.rows.array if kept is None else self.rows.array[kept]
+        return rows.astype(self.dtype), self.weights.values
+
     def _sorted(self, words, rows, weightless=False):
         """Return the patterns of some rows."""
         order = np.lexsort(words[rows].T[::-1])

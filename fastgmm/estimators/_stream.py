@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fastgmm import covariance, fitting
-from fastgmm._errors import IllDefinedCovarianceError, ModelFileError
+from fastgmm._errors import IllDefinedCovarianceError, ModelFileError, NothingObservedWarning
+from fastgmm.engine.gaps import GappedRows
 from fastgmm.engine.rows import Rows
 from fastgmm.fitting import stream as streams
 from fastgmm.io import model_file
@@ -20,6 +21,7 @@ from fastgmm.sources import ArraySource
 from ._attributes import LiveMixture, is_fitted
 from ._feature_names import check_feature_names, feature_names
 from ._protocol import InvalidParameterError
+from ._warn import warn_user
 
 _NOT_OF_STREAMS = {
     "on_collapse": "raise",
@@ -75,8 +77,14 @@ class StreamMixin:
             `on_collapse`, `covariance_floor`, `fixed`, `split_merge`, `equal_weights`, `prior`, `noise`,
             `callback`, `progress`, `max_memory`.
         ValueError
-            If the batch has gaps, or other features or another type than those before it, the mixture so far has noise,
-            or a covariance is not positive definite. The estimator is then as it was.
+            If the batch has gaps without ``missing="em"``, or other features or another type than those before it, if
+            nothing but gaps was seen of a column, the mixture so far has noise, or a covariance is not positive
+            definite. The estimator is then as it was.
+
+        Warns
+        -----
+        NothingObservedWarning
+            If nothing was observed of some rows of the batch.
 
         References
         ----------
@@ -107,13 +115,13 @@ class StreamMixin:
                 "change with every batch"
             )
         rows = Rows(X, estimator=type(self).__name__)
-        if self.missing == "em" and rows.has_gaps():
-            raise ValueError("partial_fit learns from rows without gaps, but X has some: missing='em' is for fit")
+        gaps = self.missing == "em" and rows.has_gaps()
         names = feature_names(X)
         before = self._stream_before(rows, X)
         began = time.perf_counter()
-        source = ArraySource(rows, sample_weight, n_threads=self.n_threads)
-        source.moments()  # every value is looked at before any work
+        source = (GappedRows if gaps else ArraySource)(rows, sample_weight, n_threads=self.n_threads)
+        if not gaps:
+            source.moments()  # every value is looked at before any work
         after = streams.advance(
             before,
             source,
@@ -127,6 +135,8 @@ class StreamMixin:
         if before is not None:
             names = vars(self).get("feature_names_in_")
         self._publish_stream(after, family, source.dtype, names)
+        if gaps and source.n_unobserved:
+            warn_user(fitting.NOTHING_OBSERVED.format(source.n_unobserved), NothingObservedWarning)
         if self.verbose and after.n_batches % self.verbose_interval == 0:
             lapse = time.perf_counter() - began
             details = f"\t time lapse {lapse:.5f}s\t lower bound {after.bound:.5f}" if int(self.verbose) > 1 else ""

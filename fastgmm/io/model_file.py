@@ -46,7 +46,10 @@ FORMAT = "fastgmm-mixture"
 VERSION, STREAM_VERSION = 1, 2  # of a mixture alone, and with the state of a stream
 ARRAYS = ("weights", "means", "covariances", "precisions_cholesky")
 
-STREAM_ARRAYS = tuple(f"stream_{name}" for name in ("numbers", "n", "s", "S", "pivot", "shift", "rows", "weights"))
+STREAM_ARRAYS = tuple(
+    f"stream_{name}"
+    for name in ("numbers", "n", "s", "S", "pivot", "shift", "fast_n", "fast_s", "fast_S", "rows", "weights")
+)
 """What a file of version 2 may hold besides."""
 
 _HEADER = "header.json"
@@ -280,8 +283,9 @@ def _check_arrays(arrays, header):
     if "feature_names" in header and len(header["feature_names"]) != D:
         raise ValueError(f"feature_names has {len(header['feature_names'])} names for {D} features")
     for name, array in arrays.items():
-        if not np.isfinite(array).all():
-            raise ValueError(f"{name} holds NaN or infinity")
+        gaps = name == "stream_rows"  # rows that a warm-up holds may have gaps, NaN
+        if np.isinf(array).any() or (not gaps and np.isnan(array).any()):
+            raise ValueError(f"{name} holds {'' if gaps else 'NaN or '}infinity")
 
 
 def _member(name):

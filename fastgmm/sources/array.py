@@ -256,6 +256,10 @@ class ArraySource(Source):
         arranged._moments = self.moments()
         return arranged
 
+    def kept(self):
+        """Return a copy of the rows with positive weight (n_rows, D), of the compute type, and `weights()`."""
+        return self.on_kept_rows(self._rows.array).astype(self.dtype), self.weights()
+
     def weights(self):
         """Return the positive weights, one per row with positive weight, or None if all are one."""
         return self._weights.values
