@@ -20,9 +20,9 @@ under the M-step of the *fast* one, for which
     h(t) = 1 up to T, (t / T)^-decay after it,    T = 1 + 250 (1 - decay):
 
 up to T it remembers as many rows as the warm-up had, and goes as far as some T iterations of EM ("search, then
-converge": Darken and Moody 1991, Advances in Neural Information Processing Systems 3:832). The parameters that are given
-out are the M-step of the other, in which the noise of the fast one averages out (Polyak and Juditsky 1992, SIAM J.
-Control Optim. 30:838). Statistics are averaged and not parameters, as a mean of covariances may leave its family.
+converge": Darken and Moody 1991, Advances in Neural Information Processing Systems 3:832). The parameters that are
+given out are the M-step of the other, in which the noise of the fast one averages out (Polyak and Juditsky 1992, SIAM
+J. Control Optim. 30:838). Statistics are averaged and not parameters, as a mean of covariances may leave its family.
 
 Warm-up: the first rows are held, and fitted as any others, until there are enough to begin with. Fewer rows than
 components give components around the rows there are.
@@ -237,7 +237,7 @@ def advance(stream, source, family, n_components, *, reg_covar, decay, forgettin
 
 
 def _moved(past, batch, step):
-    """Return the Statistics that are (1 - step) past + step batch per unit of weight; the batch keeps its own weight."""
+    """Return the Statistics that are (1 - step) past + step batch per unit of weight; the batch keeps its weight."""
     return batch + past.scaled((1 - step) / step * batch.total_weight / past.total_weight)
 
 
