@@ -122,7 +122,7 @@ def step(family, before, after):
         by_weights = (after.weights - weights) / root
         means, covariances = family.scaled_step(before, after)
         covariances = covariances if family.shared else (covariances.T * root).T
-    if not weights.all():
+    if np.count_nonzero(weights) < len(weights):
         by_weights[weights == 0] = 0.0
     return np.concatenate([by_weights, (means * root[:, None]).ravel(), covariances.ravel()])
 

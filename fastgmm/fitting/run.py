@@ -146,13 +146,8 @@ def run(
     begin = Beginnings(few, family, n_components, init_params, start, given, constraints, special)
     if isinstance(init_params, Race) and seeds != [None]:
         seeds = begin.race(init_params, n_init, rng, deadline)
-    runs, n_first = Runs(source, ordered, family, begin, options, prior, floor is not None), len(seeds)
-    for init in range(n_first + split_merge):
-        if init >= n_first and _moves_on(runs.best, init, n_first, deadline):
-            seeds = [*seeds, *runs.move_on(rng, deadline)]
-        if init == len(seeds) or not _begins(init, deadline, before_start):
-            break
-        runs.make(init, seeds[init], labels and len(seeds) == 1 and isinstance(source, ArraySource))
+    runs = Runs(source, ordered, family, begin, options, prior, floor is not None)
+    runs.make_all(seeds, split_merge, rng, before_start, labels and isinstance(source, ArraySource))
     return runs.result(labels, n_threads, missing)
 
 
@@ -161,14 +156,3 @@ def n_starts(n_init, init_params, *given, start=None):
     if start is not None or all(part is not None for part in given):
         return 1
     return n_kept(n_init) if is_raced(init_params) else n_init
-
-
-def _moves_on(best, init, n_first, deadline):
-    """Return whether a split-and-merge move is tried: the first, or one after a move that found a better optimum."""
-    return best is not None and time.monotonic() < deadline and (init == n_first or best.init == init - 1)
-
-
-def _begins(init, deadline, before_start):
-    """Return whether a start begins: there is time for it, or it is the first, and nobody objects."""
-    in_time = init == 0 or time.monotonic() < deadline
-    return in_time and (before_start is None or before_start(init))

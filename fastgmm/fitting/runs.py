@@ -1,5 +1,6 @@
 """The runs of a fit: each from where it begins to where EM ends, scored there, and the best of them as a result."""
 
+import time
 from dataclasses import replace
 from math import isfinite
 from typing import NamedTuple
@@ -82,8 +83,40 @@ class Runs:
         self._options, self._prior, self._mend = options, prior, mend
         self.best, self.histories, self.errors = None, [], []
 
-    def make(self, init, seed, labels):
-        """Make a run from a start, and keep it if it is the best; `labels` is whether its scores shall hold them."""
+    def make_all(self, seeds, split_merge, rng, before_start, labels):
+        """Make a run from each start, then split-and-merge moves out of the best optimum as long as they lead on.
+
+        Parameters
+        ----------
+        seeds : list of int or None
+            Of the starts.
+        split_merge : int
+            Largest number of moves.
+        rng : numpy.random.Generator
+            Of the moves.
+        before_start : callable or None
+            Called with the number of each start before it is made; a false value ends the fit.
+        labels : bool
+            Whether the scores of a single run shall hold labels.
+        """
+        deadline, n_first = self._options["deadline"], len(seeds)
+        for init in range(n_first + split_merge):
+            if init >= n_first and self._moves_on(init, n_first, deadline):
+                self._options.update(progress=None, path=None)
+                seeds = [*seeds, *self._begin.move(self.best.mixture, rng, deadline)]
+            if init == len(seeds) or not (init == 0 or time.monotonic() < deadline):
+                break
+            if before_start is not None and not before_start(init):
+                break
+            self._make(init, seeds[init], labels and len(seeds) == 1)
+
+    def _moves_on(self, init, n_first, deadline):
+        """Return whether a move is tried: the first, or one after a move that found a better optimum."""
+        best = self.best
+        return best is not None and time.monotonic() < deadline and (init == n_first or best.init == init - 1)
+
+    def _make(self, init, seed, labels):
+        """Make a run from a start, and keep it if it is the best."""
         log.start_begins(init)
         try:
             parameters, mstep = self._begin.at(seed)
@@ -100,11 +133,6 @@ class Runs:
         self.histories.append(StartHistory(ended.lower_bounds, run.converged, ended.n_iter, stopped_by=run.stopped_by))
         if self.best is None or ended.lower_bound > self.best.lower_bound:
             self.best = ended
-
-    def move_on(self, rng, deadline):
-        """Return the seed, in a list, of the best move out of the best optimum; none if there is no move."""
-        self._options.update(progress=None, path=None)
-        return self._begin.move(self.best.mixture, rng, deadline)
 
     def _scored(self, init, run, labels):
         """Return a run as it has ended: its parameters in the dtype of the rows, scored once more."""

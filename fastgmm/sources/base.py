@@ -192,8 +192,7 @@ def mean_and_variances(stats):
     IllDefinedCovarianceError
         If the squares of the rows overflow float64.
     """
-    with np.errstate(over="ignore", invalid="ignore"):
-        mean, variances, mass = stats.means()[0], stats.within()[0] / stats.n[0], stats.n[0]
+    mean, variances, mass = stats.means()[0], _linalg.per_mass(stats.within(), stats.n, 0.0)[0], stats.n[0]
     if not (_linalg.all_finite(mean) and _linalg.all_finite(variances)):
         raise IllDefinedCovarianceError
     return mean, variances, mass
