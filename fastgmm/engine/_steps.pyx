@@ -22,15 +22,18 @@ from fastgmm.engine._linalg cimport (
     centre, centre_diagonal, centre_full, centre_rotated, centre_spherical, divide, finite, invert, invert_variances,
     normalise, reach, share, sum_logs, unpack,
 )
-from fastgmm.engine._pass cimport add_layout, data_of, new_job, run, serial_work
+from fastgmm.engine._pass cimport add_layout, data_of, new_job, run
 
 cnp.import_array()
 
 
+cdef double SHORT_WORK = 2e6  # about a tenth of a millisecond: ten times what Python takes between two passes
+
+
 def is_short(Kernel kernel, Py_ssize_t n_rows):
-    """Return whether a pass over so many rows is so short that a second thread would be of no use."""
+    """Return whether a pass over so many rows is so short that what Python does between two of them matters."""
     cdef Model *m = &kernel.model
-    return n_rows * row_work(m.kind, m.K, m.D, m.rank) < serial_work(m.kind)
+    return n_rows * row_work(m.kind, m.K, m.D, m.rank) < SHORT_WORK
 
 
 cdef class Steps:
