@@ -13,6 +13,9 @@ from fastgmm.engine.threads import resolve
 
 __all__ = ["Nearest", "Scores", "accumulate", "accumulate_given", "nearest", "potential", "score", "total_scatter"]
 
+_OUTPUTS = ("log_density", "resp", "labels", "joint")
+"""What a scoring pass may write, in the order in which it takes them."""
+
 
 @dataclass(frozen=True, eq=False)
 class Scores:
@@ -320,26 +323,29 @@ def score(
     kernel, n_threads = constants.prepared(), resolve(n_threads)
     known_labels = _check_known(known_labels, rows.n_rows, constants.n_components)
     N, K, dtype = rows.n_rows, constants.n_components, constants.dtype
-    out = {
-        "log_density": np.empty(N, dtype) if log_density else None,
-        "resp": np.empty((N, K), dtype) if resp else None,
-        "labels": np.empty(N, np.int64) if labels else None,
-        "joint": np.empty((N, K), dtype) if joint else None,
-    }
+    out = {}
+    if log_density:
+        out["log_density"] = np.empty(N, dtype)
+    if resp:
+        out["resp"] = np.empty((N, K), dtype)
+    if labels:
+        out["labels"] = np.empty(N, np.int64)
+    if joint:
+        out["joint"] = np.empty((N, K), dtype)
     total = np.zeros(2) if into is None else np.array([into.log_likelihood, into.total_weight])
     if weights.kept is None:
         _score_rows(rows, weights, kernel, out, total, n_threads, known_labels)
     else:
         # rows of weight zero are scored but must not shift the blocks over which the log-likelihood is summed
         _score_rows(rows, weights, kernel, {}, total, n_threads, known_labels)
-        if any(array is not None for array in out.values()):
+        if out:
             _score_rows(rows, Weights(), kernel, out, np.zeros(2), n_threads, known_labels)
     return Scores(float(total[0]), float(total[1]), **out)
 
 
 def _score_rows(rows, weights, kernel, out, total, n_threads, known_labels=None):
     for piece, part, first, last in rows.slabs(weights.kept, kernel.group_rows):
-        outputs = (_part(out.get(name), first, last) for name in ("log_density", "resp", "labels", "joint"))
+        outputs = [out[name][first:last] if name in out else None for name in _OUTPUTS]
         known = known_of_visits(known_labels, weights.kept, first, last)
         if not _pass.score(kernel, piece, part, weights.part(first, last), *outputs, known, total, n_threads):
             rows.raise_not_finite()

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastgmm._errors import IllDefinedCovarianceError
+from fastgmm.covariance import Parameters
 from fastgmm.engine import Scores
 from fastgmm.fitting import log
 from fastgmm.fitting.acceleration import state
@@ -28,17 +29,17 @@ class Ended(NamedTuple):
     init : int
         Number of its start.
     run : Run
-    mixture : Mixture
-        In the dtype of the rows.
+    parameters : Parameters
+        Those of its end, in the dtype of the rows.
     scores : Scores
-        Of all rows under that mixture.
+        Of all rows under them.
     lower_bound : float
         The same per unit of weight; with a prior, the log-posterior.
     """
 
     init: int
     run: Run
-    mixture: Mixture
+    parameters: Parameters
     scores: Scores
     lower_bound: float
 
@@ -103,7 +104,8 @@ class Runs:
         for init in range(n_first + split_merge):
             if init >= n_first and self._moves_on(init, n_first, deadline):
                 self._options.update(progress=None, path=None)
-                seeds = [*seeds, *self._begin.move(self.best.mixture, rng, deadline)]
+                best = Mixture.from_parameters(self.best.parameters, self._family)
+                seeds = [*seeds, *self._begin.move(best, rng, deadline)]
             if init == len(seeds) or not (init == 0 or time.monotonic() < deadline):
                 break
             if before_start is not None and not before_start(init):
@@ -146,13 +148,12 @@ class Runs:
                 if not self._mend:
                     raise
                 parameters = replace(family.complete(*parameters.arrays()[:3], mend=True), noise=parameters.noise)
-        mixture = Mixture.from_parameters(parameters, family)
-        constants = mixture.constants(source.dtype)
+        constants = family.constants(parameters, dtype=source.dtype)
         scores = source.score(constants, labels=True) if labels else source.score(constants)
         bound = penalised(scores.log_likelihood, scores.total_weight, parameters, family, self._prior)
         if not isfinite(bound):
             raise IllDefinedCovarianceError(single_precision=single)
-        return Ended(init, run, mixture, scores, bound)
+        return Ended(init, run, parameters, scores, bound)
 
     def result(self, labels, n_threads, missing):
         """Return the FitResult of the best run.
@@ -172,7 +173,7 @@ class Runs:
         best, source = self.best, self._source
         if best is None:
             raise IllDefinedCovarianceError(self.errors[0].component, source.dtype == np.float32) from self.errors[0]
-        run, mixture, scores = best.run, best.mixture, best.scores
+        run, scores, mixture = best.run, best.scores, Mixture.from_parameters(best.parameters, self._family)
         named = mixture.named(scores.labels)
         if labels and named is None:
             named = _labels(source, mixture, n_threads, missing)
