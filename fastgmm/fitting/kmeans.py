@@ -60,15 +60,23 @@ def cluster_comparable(source, n_clusters, rng, *, whitened):
     """
     n_sample = _sample_rows(n_clusters)
     is_all = source.n_rows <= 2 * n_sample
-    few = (source if is_all else source.sample(n_sample, rng)).gathered()
-    frame = Frame(few, whitened=whitened)
-    space = frame.space(few)
+    if is_all:
+        frame, space = source.remembered(("comparable", whitened), lambda: _comparable(source, whitened))
+    else:
+        frame, space = _comparable(source.sample(n_sample, rng), whitened)
     if is_all:
         centres, _, _ = lloyd(space, seed(space, n_clusters, rng), labels=False)
     else:
         centres = _best_of_tries(space, n_clusters, rng)
     centres = frame.rows(centres)
     return frame.nearest(source, centres), centres
+
+
+def _comparable(few, whitened):
+    """Return a frame and the rows of a source in its coordinates."""
+    few = few.gathered()
+    frame = Frame(few, whitened=whitened)
+    return frame, frame.space(few)
 
 
 def _sample_rows(n_clusters):

@@ -83,9 +83,10 @@ def race(source, family, contestants, make, make_mstep, rng, *, n_kept, reg_cova
             break
         try:
             parameters = make(source, contestant, seed)
-            if any(_are_same(parameters, other) for other in begun):
+            start = _ordered(parameters)
+            if any(_are_same(start, other) for other in begun):
                 continue
-            begun.append(parameters)
+            begun.append(start)
             mstep = make_mstep(source, parameters, seed)
             run = expectation_maximisation(
                 source,
@@ -111,10 +112,12 @@ def race(source, family, contestants, make, make_mstep, rng, *, n_kept, reg_cova
     return [runners[i][1] for i in kept]
 
 
+def _ordered(parameters):
+    """Return weights and means (K, 1 + D), components in the order of these numbers."""
+    order = np.lexsort((*parameters.means.T[::-1], parameters.weights))
+    return np.column_stack([parameters.weights, parameters.means])[order]
+
+
 def _are_same(one, other):
-    """Return whether two starts are the same but for the order of their components and rounding."""
-    orders = [np.lexsort((*each.means.T[::-1], each.weights)) for each in (one, other)]
-    return all(
-        np.allclose(a[orders[0]], b[orders[1]], rtol=1e-9, atol=0)
-        for a, b in ((one.weights, other.weights), (one.means, other.means))
-    )
+    """Return whether two starts, in their orders, are the same but for rounding."""
+    return bool((np.abs(one - other) <= 1e-9 * np.abs(other)).all())

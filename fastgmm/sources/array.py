@@ -76,7 +76,7 @@ class ArraySource(Source):
         self._weights = check_sample_weight(sample_weight, self._rows.n_rows)
         self.known_labels = check_known_labels(known_labels, self._rows.n_rows)
         self._n_threads = resolve(n_threads)
-        self._scatter = None, None
+        self._scatter, self._remembered = (None, None), {}
         kept = self._weights.kept
         self.n_rows = self._rows.n_rows if kept is None else len(kept)
         self.n_all_rows, self.n_features, self.dtype = self._rows.n_rows, self._rows.n_features, self._rows.dtype
@@ -202,6 +202,12 @@ class ArraySource(Source):
             first = self.rows_at([0])[0]
             self._moments = mean_and_variances(one_component(self._rows, self._weights, first, self._n_threads))
         return self._moments
+
+    def remembered(self, name, make):
+        """Return what was made of the rows under a name, by a function of no arguments if nothing was: for few rows."""
+        if name not in self._remembered:
+            self._remembered[name] = make()
+        return self._remembered[name]
 
     def rows_at(self, positions):
         """Return the rows (n, D), float64, at some positions among the rows with positive weight."""
