@@ -105,6 +105,9 @@ class TestFit:
             (("--reg-covar", "0.5"), {"reg_covar": 0.5}),
             (("--seed", "5"), {"random_state": 5}),
             (("--init", "random"), {"init_params": "random"}),
+            (("--init", "race"), {"init_params": "race"}),
+            (("--init", "kmeans,random"), {"init_params": ["kmeans", "random"]}),
+            (("--split-merge", "2"), {"split_merge": 2}),
             (("--stopping", "aitken"), {"stopping": "aitken"}),
             (("--max-time", "0"), {"max_time": 0}),
             (("--acceleration", "squarem"), {"acceleration": "squarem"}),
@@ -121,9 +124,35 @@ class TestFit:
         found = fit(*common, *option)
         expected = select(X, 6, "full", **{"random_state": 0, **keyword})
         assert found["chosen"]["log_likelihood_per_row"] == expected.chosen.result.log_likelihood
-        assert found["options"].items() >= {"seed": expected.settings["seed"], **keyword}.items() - {
-            ("random_state", 5)
-        }
+        told = {"seed": expected.settings["seed"], **keyword}
+        told.pop("random_state", None)
+        assert {name: found["options"][name] for name in told} == told
+
+    def test_the_optima_of_several_starts_are_reported(self, cli, fit):
+        options = (
+            "--components",
+            "4",
+            "--covariance",
+            "full",
+            "--init",
+            "race",
+            "--n-init",
+            "12",
+            "--split-merge",
+            "3",
+        )
+        found = fit(*options)["chosen"]
+        chosen = select(X, 4, "full", init_params="race", n_init=12, split_merge=3, random_state=0).chosen.result
+        assert found["optima"] == [each._asdict() for each in chosen.optima()]
+        n_runs = sum(each["n_starts"] for each in found["optima"])
+        assert len(found["optima"]) > 1
+        assert n_runs + found["failed_starts"] == len(chosen.histories) >= 5  # a third of 12, and a move
+        best = found["optima"][0]
+        assert best["lower_bound"] == found["log_likelihood_per_row"]
+        n = best["n_starts"]
+        line = f"  optima           {len(found['optima'])}: {best['lower_bound']:.4f} ({n} start{'s' * (n > 1)})"
+        assert line in cli("fit", FAITHFUL, *options)
+        assert "  optima  " not in cli("fit", FAITHFUL, *options[:4])
 
     def test_on_collapse(self, fit, tmp_path):
         np.savetxt(tmp_path / "same.csv", np.repeat(X[:2], 10, axis=0), delimiter=",")

@@ -10,6 +10,7 @@ from problems import FAITHFUL, rows, same_bits
 
 import fastgmm
 from fastgmm import GaussianMixture, InvalidParameterError, covariance, fitting
+from fastgmm._errors import IllDefinedCovarianceError
 from fastgmm.selection import CRITERIA, NothingFittedError, Selection, select
 
 RNG = np.random.default_rng(0)
@@ -100,6 +101,40 @@ class TestWhatIsFound:
     def test_other_starts(self, start):
         found = select(X, [1, 2, 3], ["full"], init_params=start, n_init=3, random_state=0)
         assert found.chosen.n_components == 3
+
+    @pytest.mark.parametrize("start", ["race", ["kmeans", "random"]])
+    def test_races_and_moves_of_every_cell(self, start):
+        options = {"init_params": start, "n_init": 9, "split_merge": 1, "random_state": 0}
+        found = select(X, [3, 4], ["full", "EEE"], **options)
+        assert not any(each.abandoned for each in found.candidates)
+        for each in found.candidates:
+            result = each.result
+            single = fitting.run(
+                X,
+                each.n_components,
+                covariance_type=each.covariance_type,
+                tol=1e-5,
+                reg_covar=0.0,
+                max_iter=1000,
+                **options,
+            )
+            assert result.lower_bound >= single.lower_bound
+            assert len(result.histories) >= len(single.histories) > 1
+            assert result.histories[result.best_init].lower_bounds[-1] == result.lower_bound
+            assert sum(each.n_starts for each in result.optima()) + result.n_failed_inits == len(result.histories)
+
+    def test_moves_out_of_the_optimum_of_the_best_start(self):
+        without = select(GEYSER, 5, "full", random_state=0).chosen.result
+        found = select(GEYSER, 5, "full", split_merge=3, random_state=0).chosen.result
+        assert len(without.histories) == 1 < len(found.histories)
+        assert found.lower_bound >= without.lower_bound
+
+    def test_where_all_of_a_race_collapses_other_starts_have_their_turn(self):
+        few = np.random.default_rng(1).normal(size=(25, 2))
+        options = {"init_params": ["random_from_data"], "n_init": 3, "random_state": 0}
+        with pytest.raises(IllDefinedCovarianceError):
+            fitting.run(few, 3, tol=1e-5, reg_covar=0.0, max_iter=1000, **options)
+        assert select(few, [2, 3], ["full"], **options).candidates[1].error is None
 
     def test_float32_and_frames(self):
         frame = pd.DataFrame(X.astype(np.float32), columns=["a", "b"])
@@ -205,6 +240,9 @@ class TestFailures:
             ({"n_init": 0}, "n_init"),
             ({"n_folds": 1}, "n_folds"),
             ({"init_params": "magic"}, "init_params must be one of 'kmeans'"),
+            ({"init_params": ["kmeans", "magic"]}, "init_params as a list must hold any of 'kmeans'.* got 'magic'"),
+            ({"split_merge": -1}, "split_merge"),
+            ({"split_merge": 1, "noise": True}, "split_merge .* goes with no noise"),
             ({"progress": "yes"}, "progress must be a bool or a function"),
             ({"resume": 3}, "resume must be None or a Selection"),
             ({"random_state": -1}, "random_state"),

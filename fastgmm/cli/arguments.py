@@ -18,6 +18,7 @@ __all__ = ["SETTINGS", "parser"]
 SETTINGS = (
     "n_init",
     "init_params",
+    "split_merge",
     "tol",
     "stopping",
     "max_iter",
@@ -151,7 +152,15 @@ def _add_estimation(fit: argparse.ArgumentParser) -> None:
         type=_start,
         dest="init_params",
         metavar="NAME",
-        help=f"how starts are made: {', '.join(fitting.STARTS)} (default: %(default)s)",
+        help=f"how starts are made: {', '.join(fitting.STARTS)}; several with commas between are raced, as race does "
+        "with several kinds (default: %(default)s)",
+    )
+    em.add_argument(
+        "--split-merge",
+        type=_count,
+        metavar="N",
+        help="moves out of poor optima that each model makes at most: two components made one, another cut in two "
+        "(default: %(default)s)",
     )
     em.add_argument(
         "--tol",
@@ -357,19 +366,31 @@ def _criterion(text: str) -> str:
     return text
 
 
-def _start(text: str) -> str:
-    if text not in fitting.STARTS:
-        raise _wrong(f"one of {', '.join(fitting.STARTS)}", text)
-    return text
+def _start(text: str) -> str | list[str]:
+    """One name, or several that are raced."""
+    names = [name.strip() for name in text.split(",")]
+    known = (*fitting.STARTS, fitting.RACE) if len(names) == 1 else fitting.STARTS
+    for name in names:
+        if name not in known:
+            raise _wrong(f"{'one' if len(names) == 1 else 'any'} of {', '.join(known)}", name)
+    return names[0] if len(names) == 1 else names
 
 
 def _positive(text: str) -> int:
+    return _whole(text, 1)
+
+
+def _count(text: str) -> int:
+    return _whole(text, 0)
+
+
+def _whole(text: str, least: int) -> int:
     try:
         number = int(text)
     except ValueError:
-        number = 0
-    if not 1 <= number < 2**63:  # what an array can be long
-        raise _wrong("a whole number from 1", text)
+        number = -1
+    if not least <= number < 2**63:  # what an array can be long
+        raise _wrong(f"a whole number from {least}", text)
     return number
 
 

@@ -17,6 +17,7 @@ __all__ = ["fit", "info", "score"]
 
 _MAX_COLUMNS = 12  # features whose means are shown
 _MAX_REASONS = 6  # different reasons of failed candidates that are shown
+_MAX_OPTIMA = 2  # so that they fit into the line
 _BAR = 12
 _LABEL = 17  # width of what stands before the colons, so to speak, in the lower part
 
@@ -48,6 +49,8 @@ def fit(document: dict[str, Any], style: Style) -> str:
         "criteria": f"BIC {chosen['bic']:.2f}, AIC {chosen['aic']:.2f} (lower is better)",
         "iterations": _convergence(chosen, document["options"], style),
     }
+    if sum(each["n_starts"] for each in chosen["optima"]) + chosen["failed_starts"] > 1:
+        facts["optima"] = _optima(chosen)
     if chosen["collapses"]:
         facts["collapses"] = _collapses(chosen["collapses"])
     lines += _facts({**facts, "time": _times(document)})
@@ -232,6 +235,15 @@ def _convergence(chosen: dict[str, Any], options: dict[str, Any], style: Style) 
     }[chosen["stopped_by"]]
     text = f"{chosen['iterations']}, {reason}"
     return text if chosen["converged"] else style.bad(text)
+
+
+def _optima(chosen: dict[str, Any]) -> str:
+    """How many optima the starts came to, and how often they came to each of the best."""
+    found = chosen["optima"]
+    shown = [f"{each['lower_bound']:.4f} ({_count(each['n_starts'], 'start')})" for each in found[:_MAX_OPTIMA]]
+    more = f" and {len(found) - len(shown)} lower" if len(found) > len(shown) else ""
+    failed = f"; {_count(chosen['failed_starts'], 'start')} failed" if chosen["failed_starts"] else ""
+    return f"{len(found)}: {', '.join(shown)}{more}{failed}"
 
 
 def _collapses(events: list[dict[str, Any]]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import threading
 from collections.abc import Callable, Mapping
@@ -92,22 +93,29 @@ class Fits:
         `CollapsedError` where the race has shown that no start has one.
         """
         problem = self._problem
-        hope = self.hope(name, K, target)
+        plan = problem.plan
+        plain = {"init_params": plan["init_params"], "n_init": plan["n_init"], "random_state": plan["seed"]}
+        n_moves = 0 if only_better else plan["split_merge"]
+        hope = self.hope(name, K, math.inf if n_moves else target)
+        error: Exception = CollapsedError()
+        if problem.is_raced and not only_better:
+            try:
+                return self.one(name, None, self.hope(name, K, math.inf), K=K, split_merge=n_moves, **plain)
+            except IllDefinedCovarianceError as failed:
+                error = failed
         starts = [replace(start, noise=self._noise) for start in starts]
         if K > 1:
             starts, is_lost = self._raced(name, starts, hope)
             if is_lost and only_better:
                 starts = []
-        error: Exception = CollapsedError()
-        for start in starts:
+        for start, moves in itertools.product(starts, dict.fromkeys((n_moves, 0))):  # moves may end in a collapse
             try:
-                return self.one(name, start, hope, K=K)
+                return self.one(name, start, hope, K=K, split_merge=moves, random_state=plan["seed"])
             except IllDefinedCovarianceError as failed:
                 error = failed
         # the user says what happens to components that collapse, or which rows they begin with
         if not only_better and (self._floor is None or problem.known_labels is not None):
-            plain = {"init_params": problem.plan["init_params"], "n_init": problem.plan["n_init"]}
-            return self.one(name, None, hope, K=K, random_state=problem.plan["seed"], **plain)
+            return self.one(name, None, hope, K=K, split_merge=n_moves, **plain)
         raise error
 
     def _raced(self, name: str, starts: list[Parameters], hope: Hope) -> tuple[list[Parameters], bool]:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from fastgmm.covariance import Family
 from fastgmm.engine.rows import Rows
+from fastgmm.fitting.starts import is_raced
 from fastgmm.sources import ArraySource, Source
 
 from .criteria import Criterion
@@ -69,6 +70,11 @@ class Problem:
     def abandons(self) -> bool:
         """Whether fits without hope are given up. Under a prior the likelihood may fall on the way to the best."""
         return self.plan["abandon"] and self.plan["prior"] is None
+
+    @property
+    def is_raced(self) -> bool:
+        """Whether every cell has runs from a race of its own."""
+        return is_raced(self.plan["init_params"])
 
     def fingerprint(self) -> tuple[Any, ...]:
         """What tells these rows and weights from others."""

@@ -190,7 +190,7 @@ class Search:
         best = self._best(range(K))
         rng = np.random.default_rng([problem.plan["seed"], 1, K])
         shared = []
-        if problem.plan["init_params"] == "kmeans" and problem.known_labels is None:
+        if (problem.plan["init_params"] == "kmeans" or problem.is_raced) and problem.known_labels is None:
             shared = self._fits.few.partitions(K, problem.plan["n_init"], rng)
 
         def task(name):
@@ -219,7 +219,7 @@ class Search:
         if below is not None and below.result is not None:
             given += self._fits.few.splits(below.result.mixture)
         starts = [each.parameters(family, reg_covar) for each in given]
-        if plan["init_params"] != "kmeans":
+        if plan["init_params"] != "kmeans" and not problem.is_raced:
             seed = [plan["seed"], 2, K]
             starts += self._fits.few.drawn(family, K, plan["init_params"], plan["n_init"], seed, reg_covar)
         return [start for start in starts if start is not None]
@@ -283,7 +283,7 @@ class Search:
             raise
         except _FAILURES:
             return cell
-        return found if self._loss(found) < self._loss(cell) else cell
+        return _with_starts(found, cell) if self._loss(found) < self._loss(cell) else cell
 
     def _polished(self, cell: Candidate) -> Candidate:
         """The cell closer to its optimum."""
@@ -295,4 +295,25 @@ class Search:
             closer = self._fits.one(name, cell.mixture.parameters, hope, K=cell.mixture.n_components, **finer)
         except _FAILURES:
             return cell
-        return closer if self._loss(closer) < self._loss(cell) else cell
+        return _with_starts(closer, cell, goes_on=True) if self._loss(closer) < self._loss(cell) else cell
+
+
+def _with_starts(found: Candidate, cell: Candidate, goes_on: bool = False) -> Candidate:
+    """The fit that takes the place of another, with the starts of that beside its own, where that had several.
+
+    One that goes on where the other ended adds to the history of that one's best start.
+    """
+    result, earlier = found.result, cell.result
+    if len(earlier.histories) == 1:
+        return found
+    histories, best = list(earlier.histories), earlier.best_init
+    if goes_on:
+        start, rest = histories[best], result.histories[0]
+        histories[best] = replace(
+            rest, lower_bounds=start.lower_bounds + rest.lower_bounds, n_iter=start.n_iter + rest.n_iter
+        )
+    else:
+        best = len(histories) + result.best_init
+        histories += result.histories
+    n_failed = earlier.n_failed_inits + result.n_failed_inits
+    return replace(found, result=replace(result, histories=histories, best_init=best, n_failed_inits=n_failed))

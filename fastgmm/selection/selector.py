@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
@@ -40,8 +41,10 @@ class GaussianMixtureSelector(MixtureEstimator):
         What ranks them: "bic", "aic", "aicc", "sabic", "icl", "icl_entropy", "nec", "cv", "mclust_bic" or "mclust_icl".
     n_init : int, default=1
         Starts of each kind, for each number of components.
-    init_params : str, default="kmeans"
+    init_params : str or list, default="kmeans"
         How starts are made: see `fastgmm.select`.
+    split_merge : int, default=0
+        Largest number of split-and-merge moves of each fit, as in `GaussianMixture`.
     tol : float, default=1e-5
         Of each fit, as in `GaussianMixture`.
     max_iter : int, default=1000
@@ -98,7 +101,8 @@ class GaussianMixtureSelector(MixtureEstimator):
         "covariance_type": (_parameters.Choice(("all", *covariance.known())), _parameters.ArrayLike()),
         "criterion": (_parameters.Choice(tuple(CRITERIA)),),
         "n_init": _parameters.POSITIVE_INT,
-        "init_params": (_parameters.Choice(tuple(fitting.STARTS)),),
+        "init_params": (_parameters.Choice((*fitting.STARTS, fitting.RACE)), _parameters.ArrayLike()),
+        "split_merge": _parameters.NON_NEGATIVE_INT,
         "tol": _parameters.NON_NEGATIVE,
         "max_iter": _parameters.POSITIVE_INT,
         "reg_covar": _parameters.NON_NEGATIVE,
@@ -125,7 +129,8 @@ class GaussianMixtureSelector(MixtureEstimator):
         covariance_type: Any = "all",
         criterion: str = "bic",
         n_init: int = 1,
-        init_params: str = "kmeans",
+        init_params: str | Sequence[Any] = "kmeans",
+        split_merge: int = 0,
         tol: float = 1e-5,
         max_iter: int = 1000,
         reg_covar: float = 0.0,
@@ -143,6 +148,7 @@ class GaussianMixtureSelector(MixtureEstimator):
         self.criterion = criterion
         self.n_init = n_init
         self.init_params = init_params
+        self.split_merge = split_merge
         self.tol = tol
         self.max_iter = max_iter
         self.reg_covar = reg_covar

@@ -13,7 +13,7 @@ the result does not depend on how many do.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from numbers import Integral, Real
 from typing import Any
 
@@ -28,6 +28,8 @@ from fastgmm.covariance import Family
 from fastgmm.engine import check_sample_weight
 from fastgmm.engine.rows import Rows
 from fastgmm.engine.threads import resolve
+from fastgmm.fitting.arguments import check_split_merge
+from fastgmm.fitting.starts import check_init_params, is_raced
 from fastgmm.sources import ArraySource, SharedPasses, as_source, is_elsewhere
 
 from .criteria import Criterion, check_criterion
@@ -47,7 +49,8 @@ def select(
     *,
     sample_weight: npt.ArrayLike | None = None,
     n_init: int = 1,
-    init_params: str = "kmeans",
+    init_params: str | Sequence[Any] = "kmeans",
+    split_merge: int = 0,
     tol: float = 1e-5,
     stopping: str = "gain",
     max_iter: int = 1000,
@@ -89,9 +92,14 @@ def select(
         Weight of each row; their sum is the number of rows that criteria take.
     n_init : int, default=1
         Starts of each kind, for each number of components.
-    init_params : str, default="kmeans"
+    init_params : str or list, default="kmeans"
         "kmeans" makes partitions that all structures share, by k-means of standardised and of whitened rows and by
         agglomeration. The others are those of `GaussianMixture`. Splits and merges of neighbours come beside them.
+        "race" or a list of names and callables gives every cell a race of its own, and runs from the best of it, as
+        `fastgmm.fit` does; merges come beside them, and what others start from only where all these runs collapse.
+    split_merge : int, default=0
+        Largest number of split-and-merge moves that every cell makes, as in `fastgmm.fit`; the search makes some with
+        its best cells in any case. Cells with moves or races are never given up early.
     tol, stopping, max_iter, max_time, acceleration, on_collapse, covariance_floor, equal_weights, prior
         Of each fit, as in `fastgmm.fit`. `tol` has to be small beside differences of the criterion divided by the
         number of rows.
@@ -160,7 +168,10 @@ def select(
         "prior": prior,
         "noise": noise,
     }
-    check_choice(init_params, "init_params", fitting.STARTS)
+    if is_raced(init_params):
+        check_init_params(init_params, None, None)
+    else:
+        check_choice(init_params, "init_params", (*fitting.STARTS, fitting.RACE))
     wanted = check_criterion(criterion)
     numbers = _numbers(n_components, wanted)
     if not is_elsewhere(X):
@@ -185,6 +196,7 @@ def select(
         "criterion": criterion,
         "n_init": check_number(n_init, "n_init", Integral, 1),
         "init_params": init_params,
+        "split_merge": check_split_merge(split_merge, None, noise),
         "abandon": abandon,
         "n_folds": check_number(n_folds, "n_folds", Integral, 2),
         "missing": missing,
