@@ -115,6 +115,8 @@ class Mixture(Density):
                 f"but got {means.shape}"
             )
         family.check_features(means.shape[1])
+        if noise is not None and noise.scales is not None and len(noise.scales) != means.shape[1]:
+            raise ValueError(f"noise has {len(noise.scales)} scales, but means have {means.shape[1]} features")
         shape = family.covariance_shape(*means.shape)
         weights = check_weights(weights, len(means))
         forms = {"covariance": covariances, "precision": precisions, "precisions_cholesky": precisions_cholesky}
@@ -307,7 +309,7 @@ class Mixture(Density):
         arrays = {name: getattr(self, name) for name in _FILE_ARRAYS}
         header: dict[str, Any] = {"covariance_type": self.covariance_type}
         if self.noise is not None:
-            header["noise"] = [self.noise.weight, self.noise.log_volume]
+            header["noise"] = [self.noise.weight, self.noise.log_volume, *(self.noise.scales or ())]
         if names is not None:
             header["feature_names"] = list(names)
         return arrays, header
@@ -409,7 +411,10 @@ def load_all(path: str | os.PathLike[str]) -> tuple[Mixture, dict[str, Any], dic
     arrays, header = model_file.read_all(path)
     try:
         named = {name: arrays[name] for name in _FILE_ARRAYS}
-        noise = covariance.Noise(*header["noise"]) if "noise" in header else None
+        noise = None
+        if "noise" in header:
+            weight, log_volume, *scales = header["noise"]
+            noise = covariance.Noise(weight, log_volume, tuple(scales) or None)
         return _restore(named, header["covariance_type"], header.get("feature_names"), noise), arrays, header
     except ValueError as error:
         raise ModelFileError(f"{os.fspath(path)} does not describe a mixture: {error}") from error

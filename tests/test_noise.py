@@ -262,7 +262,6 @@ def test_what_noise_has_not_is_refused(X):
         lambda: mixture.sample(3),
         mixture.scorer,
         lambda: mixture.impute(X),
-        lambda: mixture.score([[np.nan, 1.0]], missing="em"),
     ):
         with pytest.raises(ValueError, match="is not to be had of a mixture with a noise component"):
             use()

@@ -270,7 +270,6 @@ class Scoring:
         rows = self._checked_source(Rows.of(X))
         constants = self.constants(rows.dtype)
         if check_missing(missing) == "em":
-            self.refuse_noise("the density of rows with gaps, missing='em',")
             gapped = GappedRows.of(rows, sample_weight, n_threads=n_threads)
             if gapped is not None:
                 return gapped.score(constants, **wanted)

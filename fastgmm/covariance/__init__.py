@@ -20,7 +20,7 @@ from fastgmm.covariance.evv import EVV
 from fastgmm.covariance.floor import Floor
 from fastgmm.covariance.full import Full
 from fastgmm.covariance.low_rank import FactorAnalysers, LowRank, PrincipalComponents
-from fastgmm.covariance.noise import START_WEIGHT, Noise, log_volume_of
+from fastgmm.covariance.noise import START_WEIGHT, Noise, log_volume_of, log_volume_of_observed
 from fastgmm.covariance.prior import ConjugatePrior, Prior, prior_of
 from fastgmm.covariance.spherical import Spherical
 from fastgmm.covariance.tied import Tied
@@ -45,6 +45,7 @@ __all__ = [
     "is_known",
     "known",
     "log_volume_of",
+    "log_volume_of_observed",
     "names",
     "prior_of",
 ]

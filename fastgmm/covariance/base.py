@@ -379,7 +379,8 @@ class Family(ABC):
         constants = constants.unpooled() if far_apart else constants
         if params.noise is None:
             return constants
-        return constants.with_uniform(np.log1p(-params.noise.weight), params.noise.log_density)
+        noise = params.noise
+        return constants.with_uniform(np.log1p(-noise.weight), noise.log_density, noise.log_sides())
 
     def draw(self, params, component, n, rng):
         """Return n rows (n, D), float64, of one component.

@@ -6,6 +6,14 @@ With the share p of the noise and the volume V that it fills, the density of a m
 
 constant over all of space, which is a density inside V. The M-step adds p = n_0 / n to that of the components, whose
 weights pi_k are their shares of what is not noise.
+
+A row with gaps has the marginal density of what was observed. That of a box along the features with the sides h_j,
+prod_j h_j = V, is one over the product of the observed sides. A volume alone does not say how long the sides are: they
+are in proportion to the `scales`, which are the standard deviations of the features in the rows of a fit,
+
+    log h_j = log V / D + log s_j - mean_i log s_i,
+
+so that the units of single features do not matter, and they stay as they are while EM runs, which hence never falls.
 """
 
 from dataclasses import dataclass
@@ -17,11 +25,12 @@ import numpy as np
 from fastgmm._checks import is_number
 from fastgmm._errors import InvalidParameterError
 
-__all__ = ["START_WEIGHT", "Noise", "log_volume_of"]
+__all__ = ["START_WEIGHT", "Noise", "log_volume_of", "log_volume_of_observed"]
 
 START_WEIGHT = 0.05
 """The share of the noise that EM starts from."""
 
+FLAT = "noise=True takes the volume of a box around the rows, but they fill none: give it, noise=volume"
 MAX_VALUES = 1 << 20  # of rows that are turned at a time
 
 
@@ -35,11 +44,14 @@ class Noise:
         Its share of the rows, in [0, 1).
     log_volume : float
         Natural logarithm of the volume that it fills, in the units of the features.
+    scales : tuple of D float, default=None
+        Numbers to which the sides of that volume, as a box along the features, are in proportion: for rows with gaps,
+        of which the density is that of the observed sides. None where there were no gaps.
 
     Raises
     ------
     InvalidParameterError
-        If the weight is no share, or the logarithm not finite.
+        If the weight is no share, the logarithm not finite, or scales are not positive.
 
     Examples
     --------
@@ -51,6 +63,7 @@ class Noise:
 
     weight: float
     log_volume: float
+    scales: tuple[float, ...] | None = None
 
     def __post_init__(self):
         """Check both, and hold plain floats."""
@@ -58,6 +71,11 @@ class Noise:
             raise InvalidParameterError(f"weight of the noise must be in [0, 1), got {self.weight!r}")
         if not is_number(self.log_volume, Real, -np.inf):
             raise InvalidParameterError(f"log_volume of the noise must be a finite number, got {self.log_volume!r}")
+        if self.scales is not None:
+            scales = np.asarray(self.scales, dtype=np.float64)
+            if scales.ndim != 1 or not (np.isfinite(scales) & (scales > 0)).all():
+                raise InvalidParameterError(f"scales of the noise must be finite numbers > 0, got {self.scales!r}")
+            object.__setattr__(self, "scales", tuple(scales.tolist()))
         object.__setattr__(self, "weight", float(self.weight))
         object.__setattr__(self, "log_volume", float(self.log_volume))
 
@@ -65,6 +83,13 @@ class Noise:
     def volume(self):
         """The volume; infinite where float64 does not hold it."""
         return exp(self.log_volume) if self.log_volume < 709 else np.inf
+
+    def log_sides(self):
+        """Return the logarithms (D,) of the sides of the box along the features; None without scales."""
+        if self.scales is None:
+            return None
+        logs = np.log(self.scales)
+        return logs - logs.mean() + self.log_volume / len(logs)
 
     @property
     def log_density(self):
@@ -100,7 +125,21 @@ def log_volume_of(array, mean, covariance):
     with np.errstate(divide="ignore"):
         volume = float(np.log(sides).sum(axis=1).min())
     if not isfinite(volume) or sides.min() <= 0:
-        raise InvalidParameterError(
-            "noise=True takes the volume of a box around the rows, but they fill none: give it, noise=volume"
-        )
+        raise InvalidParameterError(FLAT)
     return volume
+
+
+def log_volume_of_observed(array):
+    """Return the log-volume of the box along the features around what was observed of rows (N, D), gaps NaN.
+
+    Of the box along the principal axes there are no marginals, so it is not considered.
+
+    Raises
+    ------
+    InvalidParameterError
+        If the rows fill no volume.
+    """
+    sides = np.nanmax(array, axis=0).astype(np.float64) - np.nanmin(array, axis=0)
+    if not sides.min() > 0:
+        raise InvalidParameterError(FLAT)
+    return float(np.log(sides).sum())

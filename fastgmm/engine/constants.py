@@ -64,6 +64,8 @@ class KernelConstants:
         rotated kind, whose rows are rotated before the means are taken off.
     dtype : numpy.dtype, default=float64
         The type that rows are computed in: float32 or float64. Sums over rows are float64 always.
+    log_sides : (D,) array, optional
+        Where the last component is uniform (`with_uniform`): logarithms of the sides of its box, for rows with gaps.
     """
 
     kind: str
@@ -72,6 +74,7 @@ class KernelConstants:
     log_norm: np.ndarray
     shift: np.ndarray
     dtype: np.dtype = np.dtype(np.float64)
+    log_sides: np.ndarray | None = None
 
     def __post_init__(self):
         """Refuse what does not fit together: behind these arrays are raw pointers."""
@@ -158,10 +161,16 @@ class KernelConstants:
         factors = np.broadcast_to(self.factors, (self.n_components, *self.factors.shape))
         return replace(self, kind="full", factors=factors)
 
-    def with_uniform(self, log_share, log_density):
+    @cached_property
+    def has_uniform(self):
+        """Whether the last component is uniform."""
+        return self.kind != "rotated" and not self.factors[-1].any()
+
+    def with_uniform(self, log_share, log_density, log_sides=None):
         """Return the mixture with one more component, the last, whose log-density is the same everywhere.
 
-        Its factor is zero. The others get the share `log_share`, a logarithm. Nothing is pooled then.
+        Its factor is zero. The others get the share `log_share`, a logarithm. Nothing is pooled then. Rows with gaps
+        need to know the sides of its box, `log_sides` (D,).
         """
         own = self.unpooled()
         last = np.zeros((1, *own.factors.shape[1:]))
@@ -171,6 +180,7 @@ class KernelConstants:
             means=np.concatenate([own.means, centre]),
             factors=np.concatenate([own.factors, last]),
             log_norm=np.append(own.log_norm + log_share, log_density),
+            log_sides=log_sides,
         )
 
     def pivot(self):

@@ -3,7 +3,8 @@
 Rows that miss the same features are one pattern. Each pattern is a pass over its observed features under the marginal
 mixture, made once for all its rows; what the missing features add to the sums follows from the sums (`_gaps.pyx`). A
 row with nothing observed has density one and the weights as its responsibilities; one whose component is known has that
-component's weight as its density.
+component's weight as its density. A uniform component, the last, has the density of the observed sides of its box, and
+of its sums the weight alone counts: its regression and conditional covariance are zero.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +24,11 @@ __all__ = ["GappedRows", "Marginal", "Pattern", "separate"]
 MAX_PARTS = 64  # patterns are added up in so many parts, whatever the number of threads
 PARTS_BYTES = 64 << 20  # of the sums of all parts
 SHARED_WORK = 5e5  # multiplications of a pattern: with less, threads wait for the interpreter more than they work
+
+NO_SIDES = (
+    "the noise of this mixture says nothing of rows with gaps, as it was fitted to rows without: its density over some "
+    "features needs the sides of its box, fastgmm.Noise(weight, log_volume, scales)"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,6 +109,9 @@ class Marginal:
             shapes = {"full": ((K, 0, D), (K, 0, 0)), "rotated": ((0, D), (0, 0))}.get(kind, (None, (K, 0)))
             self.regression, self.conditional = (None if shape is None else np.empty(shape) for shape in shapes)
             return
+        if constants.has_uniform:
+            self._add_uniform(constants, observed, missing)
+            return
         if kind in ("full", "rotated"):
             rotated = kind == "rotated"
             means, factors, self.log_norm, self.regression, self.conditional = _gaps.marginals(
@@ -120,6 +129,25 @@ class Marginal:
         if len(observed):
             self.constants = KernelConstants(kind, means, factors, self.log_norm, constants.shift[observed], dtype)
 
+    def _add_uniform(self, constants, observed, missing):
+        """Take the marginal of the components, and put that of the uniform one behind them."""
+        if constants.log_sides is None:
+            raise ValueError(NO_SIDES)
+        means, factors, log_norm = constants.means, constants.factors, constants.log_norm
+        others = replace(constants, means=means[:-1], factors=factors[:-1], log_norm=log_norm[:-1], log_sides=None)
+        of_others = Marginal(others, observed, missing)
+        last = log_norm[-1] + constants.log_sides[missing].sum()
+        self.log_norm, self.constants = np.append(of_others.log_norm, last), None
+        self.regression, self.conditional = (_with_zeros(a) for a in (of_others.regression, of_others.conditional))
+        if len(observed):
+            seen, centre = of_others.constants, means[-1:, observed]
+            self.constants = replace(
+                seen,
+                means=np.concatenate([seen.means, centre]),
+                factors=_with_zeros(seen.factors),
+                log_norm=self.log_norm,
+            )
+
     def nothing_observed(self, known, n):
         """Return log-densities (n,) and responsibilities (n, K) of rows with nothing observed.
 
@@ -133,6 +161,11 @@ class Marginal:
             resp[there, known[there]] = 1.0
             log_density[there] = self.log_norm[known[there]]
         return log_density, resp
+
+
+def _with_zeros(array):
+    """Return an array (K, ...) with zeros behind, (K + 1, ...); None as it is."""
+    return None if array is None else np.concatenate([array, np.zeros((1, *array.shape[1:]))])
 
 
 class GappedRows:

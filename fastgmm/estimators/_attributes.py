@@ -7,6 +7,7 @@ costs a copy of the parameters, which is little beside the pass over K x D x D f
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,7 +19,7 @@ from fastgmm.mixture import Mixture
 FORMS = {"covariances_": "covariances", "precisions_": "precisions", "precisions_cholesky_": "precisions_cholesky"}
 """Attributes that say the same thing in three forms, and the names that `Mixture` has for them."""
 
-NOISE = ("noise_weight_", "noise_log_volume_")
+NOISE = ("noise_weight_", "noise_log_volume_", "noise_scales_")
 """Fitted attributes of a noise component, if there is one."""
 
 PARAMETERS = ("weights_", "means_", *FORMS)
@@ -49,7 +50,7 @@ class LiveMixture:
         for name in NOISE:
             attributes.pop(name, None)
         if mixture.noise is not None:
-            attributes.update(zip(NOISE, (mixture.noise.weight, mixture.noise.log_volume), strict=True))
+            attributes.update(zip(NOISE, dataclasses.astuple(mixture.noise), strict=True))
         names = attributes.get("feature_names_in_")
         if names is not None or mixture.feature_names is not None:
             mixture = Mixture.from_parameters(mixture.parameters, mixture.family, feature_names=names)

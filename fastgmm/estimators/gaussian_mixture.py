@@ -77,8 +77,8 @@ class GaussianMixture(FitMixin, StreamMixin, ConvertMixin, MixtureEstimator):
         that with mclust's defaults. `lower_bound_` and gains are then of the posterior; scores and criteria are not.
     noise : None, True or float, default=None
         Whether there is a uniform component beside, for outliers, and the volume that it fills; True takes the smaller
-        of the boxes around the rows along the features and along their principal axes. `predict` then gives -1 for
-        noise, `predict_proba` one more column, the last.
+        of the boxes around the rows along the features and along their principal axes, with gaps the first. `predict`
+        then gives -1 for noise, `predict_proba` one more column, the last.
     random_state : None, int, RandomState, Generator or SeedSequence, default=None
         Randomness of the starts and of `sample`. An int gives the same results on every call.
     warm_start : bool, default=False
@@ -157,6 +157,8 @@ class GaussianMixture(FitMixin, StreamMixin, ConvertMixin, MixtureEstimator):
         Number of the kept start, from 0.
     noise_weight_, noise_log_volume_ : float
         Share of the noise and the logarithm of its volume, if there is one: `weights_` are shares of the rest.
+    noise_scales_ : tuple of float or None
+        Numbers to which the sides of that volume are in proportion, where the rows of the fit had gaps.
     n_features_in_ : int
         Number of features.
     feature_names_in_ : ndarray of shape (n_features,)

@@ -111,7 +111,8 @@ def fit(
         that with mclust's defaults. Bounds are then of the posterior: see `FitResult` and docs/knowledge.md.
     noise : None, True or float, default=None
         Whether there is a uniform component beside, for outliers, and the volume that it fills; True takes the smaller
-        of the boxes around the rows along the features and along their principal axes. See docs/knowledge.md.
+        of the boxes around the rows along the features and along their principal axes, with gaps the first.
+        See docs/knowledge.md.
     random_state : None, int, RandomState, Generator or SeedSequence, default=None
     sample_weight : (n_rows,) array or number, optional
     known_labels : (n_rows,) array of int, optional

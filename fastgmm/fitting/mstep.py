@@ -11,7 +11,7 @@ import numpy as np
 
 from fastgmm._checks import check_choice, is_number
 from fastgmm._errors import IllDefinedCovarianceError, InvalidParameterError
-from fastgmm.covariance import START_WEIGHT, Floor, Noise, Parameters, log_volume_of
+from fastgmm.covariance import START_WEIGHT, Floor, Noise, Parameters, log_volume_of, log_volume_of_observed
 from fastgmm.covariance.base import MIN_MASS
 from fastgmm.fitting import log
 from fastgmm.fitting.held import Held
@@ -102,8 +102,7 @@ def noise_of(noise, source, masks, start):
     Raises
     ------
     InvalidParameterError
-        If it is neither None, a bool nor a volume; if the volume cannot be had from the rows; if weights are held; if
-        rows have gaps, as a volume says nothing of some features alone.
+        If it is neither None, a bool nor a volume; if the volume cannot be had from the rows; if weights are held.
     """
     if noise is None or noise is False:
         return None
@@ -111,16 +110,15 @@ def noise_of(noise, source, masks, start):
         raise InvalidParameterError(f"noise must be None, True or a volume, a finite number > 0, got {noise!r}")
     if masks["weights"].any():
         raise InvalidParameterError("noise and fixed['weights'] exclude each other: give one of them")
-    if source.has_gaps:
-        raise InvalidParameterError("noise needs rows without gaps: its volume is that of all features together")
+    scales = tuple(np.sqrt(source.moments()[1]).tolist()) if source.has_gaps else None
     if start is not None and start.noise is not None:
-        return start.noise
+        return replace(start.noise, scales=start.noise.scales or scales)
     if noise is not True:
-        return Noise(START_WEIGHT, float(np.log(noise)))
+        return Noise(START_WEIGHT, float(np.log(noise)), scales)
     if not isinstance(source, ArraySource):
-        raise InvalidParameterError(
-            "noise=True takes the volume of rows in an array, without gaps: give it here, noise=volume"
-        )
+        raise InvalidParameterError("noise=True takes the volume of rows in an array: give it here, noise=volume")
+    if source.has_gaps:
+        return Noise(START_WEIGHT, source.sum_over(lambda rows, weights: log_volume_of_observed(rows)), scales)
     rows = source.on_kept_rows(source.array)
     return Noise(START_WEIGHT, log_volume_of(rows, source.moments()[0], source.covariance()))
 

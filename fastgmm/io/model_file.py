@@ -253,8 +253,8 @@ def _check_header(header):
     if not isinstance(header.get("covariance_type"), str):
         raise ValueError("its header does not name a covariance_type")
     noise = header.get("noise", [0.0, 0.0])
-    if not isinstance(noise, list) or len(noise) != 2 or not all(isinstance(number, float) for number in noise):
-        raise ValueError("noise in its header is not two numbers")
+    if not isinstance(noise, list) or len(noise) < 2 or not all(isinstance(number, float) for number in noise):
+        raise ValueError("noise in its header is not two numbers or more")
     names = header.get("feature_names", [])
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise ValueError("feature_names in its header is not a list of strings")
@@ -280,6 +280,8 @@ def _check_arrays(arrays, header):
             f"covariances have shape {shape} and precisions_cholesky {arrays['precisions_cholesky'].shape}, "
             f"which does not fit means of {(K, D)}"
         )
+    if len(header.get("noise", [])) not in (0, 2, 2 + D):
+        raise ValueError(f"noise in its header has {len(header['noise'])} numbers for {D} features")
     if "feature_names" in header and len(header["feature_names"]) != D:
         raise ValueError(f"feature_names has {len(header['feature_names'])} names for {D} features")
     for name, array in arrays.items():
