@@ -3,16 +3,8 @@
 from fastgmm.engine._core import NEGLIGIBLE, group_rows
 from fastgmm.engine._scorer import Scorer
 from fastgmm.engine.constants import FACTOR_SHAPES, KernelConstants
-from fastgmm.engine.passes import (
-    Nearest,
-    Scores,
-    accumulate,
-    accumulate_given,
-    nearest,
-    potential,
-    score,
-    total_scatter,
-)
+from fastgmm.engine.nearest import Nearest, nearest, potential
+from fastgmm.engine.passes import Scores, accumulate, accumulate_given, score, total_scatter
 from fastgmm.engine.rows import Rows, Weights, check_sample_weight
 from fastgmm.engine.statistics import Statistics
 

@@ -6,7 +6,8 @@ from fastgmm.engine import _kmeans
 from fastgmm.engine._kmeans import heap_of, movement, positions
 from fastgmm.engine._steps import is_short
 from fastgmm.engine.constants import point_kernel
-from fastgmm.engine.passes import Nearest, on_all_rows
+from fastgmm.engine.nearest import Nearest
+from fastgmm.engine.visits import on_all_rows
 
 __all__ = ["heap_of", "lloyd", "movement", "positions", "seed"]
 

@@ -7,11 +7,12 @@ import numpy as np
 from fastgmm.engine import _linalg, _pass
 from fastgmm.engine._core import group_rows
 from fastgmm.engine.constants import KernelConstants, point_kernel
-from fastgmm.engine.rows import Rows, Weights, check_sample_weight
+from fastgmm.engine.rows import Rows, Weights
 from fastgmm.engine.statistics import Statistics
 from fastgmm.engine.threads import resolve
+from fastgmm.engine.visits import check_known, check_shape, known_of_visits, prepare
 
-__all__ = ["Nearest", "Scores", "accumulate", "accumulate_given", "nearest", "potential", "score", "total_scatter"]
+__all__ = ["Scores", "accumulate", "accumulate_given", "one_component", "score", "total_scatter"]
 
 _OUTPUTS = ("log_density", "resp", "labels", "joint")
 """What a scoring pass may write, in the order in which it takes them."""
@@ -42,69 +43,6 @@ class Scores:
     resp: np.ndarray | None = None
     labels: np.ndarray | None = None
     joint: np.ndarray | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class Nearest:
-    """Nearest centres.
-
-    Attributes
-    ----------
-    inertia : float
-        Weighted sum of squared distances to the nearest centre.
-    labels : (N,) int64 array or None
-    distances2 : (N,) float64 array or None
-        Squared distances.
-    n : (K,) array or None
-        Weight of the rows nearest to each centre.
-    s : (K, D) array or None
-        Weighted sums of those rows minus `shift`.
-    """
-
-    inertia: float
-    labels: np.ndarray | None = None
-    distances2: np.ndarray | None = None
-    n: np.ndarray | None = None
-    s: np.ndarray | None = None
-
-
-def _prepare(X, n_features, sample_weight):
-    """Return checked rows and weights."""
-    rows = Rows.of(X)
-    if rows.n_features != n_features:
-        raise ValueError(
-            f"X has {rows.n_features} features, but the mixture is expecting {n_features} features as input."
-        )
-    return rows, check_sample_weight(sample_weight, rows.n_rows)
-
-
-def _check_shape(name, array, shape):
-    """Raise ValueError if an array, or what stands for one, has another shape."""
-    if np.shape(array) != shape:
-        raise ValueError(f"{name} must have the shape {shape}, got {np.shape(array)}")
-
-
-def known_of_visits(labels, kept, first, last):
-    """Return the labels, of all rows, that belong to the visits first..last; None if there are none."""
-    if labels is None:
-        return None
-    return np.ascontiguousarray(labels[first:last] if kept is None else labels[kept[first:last]])
-
-
-def _check_known(labels, n_rows, n_components):
-    """Return labels that are known as int64, None of None; raise ValueError if they name components there are not."""
-    if labels is None:
-        return None
-    labels = np.asarray(labels, dtype=np.int64)
-    _check_shape("known_labels", labels, (n_rows,))
-    if len(labels) and labels.max() >= n_components:
-        raise ValueError(f"known_labels must be below {n_components}, the number of components, got {labels.max()}")
-    return labels
-
-
-def _part(array, first, last):
-    """Return rows first..last of an array that may be None."""
-    return None if array is None else array[first:last]
 
 
 def accumulate(
@@ -162,15 +100,15 @@ def accumulate(
     >>> fastgmm.accumulate([[0.0], [1.0], [9.0]], mixture.constants()).n.round(6)
     array([2., 1.])
     """
-    rows, weights = _prepare(X, constants.n_features, sample_weight)
+    rows, weights = prepare(X, constants.n_features, sample_weight)
     kernel, n_threads = constants.kernel(), resolve(n_threads)
     centers = constants.pivot()
     if pivot is not None:
-        _check_shape("pivot", pivot, centers.shape)
+        check_shape("pivot", pivot, centers.shape)
         local = np.ascontiguousarray(pivot - constants.shift, dtype=constants.dtype)
         centers, pivot = constants.shift + local, local
     total = _total_of(into, constants, centers)
-    known_labels = _check_known(known_labels, rows.n_rows, constants.n_components)
+    known_labels = check_known(known_labels, rows.n_rows, constants.n_components)
     n_rows = 0 if into is None else into.n_rows
     for piece, part, first, last in rows.slabs(weights.kept, kernel.group_rows):
         w, known = weights.part(first, last), known_of_visits(known_labels, weights.kept, first, last)
@@ -228,13 +166,13 @@ def accumulate_given(
     Statistics
     """
     rows = Rows.of(X)
-    _check_shape("pivot", pivot, (len(pivot), rows.n_features))
-    rows, weights = _prepare(rows, rows.n_features, sample_weight)
+    check_shape("pivot", pivot, (len(pivot), rows.n_features))
+    rows, weights = prepare(rows, rows.n_features, sample_weight)
     shift = pivot.mean(axis=0) if shift is None else shift
     if labels is not None:
-        _check_shape("labels", labels, (rows.n_rows,))
+        check_shape("labels", labels, (rows.n_rows,))
     if resp is not None:
-        _check_shape("resp", resp, (rows.n_rows, len(pivot)))
+        check_shape("resp", resp, (rows.n_rows, len(pivot)))
     constants = KernelConstants.points(kind, pivot, shift, rows.dtype, factors)
     kernel, n_threads, centers = constants.kernel(), resolve(n_threads), constants.pivot()
     group = group or constants.group_rows
@@ -273,7 +211,7 @@ def total_scatter(X, shift, *, group, sample_weight=None, into=None, n_threads=N
     -------
     (D, D) array
     """
-    rows, weights = _prepare(X, len(shift), sample_weight)
+    rows, weights = prepare(X, len(shift), sample_weight)
     kernel = KernelConstants.points("full", shift[None], shift).kernel()
     D = len(shift)
     total = np.zeros(2 + (D + 1) * (D + 2) // 2)
@@ -319,9 +257,9 @@ def score(
     Scores
         Its arrays are of the compute type.
     """
-    rows, weights = _prepare(X, constants.n_features, sample_weight)
+    rows, weights = prepare(X, constants.n_features, sample_weight)
     kernel, n_threads = constants.prepared(), resolve(n_threads)
-    known_labels = _check_known(known_labels, rows.n_rows, constants.n_components)
+    known_labels = check_known(known_labels, rows.n_rows, constants.n_components)
     N, K, dtype = rows.n_rows, constants.n_components, constants.dtype
     out = {}
     if log_density:
@@ -376,81 +314,6 @@ def one_component(rows, weights, point, n_threads):
     log_likelihood, weight, mass = total[:3].tolist()
     n, s, S = np.array([mass]), total[None, 3 : 3 + D], total[None, 3 + D :]
     return Statistics.of_pass("diagonal", n, s, S, point[None], point, log_likelihood, weight, n_rows, None)
-
-
-def nearest(X, centres, *, shift=None, sample_weight=None, labels=False, distances2=False, sums=False, n_threads=None):
-    """Return the nearest of K centres for each row: the pass of k-means.
-
-    Parameters
-    ----------
-    X : array-like of shape (N, D)
-    centres : (K, D) array
-    shift : (D,) array, optional
-        Taken off rows and centres first; default: the mean of the centres.
-    labels, distances2, sums : bool, default=False
-        Which parts of `Nearest` to fill. Rows of weight zero keep label -1 and distance 0.
-    sample_weight, n_threads
-        As in `accumulate`.
-
-    Returns
-    -------
-    Nearest
-    """
-    rows, weights = _prepare(X, centres.shape[1], sample_weight)
-    K, D = centres.shape
-    shift = centres.mean(axis=0) if shift is None else shift
-    kernel = KernelConstants.points("spherical", centres, shift, rows.dtype).kernel()
-    n = rows.n_rows if weights.kept is None else len(weights.kept)
-    found = np.empty(n, np.int64) if labels else None
-    distance = np.empty(n) if distances2 else None
-    total = np.zeros(2 + K * (1 + D) if sums else 2)
-    for piece, part, first, last in rows.slabs(weights.kept, kernel.group_rows):
-        parts = (_part(array, first, last) for array in (found, distance))
-        if not _pass.nearest(kernel, piece, part, weights.part(first, last), *parts, sums, total, resolve(n_threads)):
-            rows.raise_not_finite()
-    moments = total[2:].reshape(K, 1 + D) if sums else None
-    return Nearest(
-        float(total[0]),
-        on_all_rows(found, weights.kept, rows.n_rows, -1),
-        on_all_rows(distance, weights.kept, rows.n_rows, 0),
-        None if moments is None else moments[:, 0],
-        None if moments is None else moments[:, 1:],
-    )
-
-
-def potential(X, candidates, closest, *, shift, sample_weight=None, n_threads=None):
-    """Return sum_i w_i min(closest_i, |x_i - candidate_k|^2) for each of K candidates (k-means++ seeding).
-
-    Parameters
-    ----------
-    X : array-like of shape (N, D)
-    candidates : (K, D) array
-    closest : (n,) float64 array
-        Squared distance of each row with positive weight to the closest centre so far.
-    shift, sample_weight, n_threads
-        As in `nearest`.
-
-    Returns
-    -------
-    (K,) array
-    """
-    rows, weights = _prepare(X, candidates.shape[1], sample_weight)
-    kernel = KernelConstants.points("spherical", candidates, shift, rows.dtype).kernel()
-    total = np.zeros(2 + len(candidates))
-    for piece, part, first, last in rows.slabs(weights.kept, kernel.group_rows):
-        w = weights.part(first, last)
-        if not _pass.potential(kernel, piece, part, w, closest[first:last], total, resolve(n_threads)):
-            rows.raise_not_finite()
-    return total[2:]
-
-
-def on_all_rows(array, kept, n_rows, missing):
-    """Return an array over the kept rows as one over all rows; None of None."""
-    if array is None or kept is None:
-        return array
-    whole = np.full(n_rows, missing, dtype=array.dtype)
-    whole[kept] = array
-    return whole
 
 
 def _total_of(into, constants, centers):

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from fastgmm.engine._steps import Steps, is_short
-from fastgmm.engine.passes import known_of_visits
+from fastgmm.engine.visits import known_of_visits
 
 __all__ = ["Limits", "steps_over"]
 
