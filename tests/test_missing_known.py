@@ -120,15 +120,6 @@ def test_bad_labels_are_named(labels):
         fastgmm.fit(X, 3, missing="em", known_labels=labels)
 
 
-@pytest.mark.parametrize("noise", [True, 10.0])
-def test_noise_is_refused(noise):
-    """Of the box that it fills the volume alone is known, not the sides that were observed."""
-    _, _, X = case("VVV")
-    with pytest.raises(fastgmm.InvalidParameterError, match=r"^noise needs rows without gaps"):
-        fastgmm.fit(X, 3, missing="em", noise=noise)
-    assert fitted(X[~np.isnan(X).any(axis=1)], 1, noise=noise).mixture.parameters.noise is not None
-
-
 # ------------------------------------------------------------------------------------------------------------ NEC
 
 
