@@ -119,6 +119,31 @@ def test_kmeans_of_many_rows_ends_among_all_of_them():
     assert labels.shape == (30_000,)
 
 
+def test_kmeans_of_very_many_rows_makes_few_passes_over_all_of_them():
+    """Rows without clusters, where Lloyd's algorithm goes on for long: a grown sample makes most of the way."""
+    n_rows, n_passes = 70_000, 0
+
+    class Counted(ArraySource):
+        def nearest(self, centres, *, shift, **wanted):
+            nonlocal n_passes
+            n_passes += 1
+            return super().nearest(centres, shift=shift, **wanted)
+
+        def lloyd(self, centres, *, shift, **how):
+            return None
+
+    X = np.random.default_rng(3).random((n_rows, 2))
+    found = [kmeans.cluster(Counted(X, n_threads=n), 20, np.random.default_rng(0)) for n in (1, 2)]
+    assert n_passes == 2 * (kmeans.ITERATIONS_AFTER_GROWTH + 1)
+    for one, two in zip(*found, strict=True):
+        assert problems.same_bits(one, two)
+    centres, labels, inertia = found[0]
+    assert labels.shape == (n_rows,)
+    assert inertia == pytest.approx(reference.lloyd_step(X, centres)[1], rel=1e-12)
+    on_the_end = kmeans.lloyd(ArraySource(X), centres, tol=0.0)[2]
+    assert on_the_end <= inertia <= 1.01 * on_the_end
+
+
 # ----------------------------------------------------------------------------------------------- the loop
 
 

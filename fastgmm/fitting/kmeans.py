@@ -24,10 +24,13 @@ SAMPLE_ROWS_PER_CLUSTER = 128
 SAMPLE_TRIES = 4
 SAMPLE_ITERATIONS = 5  # of each try; the best goes on
 SAMPLE_GROWTH = 8
+ITERATIONS_AFTER_GROWTH = 5  # at most, over all rows, from centres of a grown sample: EM goes on as well from there
 
 
 def cluster(source, n_clusters, rng):
     """Return centres (K, D), labels and inertia of k-means over all rows: see `lloyd`.
+
+    Where rows are many, centres come from samples; where these grew, all rows move them a few times at most.
 
     Parameters
     ----------
@@ -39,10 +42,12 @@ def cluster(source, n_clusters, rng):
     if source.n_rows <= 2 * n_sample:
         return lloyd(source, seed(source, n_clusters, rng))
     centres = _best_of_tries(source.sample(n_sample, rng).gathered(), n_clusters, rng)
+    max_iter = MAX_ITER
     while SAMPLE_GROWTH * n_sample <= source.n_rows // 2:  # centres so near their places that all rows move them little
         n_sample *= SAMPLE_GROWTH
         centres, _, _ = lloyd(source.sample(n_sample, rng), centres, labels=False)
-    return lloyd(source, centres)
+        max_iter = ITERATIONS_AFTER_GROWTH
+    return lloyd(source, centres, max_iter=max_iter)
 
 
 def cluster_comparable(source, n_clusters, rng, *, whitened):
