@@ -9,6 +9,7 @@ of its sums the weight alone counts: its regression and conditional covariance a
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -23,6 +24,7 @@ __all__ = ["GappedRows", "Marginal", "Pattern", "separate"]
 
 MAX_PARTS = 64  # patterns are added up in so many parts, whatever the number of threads
 PARTS_BYTES = 64 << 20  # of the sums of all parts
+SCATTERS_BYTES = 1 << 20  # of the scatters of single patterns that are held all the same
 SHARED_WORK = 5e5  # multiplications of a pattern: with less, threads wait for the interpreter more than they work
 
 NO_SIDES = (
@@ -195,7 +197,7 @@ class GappedRows:
     def __init__(self, rows, sample_weight=None, *, n_threads=None):
         self.n_rows, self.n_features, self.dtype = rows.n_rows, rows.n_features, rows.dtype
         self.rows, self.weights = rows, check_sample_weight(sample_weight, rows.n_rows)
-        self.n_threads, self._scatters = resolve(n_threads), {}
+        self.n_threads, self._scatters, self._parts = resolve(n_threads), {}, {}
         words, kept = _words_of_gaps(rows), self.weights.kept
         if kept is None:
             self.patterns, self.weightless = self._sorted(words, np.arange(self.n_rows)), []
@@ -315,7 +317,8 @@ class GappedRows:
         if before is None or not np.array_equal(before, shift):
             options = {"group": constants.group_rows, "sample_weight": p.weights, "n_threads": n_threads}
             scatter = passes.total_scatter(p.values, shift, **options)
-            if len(p.rows) >= len(shift):  # else it is taken again as fast, and less is held
+            held = len(self.patterns) * shift.size**2 * 8 <= SCATTERS_BYTES
+            if held or len(p.rows) >= len(shift):  # else it is taken again almost as fast, and less is held
                 self._scatters[number] = shift, scatter
         return scatter
 
@@ -364,18 +367,23 @@ class GappedRows:
             array[p.rows] = getattr(found, name)
         return found.log_likelihood
 
+    def _divided(self, kind, K):
+        """Return the costs (P,) of the patterns, and slices of them that are parts of about the same cost."""
+        D, costs = self.n_features, self._costs("full" if kind == "low_rank" else kind, K)
+        n_parts = max(1, min(MAX_PARTS, len(costs), PARTS_BYTES // (8 * K * (1 + D + D * D))))
+        middles = (np.cumsum(costs) - costs / 2) / costs.sum()
+        edges = np.unique(np.searchsorted(middles, np.arange(n_parts + 1) / n_parts)).tolist()
+        return costs, [slice(*pair) for pair in pairwise(edges)]
+
     def _map(self, work, constants):
         """Return work(part, threads) for each part of the patterns, a slice, in the order of the parts.
 
         Parts of many rows are visited by all threads together, the others by one thread each if they are worth it.
         """
-        K, D = constants.n_components, self.n_features
-        n_threads = self.n_threads
-        costs = self._costs("full" if constants.kind == "low_rank" else constants.kind, K)
-        n_parts = max(1, min(MAX_PARTS, len(costs), PARTS_BYTES // (8 * K * (1 + D + D * D))))
-        middles = (np.cumsum(costs) - costs / 2) / costs.sum()
-        edges = np.unique(np.searchsorted(middles, np.arange(n_parts + 1) / n_parts))
-        parts = [slice(*pair) for pair in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True)]
+        n_threads, how = self.n_threads, (constants.kind, constants.n_components)
+        if how not in self._parts:
+            self._parts[how] = self._divided(*how)
+        costs, parts = self._parts[how]
         if n_threads == 1:
             return [work(part, 1) for part in parts]
         large = [costs[part].sum() * n_threads > costs.sum() / 2 for part in parts]
