@@ -123,6 +123,10 @@ def test_hard_fits_end_well(first):
             assert_ends_well(*hard_fit(seed))
 
 
+def test_a_thin_component_of_equal_volume_ends_well():
+    assert_ends_well(*hard_fit(62545))
+
+
 @pytest.mark.long
 def test_many_hard_fits_end_well():
     for seed in range(400, 1200):

@@ -12,6 +12,7 @@ import reference_structures as twin
 
 import fastgmm
 from fastgmm import GaussianMixture, covariance
+from fastgmm.covariance import Floor
 from fastgmm.engine import accumulate_given
 from fastgmm.fitting import run
 from fastgmm.fitting.mstep import floor_of
@@ -269,3 +270,18 @@ def test_rows_next_to_the_smallest_numbers_have_equal_volumes():
     X = 1e-150 * np.array([[0.0, 1.0], [2.0, 1.5], [9.0, 9.0], [9.0, 9.0]])
     result = fastgmm.fit(X, 2, covariance_type="EVI", on_collapse="floor", reg_covar=0.0, init_params=[0, 0, 1, 1])
     assert np.isfinite(result.mixture.precisions_cholesky).all()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_component_without_width_along_a_feature_has_the_volume_of_all(seed):
+    """The floor follows the correlations of the rows: its axes mix a feature that is next to nothing with wide ones."""
+    rng = np.random.default_rng(seed)
+    total = np.cov(rng.standard_normal((200, 3)) @ rng.standard_normal((3, 3)), rowvar=False)
+    floor = Floor.of(1e-9, total, np.zeros(3), np.float64)
+    flat = 1e-2 * total
+    flat[2] = flat[:, 2] = 0.0
+    found = covariance.get("EVV").nearest(np.stack([flat, 1e-2 * total]), np.array([1.0, 3.0]), floor=floor)
+    deviations = np.sqrt(np.diagonal(found, axis1=1, axis2=2))
+    correlations = found / deviations[:, None] / deviations[:, :, None]
+    log_volumes = np.linalg.slogdet(correlations)[1] + 2 * np.log(deviations).sum(axis=1)
+    assert abs(log_volumes[0] - log_volumes[1]) <= 1e-10

@@ -31,7 +31,10 @@ def principal(covariances):
 
 
 def along(axes, variances):
-    """Return the matrices of some variances (K, D) along axes, columns of (K, D, D): symmetric to the last bit."""
+    """Return the matrices of some variances (K, D) along axes, columns of (K, D, D): symmetric to the last bit.
+
+    Axes need not be orthogonal.
+    """
     half = axes * np.sqrt(variances)[:, None, :]
     full = half @ half.transpose(0, 2, 1)
     return (full + full.transpose(0, 2, 1)) / 2
@@ -67,7 +70,7 @@ def common(covariances, mass, previous, equal_volumes):
 
 
 def above(shaped, covariances, mass, previous, least, *, equal_volumes):
-    """Return covariances (K, D, D) along common axes that minimise with no variance below `least`: a local minimum.
+    """Return common axes (1, D, D), and variances (K, D) along them not below `least`, that minimise: a local minimum.
 
     Variances, which `shaped` of `_shapes` gives, and axes are looked for in turn. They begin at the axes of `previous`;
     without them at those that are best without a floor for rows blurred by it.
@@ -87,7 +90,7 @@ def above(shaped, covariances, mass, previous, least, *, equal_volumes):
             break
         before = left
         axes = _orthogonal(common_axes(covariances, mass, axes, False, 0.0, SWEEPS, 1 / variances)[0])
-    return along(axes[None], variances)
+    return axes[None], variances
 
 
 def _shared(covariances):

@@ -26,6 +26,7 @@ from abc import abstractmethod
 import numpy as np
 
 from fastgmm._errors import IllDefinedCovarianceError
+from fastgmm.covariance import _axes
 from fastgmm.covariance.base import MIN_MASS, Family
 from fastgmm.covariance.full import Full
 from fastgmm.engine._linalg import inverse_cholesky
@@ -152,7 +153,10 @@ class CoupledMatrices(Coupled, Full):
 
     @abstractmethod
     def nearest_with_eigenvalues(self, covariances, mass, previous, least, most):
-        """Return `nearest` where eigenvalues may not be below `least`, nor, if the family `stretches`, above `most`."""
+        """Return the eigenvectors (K or 1, D, D) and eigenvalues (K, D) of `nearest` between bounds.
+
+        No eigenvalue is below `least` nor, if the family `stretches`, above `most`.
+        """
 
     def holds(self, covariances, floor, slack=0.0):
         """Return whether covariances are above a `Floor`, or below by no more than a share of it."""
@@ -178,7 +182,9 @@ class CoupledMatrices(Coupled, Full):
         white = _moved(covariances, floor.whiten)
         before = None if previous is None else _moved(previous, floor.whiten)
         within = floor.share, CEILING * floor.spread
-        return _moved(self.nearest_with_eigenvalues(white, mass, before, *within), floor.root)
+        axes, variances = self.nearest_with_eigenvalues(white, mass, before, *within)
+        # A variance that is small in the units of the data is lost in sums of large ones: roots hold more of it.
+        return _axes.along(floor.root @ axes, variances)
 
     def floored(self, covariances, floor):
         """Return covariances above a floor, and which met it: see `Family.floored`."""

@@ -20,8 +20,8 @@ class EEV(Oriented):
         return n_features + n_components * (n_features * (n_features - 1) // 2)
 
     def nearest_free(self, covariances, mass, previous):
-        return self.nearest_with_eigenvalues(covariances, mass, previous, None, None)
+        return _axes.along(*self.nearest_with_eigenvalues(covariances, mass, previous, None, None))
 
     def nearest_with_eigenvalues(self, covariances, mass, previous, least, most):
         variances, axes = _axes.principal(covariances)
-        return _axes.along(axes, _shapes.pooled(variances, mass, least))
+        return axes, _shapes.pooled(variances, mass, least)

@@ -30,4 +30,4 @@ class EVV(CoupledMatrices):
     def nearest_with_eigenvalues(self, covariances, mass, previous, least, most):
         variances, axes = _axes.principal(covariances)
         least = np.full(covariances.shape[1], least)
-        return _axes.along(axes, _shapes.equal_volumes(variances, mass, least, most))
+        return axes, _shapes.equal_volumes(variances, mass, least, most)

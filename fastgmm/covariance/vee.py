@@ -31,7 +31,7 @@ class VEE(CoupledMatrices):
         return scales[:, None, None] * matrix
 
     def nearest_with_eigenvalues(self, covariances, mass, previous, least, most):
-        """Return `nearest` above a floor: lambda_k >= 1 and C with eigenvalues of at least `least`, in turn."""
+        """lambda_k >= 1 and C with eigenvalues of at least `least` are found in turn."""
         scales = np.ones(len(mass)) if previous is None else np.trace(previous, axis1=1, axis2=2)
         scales = scales / scales.min()
         for _ in range(MAX_ROUNDS):
@@ -42,7 +42,7 @@ class VEE(CoupledMatrices):
             before, scales = scales, np.maximum(own.mean(axis=1), 1.0)
             if np.abs(scales / before - 1).max() <= _shapes.TOLERANCE:
                 break
-        return scales[:, None, None] * _axes.along(axes[None], variances[None])
+        return axes[None], scales[:, None] * variances
 
     def to_coordinates(self, precisions_cholesky, scale):
         """Return those of `Full` with U = V diag(u) by V and log(u): V is common, log(u_k) but for a constant."""

@@ -22,9 +22,9 @@ class VEV(Oriented):
         return n_components + n_features - 1 + n_components * (n_features * (n_features - 1) // 2)
 
     def nearest_free(self, covariances, mass, previous):
-        return self.nearest_with_eigenvalues(covariances, mass, previous, None, None)
+        return _axes.along(*self.nearest_with_eigenvalues(covariances, mass, previous, None, None))
 
     def nearest_with_eigenvalues(self, covariances, mass, previous, least, most):
         variances, axes = _axes.principal(covariances)
         scales = None if previous is None else np.trace(previous, axis1=1, axis2=2)
-        return _axes.along(axes, _shapes.equal_shapes(variances, mass, least, start=scales))
+        return axes, _shapes.equal_shapes(variances, mass, least, start=scales)
