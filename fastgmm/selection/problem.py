@@ -11,7 +11,7 @@ import numpy.typing as npt
 from fastgmm.covariance import Family
 from fastgmm.engine.rows import Rows
 from fastgmm.fitting.starts import is_raced
-from fastgmm.sources import ArraySource, Source
+from fastgmm.sources import ArraySource, Source, as_source
 
 from .criteria import Criterion
 
@@ -57,8 +57,8 @@ class Problem:
     def fitted(self, n_threads: int) -> Source:
         """Return the rows as fits with some threads take them: checked and measured once for all fits."""
         if isinstance(self.source, ArraySource) and self.source.n_threads != n_threads:
-            known = self.known_labels
-            return ArraySource(self.rows, self.sample_weight, known_labels=known, n_threads=n_threads)
+            how = {"known_labels": self.known_labels, "n_threads": n_threads, "missing": self.plan["missing"]}
+            return as_source(self.rows, self.sample_weight, **how)
         return self.source
 
     @property
