@@ -163,7 +163,7 @@ class CoupledMatrices(Coupled, Full):
         floor = self.metric(floor)
         if self.stretches:
             white = _moved(covariances, floor.whiten)
-            most = (1 + slack) * CEILING * floor.spread
+            most = (1 + slack) * _ceiling(floor)
             if not np.isfinite(white).all() or np.linalg.eigvalsh(white)[:, -1].max() > most:
                 return False
         above = covariances - (1 - slack) * floor.share * (floor.root @ floor.root.T)
@@ -181,7 +181,7 @@ class CoupledMatrices(Coupled, Full):
         floor = self.metric(floor)
         white = _moved(covariances, floor.whiten)
         before = None if previous is None else _moved(previous, floor.whiten)
-        within = floor.share, CEILING * floor.spread
+        within = floor.share, _ceiling(floor)
         axes, variances = self.nearest_with_eigenvalues(white, mass, before, *within)
         # A variance that is small in the units of the data is lost in sums of large ones: roots hold more of it.
         return _axes.along(floor.root @ axes, variances)
@@ -203,6 +203,12 @@ class Oriented(CoupledMatrices):
         mass = np.maximum(params.weights, MIN_MASS)
         covariances = self.nearest(params.covariances, mass, previous=params.covariances)
         return self.complete(params.weights, params.means, covariances, mend=False)
+
+
+def _ceiling(floor):
+    """Return the largest eigenvalue in the coordinates of a floor: in float32 not much more than the data's."""
+    hundred = CEILING if floor.resolution == 0 else min(CEILING, max(floor.share / floor.resolution, 1.0))
+    return hundred * floor.spread
 
 
 def _moved(covariances, root):
