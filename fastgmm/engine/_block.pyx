@@ -76,11 +76,20 @@ cdef inline void put(void *p, Py_ssize_t i, bint single, double value) noexcept 
 # ------------------------------------------------------------------------------------------------------- one block
 
 cdef void load_weights(const Job *job, Py_ssize_t first, Py_ssize_t n, Scratch *s) noexcept nogil:
+    # what the loops read stands in variables of their own: behind a pointer it might be what they write
     cdef Py_ssize_t i, full = (n + FG_PANEL - 1) // FG_PANEL * FG_PANEL
-    for i in range(n):
-        put(s.w, i, job.model.single, job.weights[first + i] / job.unit if job.weights != NULL else 1.0)
+    cdef const double *weights = job.weights
+    cdef double unit = job.unit
+    cdef bint single = job.model.single
+    cdef char *w = s.w
+    if weights == NULL:
+        for i in range(n):
+            put(w, i, single, 1.0)
+    else:
+        for i in range(n):
+            put(w, i, single, weights[first + i] / unit)
     for i in range(n, full):
-        put(s.w, i, job.model.single, 0.0)
+        put(w, i, single, 0.0)
 
 
 cdef void logits(const Job *job, Py_ssize_t next, Py_ssize_t P, Scratch *s) noexcept nogil:
@@ -190,10 +199,13 @@ cdef void write_rows(const Job *job, Py_ssize_t first, Py_ssize_t n, Scratch *s)
     """What was asked for, of one block, from its responsibilities and log-sum-exps."""
     cdef const Model *m = &job.model
     cdef Py_ssize_t i, k, at, best
-    cdef double r, largest
-    if job.log_density != NULL:
+    cdef double r, largest, top = m.top
+    cdef bint single = m.single
+    cdef const double *lse = s.lse
+    cdef void *log_density = job.log_density
+    if log_density != NULL:
         for i in range(n):
-            put(job.log_density, first + i, m.single, (s.lse[i] + m.top) * LN2)
+            put(log_density, first + i, single, (lse[i] + top) * LN2)
     if job.resp == NULL and job.labels == NULL:
         return
     for i in range(n):
@@ -210,13 +222,25 @@ cdef void write_rows(const Job *job, Py_ssize_t first, Py_ssize_t n, Scratch *s)
 
 
 cdef void add_likelihood(const Job *job, Py_ssize_t first, Py_ssize_t n, Scratch *s, double *sums) noexcept nogil:
-    cdef double likelihood = 0, weight = 0, w
-    cdef Py_ssize_t i
-    for i in range(n):
-        w = job.weights[first + i] / job.unit if job.weights != NULL else 1.0
-        likelihood += w * ((s.lse[i] + job.model.top) * LN2)
-        weight += w
-    sums[0] += likelihood
+    # Four chains of sums, since one addition would have to wait for the one before.
+    cdef double likelihood[4]
+    cdef double weight = 0, w, top = job.model.top
+    cdef Py_ssize_t i, c, fours = n - n % 4
+    for c in range(4):
+        likelihood[c] = 0
+    if job.weights == NULL:
+        for i in range(0, fours, 4):
+            for c in range(4):
+                likelihood[c] += s.lse[i + c] + top
+        for i in range(fours, n):
+            likelihood[0] += s.lse[i] + top
+        weight = n
+    else:
+        for i in range(n):
+            w = job.weights[first + i] / job.unit
+            likelihood[i % 4] += w * (s.lse[i] + top)
+            weight += w
+    sums[0] += ((likelihood[0] + likelihood[1]) + (likelihood[2] + likelihood[3])) * LN2
     sums[1] += weight
 
 
