@@ -106,7 +106,7 @@ class EqualModels:
                     raise measure.UnequalAnswers(f"{lib.name} ran {lib.n_iter(model)} iterations, not {n_iter}")
                 answer = lib.log_likelihood(model, X)
                 difference = measure.require_equal({**reached, lib.name: answer})
-            except (measure.UnequalAnswers, RuntimeError) as error:
+            except (measure.UnequalAnswers, RuntimeError, ValueError) as error:
                 if lib.name in (libraries.REFERENCE, libraries.SUBJECT):
                     raise
                 left_out[lib.name] = str(error).splitlines()[0]
