@@ -176,6 +176,10 @@ BAD = [
         {"known_labels": np.full(N, 3)},
         "known_labels must be below n_components=3, or -1 where they are not",
     ),
+    (
+        {"known_labels": np.zeros(N, int), "split_merge": 1},
+        "known_labels name components, so that split_merge must be 0",
+    ),
     ({"known_labels": np.zeros(N, int), "on_collapse": "drop"}, "known_labels name components, so that on_collapse"),
     ({"known_labels": np.zeros(N, int), "max_memory": "1 GB"}, "known_labels needs the rows in an array"),
 ]

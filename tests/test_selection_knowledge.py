@@ -145,3 +145,9 @@ def test_bad_parameters_of_the_selector():
     for name, value in (("noise", -1.0), ("prior", "flat"), ("missing", "drop")):
         with pytest.raises(InvalidParameterError, match=f"'{name}' parameter of GaussianMixtureSelector"):
             GaussianMixtureSelector(**{name: value}).fit(X)
+
+
+def test_components_of_known_rows_are_not_split_and_merged():
+    X, known = np.random.default_rng(1).normal(size=(60, 2)), np.zeros(60, dtype=int)
+    with pytest.raises(ValueError, match="known_labels name components, so that split_merge must be 0, got 1"):
+        fastgmm.select(X, [2], ["full"], known_labels=known, split_merge=1)

@@ -11,7 +11,7 @@ from fastgmm._forms import check_structure
 __all__ = ["check_given_parameters", "check_known", "check_split_merge"]
 
 
-def check_known(source, n_components, on_collapse):
+def check_known(source, n_components, on_collapse, split_merge):
     """Raise ValueError if rows are known to belong to components that there are not, or that may be moved."""
     known = source.known_labels
     if known is None:
@@ -24,6 +24,13 @@ def check_known(source, n_components, on_collapse):
         raise ValueError(
             f"known_labels name components, so that on_collapse must be 'raise' or 'floor', got {on_collapse!r}"
         )
+    check_moves(source, split_merge)
+
+
+def check_moves(source, split_merge):
+    """Raise ValueError if components are to be split and merged of which rows are known."""
+    if split_merge and source.known_labels is not None:
+        raise ValueError(f"known_labels name components, so that split_merge must be 0, got {split_merge}")
 
 
 def check_split_merge(split_merge, fixed, noise):

@@ -28,7 +28,7 @@ from fastgmm.covariance import Family
 from fastgmm.engine import check_sample_weight
 from fastgmm.engine.rows import Rows
 from fastgmm.engine.threads import resolve
-from fastgmm.fitting.arguments import check_split_merge
+from fastgmm.fitting.arguments import check_moves, check_split_merge
 from fastgmm.fitting.starts import check_init_params, is_raced
 from fastgmm.sources import ArraySource, SharedPasses, as_source, is_elsewhere
 
@@ -182,6 +182,7 @@ def select(
             f"criterion {criterion!r} needs the rows in an array, but they are elsewhere: use 'bic' or 'icl'"
         )
     source = as_source(X, sample_weight, known_labels=known_labels, n_threads=n_threads, missing=check_missing(missing))
+    check_moves(source, split_merge)
     for name, there in (("noise", bool(noise)), ("known_labels", source.known_labels is not None)):
         if there and wanted.needs in ("held_out", "of_one"):
             raise InvalidParameterError(f"criterion {criterion!r} goes with no {name}: use 'bic'")
