@@ -10,6 +10,7 @@ import re
 
 from fastgmm._errors import InvalidParameterError
 from fastgmm.covariance.base import Family, Parameters
+from fastgmm.covariance.box import log_volume_of
 from fastgmm.covariance.diag import Diag
 from fastgmm.covariance.eei import EEI
 from fastgmm.covariance.eev import EEV
@@ -20,7 +21,7 @@ from fastgmm.covariance.evv import EVV
 from fastgmm.covariance.floor import Floor
 from fastgmm.covariance.full import Full
 from fastgmm.covariance.low_rank import FactorAnalysers, LowRank, PrincipalComponents
-from fastgmm.covariance.noise import START_WEIGHT, Noise, log_volume_of, log_volume_of_observed
+from fastgmm.covariance.noise import START_WEIGHT, Noise
 from fastgmm.covariance.prior import ConjugatePrior, Prior, prior_of
 from fastgmm.covariance.spherical import Spherical
 from fastgmm.covariance.tied import Tied
@@ -45,7 +46,6 @@ __all__ = [
     "is_known",
     "known",
     "log_volume_of",
-    "log_volume_of_observed",
     "names",
     "prior_of",
 ]

@@ -17,7 +17,7 @@ so that the units of single features do not matter, and they stay as they are wh
 """
 
 from dataclasses import dataclass
-from math import exp, isfinite
+from math import exp
 from numbers import Real
 
 import numpy as np
@@ -25,13 +25,10 @@ import numpy as np
 from fastgmm._checks import is_number
 from fastgmm._errors import InvalidParameterError
 
-__all__ = ["START_WEIGHT", "Noise", "log_volume_of", "log_volume_of_observed"]
+__all__ = ["START_WEIGHT", "Noise"]
 
 START_WEIGHT = 0.05
 """The share of the noise that EM starts from."""
-
-FLAT = "noise=True takes the volume of a box around the rows, but they fill none: give it, noise=volume"
-MAX_VALUES = 1 << 20  # of rows that are turned at a time
 
 
 @dataclass(frozen=True)
@@ -96,50 +93,3 @@ class Noise:
         """Weighted log-density: log(weight / volume)."""
         with np.errstate(divide="ignore"):
             return float(np.log(self.weight)) - self.log_volume
-
-
-def log_volume_of(array, mean, covariance):
-    """Return the log-volume of the smaller of two boxes around rows: along the features, and their principal axes.
-
-    mclust's hypvol, without reciprocal.
-
-    Parameters
-    ----------
-    array : (N, D) array
-    mean, covariance : (D,) and (D, D) arrays
-        Of the rows.
-
-    Raises
-    ------
-    InvalidParameterError
-        If the rows fill no volume.
-    """
-    axes = np.linalg.eigh(covariance)[1]
-    step = max(1, MAX_VALUES // array.shape[1])
-    bounds = []
-    for first in range(0, len(array), step):
-        offsets = np.asarray(array[first : first + step], dtype=np.float64) - mean
-        bounds.append([[box.min(axis=0), box.max(axis=0)] for box in (offsets, offsets @ axes)])
-    found = np.array(bounds)  # (pieces, 2 boxes, least and largest, D)
-    sides = found[:, :, 1].max(axis=0) - found[:, :, 0].min(axis=0)
-    with np.errstate(divide="ignore"):
-        volume = float(np.log(sides).sum(axis=1).min())
-    if not isfinite(volume) or sides.min() <= 0:
-        raise InvalidParameterError(FLAT)
-    return volume
-
-
-def log_volume_of_observed(array):
-    """Return the log-volume of the box along the features around what was observed of rows (N, D), gaps NaN.
-
-    Of the box along the principal axes there are no marginals, so it is not considered.
-
-    Raises
-    ------
-    InvalidParameterError
-        If the rows fill no volume.
-    """
-    sides = np.nanmax(array, axis=0).astype(np.float64) - np.nanmin(array, axis=0)
-    if not sides.min() > 0:
-        raise InvalidParameterError(FLAT)
-    return float(np.log(sides).sum())

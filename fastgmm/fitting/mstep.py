@@ -11,11 +11,10 @@ import numpy as np
 
 from fastgmm._checks import check_choice, is_number
 from fastgmm._errors import IllDefinedCovarianceError, InvalidParameterError
-from fastgmm.covariance import START_WEIGHT, Floor, Noise, Parameters, log_volume_of, log_volume_of_observed
+from fastgmm.covariance import START_WEIGHT, Floor, Noise, Parameters, log_volume_of
 from fastgmm.covariance.base import MIN_MASS
 from fastgmm.fitting import log
 from fastgmm.fitting.held import Held
-from fastgmm.sources import ArraySource
 
 __all__ = [
     "DEFAULT_FLOOR",
@@ -115,12 +114,7 @@ def noise_of(noise, source, masks, start):
         return replace(start.noise, scales=start.noise.scales or scales)
     if noise is not True:
         return Noise(START_WEIGHT, float(np.log(noise)), scales)
-    if not isinstance(source, ArraySource):
-        raise InvalidParameterError("noise=True takes the volume of rows in an array: give it here, noise=volume")
-    if source.has_gaps:
-        return Noise(START_WEIGHT, source.sum_over(lambda rows, weights: log_volume_of_observed(rows)), scales)
-    rows = source.on_kept_rows(source.array)
-    return Noise(START_WEIGHT, log_volume_of(rows, source.moments()[0], source.covariance()))
+    return Noise(START_WEIGHT, log_volume_of(source), scales)
 
 
 class MStep:

@@ -162,7 +162,7 @@ class ArraySource(Source):
         """Return what a function makes of every row: see `Source.map_rows`."""
         return function(self._rows)
 
-    def sum_over(self, function):
+    def sum_over(self, function, n_rows=1):
         """Return what a function makes of the rows with positive weight: see `Source.sum_over`."""
         return function(self.on_kept_rows(self._rows.array), self.weights())
 

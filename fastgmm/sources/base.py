@@ -168,13 +168,21 @@ class Source(ABC):
         """
         raise TypeError(f"a {type(self).__name__} gives no values row by row: pass it the rows in parts")
 
-    def sum_over(self, function):
+    @property
+    def gives_rows(self):
+        """Whether there is a `sum_over`: sources of one's own need none."""
+        return type(self).sum_over is not Source.sum_over
+
+    def sum_over(self, function, n_rows=1):
         """Return the sum of what a function makes of parts of the rows with positive weight, in one pass.
 
         Parameters
         ----------
         function : callable
-            Takes rows (n, D) and weights (n,), or None if all are one, and returns a number or an array.
+            Takes rows (n, D) and weights (n,), or None if all are one, and returns a number, an array or what else
+            adds up, to zero too.
+        n_rows : int, default=1
+            Where rows come one after the other, all parts but the last are multiples of so many.
         """
         raise TypeError(f"a {type(self).__name__} gives no values row by row: pass it the rows in parts")
 

@@ -300,9 +300,14 @@ class BatchSource(Source):
         """Return the Scores of all rows under a mixture: their log-likelihood and weight."""
         return self._passed(constants.group_rows, self._scoring(constants))
 
-    def sum_over(self, function):
+    def sum_over(self, function, n_rows=1):
         """Return the sum of what a function makes of parts of the rows: see `Source.sum_over`."""
-        return sum(function(values, weights) for values, weights in self.chunks())
+        made = []
+        parts = Recut(n_rows, lambda values, weights: made.append(function(values, weights)))
+        for values, weights in self.chunks():
+            parts.push(values, weights)
+        parts.end()
+        return sum(made)
 
     def blocks(self):
         """Yield the rows (n, D) as they come, block by block, read ahead; those of weight zero too."""

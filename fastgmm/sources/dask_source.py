@@ -181,7 +181,7 @@ class DaskSource(Source):
         near = self._passed(_weigh, operator.add, candidates)
         return ArraySource(candidates, near)
 
-    def sum_over(self, function):
+    def sum_over(self, function, n_rows=1):
         """Return the sum of what a function makes of parts of the rows, where they lie: see `Source.sum_over`."""
         return self._passed(_sum_over, operator.add, function)
 

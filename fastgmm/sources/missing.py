@@ -108,7 +108,7 @@ class MissingSource(ArraySource):
         """Return what a function makes of every row, gaps and all: see `Source.map_rows`."""
         return function(self._gapped.rows)
 
-    def sum_over(self, function):
+    def sum_over(self, function, n_rows=1):
         """Return what a function makes of the rows, gaps and all: see `Source.sum_over`."""
         return function(self.on_kept_rows(self._gapped.rows.array), self.weights())
 

@@ -91,6 +91,11 @@ class SharedPasses(Source):
             return self._source.has_gaps
 
     @property
+    def gives_rows(self):
+        """Whether the source has a `sum_over`."""
+        return self._source.gives_rows
+
+    @property
     def n_unobserved(self):
         """Number of rows with positive weight of which nothing was observed."""
         with self._turn:
@@ -120,9 +125,9 @@ class SharedPasses(Source):
         """Return the Statistics of all rows as one component: see `Source.accumulate_all`."""
         return self._alone("accumulate_all", kind, point)
 
-    def sum_over(self, function):
+    def sum_over(self, function, n_rows=1):
         """Return the sum of what a function makes of parts of the rows: see `Source.sum_over`."""
-        return self._alone("sum_over", function)
+        return self._alone("sum_over", function, n_rows)
 
     def map_rows(self, function, width, dtype):
         """Return what a function makes of every row: see `Source.map_rows`."""
