@@ -178,10 +178,34 @@ def test_equal_starts_run_once():
     assert len(result.histories) == 1
 
 
-def test_many_rows_are_raced_on_a_sample():
+def test_a_race_over_all_rows_is_part_of_the_run():
+    """What goes on from it stops where, and by what, the same start stops without a race."""
+    X = rows(n=400, d=2, k=5, seed=4)
+    bad = np.arange(400) % 5
+    options = {"random_state": 0, "stopping": "aitken", "tol": 1e-4, "max_iter": 1000}
+    raced = run(X, 5, init_params=[lambda X, k, seed: bad], **options)
+    alone = run(X, 5, init_params=bad, **options)
+    assert raced.converged
+    assert raced.n_iter == alone.n_iter - ITERATIONS > 0
+    assert raced.progress == alone.progress
+    assert raced.lower_bound == alone.lower_bound
+
+
+@pytest.mark.parametrize(
+    ("n", "d", "k", "raced_on"),
+    [
+        (2048, 2, 3, 2048),
+        (2049, 2, 3, 1024),
+        (20_000, 2, 3, 2500),
+        (50_000, 2, 3, 4096),
+        (50_000, 2, 40, 5120),
+        (5000, 40, 8, 1280),
+    ],
+)
+def test_many_rows_are_raced_on_a_sample(n, d, k, raced_on):
     seen = []
-    run(rows(20_000), 3, init_params=[lambda X, k, seed: seen.append(len(X)) or X[:k]], random_state=0, max_iter=1)
-    assert seen[0] < 5000
+    run(rows(n, d), k, init_params=[lambda X, k, seed: seen.append(len(X)) or X[:k]], random_state=0, max_iter=1)
+    assert 0.8 * raced_on < seen[0] <= raced_on  # some are drawn twice
 
 
 def test_failures_of_a_race():

@@ -78,18 +78,25 @@ class Beginnings:
 
     def _raced_on(self, rows, contestants, rng, n_kept, deadline):
         options = {"n_kept": n_kept, "reg_covar": self._constraints["reg_covar"], "deadline": deadline}
-        return race(rows, self._family, contestants, self._make, self._mstep, rng, **options)
+        best = race(rows, self._family, contestants, self._make, self._mstep, rng, **options)
+        if rows is self._few and rows.sample_of is None:  # all rows: a run goes on as if the race had not ended
+            return best
+        return [(parameters, None) for parameters, _ in best]
 
     def at(self, seed):
-        """Return the Parameters, float64, and the MStep of a run, None for that of the family."""
+        """Return the Parameters, float64, of a run, its MStep, None for that of the family, and its Progress or None.
+
+        A run that goes on from a race over all rows has made some progress.
+        """
+        progress = None
         if seed in self._raced:
-            parameters = self._raced[seed]
+            parameters, progress = self._raced[seed]
         elif self._start is not None:
             parameters = self._start.astype(np.float64)
         else:
             parameters = self._make(self._few, self._init_params, seed)
         mstep = self._mstep(self._few, parameters, seed)
-        return parameters if mstep is None else mstep.start, mstep
+        return parameters if mstep is None else mstep.start, mstep, progress
 
     def _mstep(self, rows, parameters, seed):
         if not self._special:

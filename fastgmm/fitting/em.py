@@ -31,7 +31,8 @@ class FitState:
     lower_bound : float
         Mean log-likelihood before this iteration's M-step; with a prior, mean log-posterior, as in `FitResult`.
     change : float
-        Its gain over the iteration before; infinite in the first, and after a component was put anew or removed.
+        Its gain over the iteration before; infinite in the first, but where a start goes on from a race over all rows,
+        and after a component was put anew or removed.
     parameters : Parameters
         Parameters after this iteration's M-step.
     stopped_by : str or None

@@ -15,11 +15,12 @@ from math import lgamma, log, pi
 
 import numpy as np
 
-from fastgmm.fitting.race import track
+from fastgmm.fitting.race import sampled
 from fastgmm.sources import ArraySource
 
 __all__ = ["quiet_rows"]
 
+ROWS, ROWS_PER_COMPONENT = 4096, 128  # whose neighbours are sought, if there are twice as many
 NEIGHBOURS = 5
 MOST = 0.5  # share of the noise
 TREE_FEATURES = 10  # with more of them a tree looks at all rows, and products of matrices do so faster
@@ -42,7 +43,7 @@ def quiet_rows(source, noise, n_components, rng):
     ArraySource
         The source itself where too few rows would be left. Rows that are known stay.
     """
-    few = track(source, n_components, rng)
+    few = sampled(source, max(ROWS, ROWS_PER_COMPONENT * n_components), rng)
     if few.n_rows <= NEIGHBOURS:
         return source
     rows, weights = few.rows_at(np.arange(few.n_rows)), few.weights()

@@ -12,10 +12,12 @@ import numpy as np
 from fastgmm._errors import IllDefinedCovarianceError
 from fastgmm.fitting.em import expectation_maximisation
 
-__all__ = ["Race", "n_kept", "race", "track"]
+__all__ = ["Race", "n_kept", "race", "sampled", "track"]
 
-ITERATIONS = 10  # that each start makes
-ROWS, ROWS_PER_COMPONENT = 4096, 128  # of the rows that a race is run on, if there are twice as many
+ITERATIONS = 12  # that each start makes
+PART = 8  # one row in so many is raced on, within these limits
+LEAST_ROWS, MOST_ROWS = 1024, 4096
+ROWS_PER_COMPONENT, ROWS_PER_FEATURE = 128, 4  # and component: no fewer, whatever the limits
 SHARE = 3  # one in so many goes on
 SAME = 1e-9  # nats per row: starts that are no further apart after the race have become one
 
@@ -47,13 +49,19 @@ def n_kept(n_init):
 
 
 def track(source, n_components, rng):
-    """Return the source that a race is run on: all rows where they are few, else a sample of them, copied together."""
-    n_rows = max(ROWS, ROWS_PER_COMPONENT * n_components)
+    """Return the source that a race is run on: all rows where they are few, else a sample of them."""
+    n_rows = min(max(source.n_rows // PART, LEAST_ROWS), MOST_ROWS)
+    n_rows = max(n_rows, n_components * max(ROWS_PER_COMPONENT, ROWS_PER_FEATURE * source.n_features))
+    return sampled(source, n_rows, rng)
+
+
+def sampled(source, n_rows, rng):
+    """Return a sample of about so many rows, copied together; all rows if they are no more than twice as many."""
     return source if source.n_rows <= 2 * n_rows else source.sample(n_rows, rng).gathered()
 
 
 def race(source, family, contestants, make, make_mstep, rng, *, n_kept, reg_covar, deadline):
-    """Return the Parameters of the best starts after a few iterations, the best first.
+    """Return the best starts after a few iterations, the best first: the Parameters and the `Progress` of each.
 
     Parameters
     ----------
@@ -101,7 +109,7 @@ def race(source, family, contestants, make, make_mstep, rng, *, n_kept, reg_cova
         except IllDefinedCovarianceError as error:
             failure = failure or error
             continue
-        runners.append((run.bounds[-1], run.parameters))
+        runners.append((run.bounds[-1], run.parameters, run.progress))
     if not runners:
         raise failure
     order = sorted(range(len(runners)), key=lambda i: -runners[i][0])
@@ -109,7 +117,7 @@ def race(source, family, contestants, make, make_mstep, rng, *, n_kept, reg_cova
     for i in order[1:]:
         if len(kept) < n_kept and runners[kept[-1]][0] - runners[i][0] > SAME:
             kept.append(i)
-    return [runners[i][1] for i in kept]
+    return [runners[i][1:] for i in kept]
 
 
 def _ordered(parameters):

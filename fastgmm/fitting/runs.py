@@ -121,10 +121,9 @@ class Runs:
         """Make a run from a start, and keep it if it is the best."""
         log.start_begins(init)
         try:
-            parameters, mstep = self._begin.at(seed)
-            run = expectation_maximisation(
-                self._ordered, self._family, parameters, mstep=mstep, init=init, **self._options
-            )
+            parameters, mstep, progress = self._begin.at(seed)
+            options = self._options if progress is None else {**self._options, "progress": progress}
+            run = expectation_maximisation(self._ordered, self._family, parameters, mstep=mstep, init=init, **options)
             ended = self._scored(init, run, labels)
         except IllDefinedCovarianceError as error:
             log.start_fails(init, error)
