@@ -71,9 +71,6 @@ static inline vreal FG_FN(v_max)(vreal a, vreal b) {
 
 #if FG_VBYTES > 16 && defined(FG_SHUFFLES) /* two lanes are as well exchanged one by one */
 #define FG_TRANSPOSES
-/* t[i][j] <-> t[j][i], by exchanging blocks off the diagonal, of one lane, two, four ... (Eklundh 1972, IEEE Trans. Comput.
- * C-21:801). */
-static inline __attribute__((always_inline)) void FG_FN(v_transpose)(vreal t[LANES]) {
 #if FG_VBYTES == 64 && defined(FG_IS_F32)
 #define SHUFFLE(row, a, b, size) __builtin_shufflevector(a, b, FG_LANES16(row, 16, size, 0))
 #elif FG_VBYTES == 64 || (FG_VBYTES == 32 && defined(FG_IS_F32))
@@ -81,6 +78,9 @@ static inline __attribute__((always_inline)) void FG_FN(v_transpose)(vreal t[LAN
 #else
 #define SHUFFLE(row, a, b, size) __builtin_shufflevector(a, b, FG_LANES4(row, 4, size, 0))
 #endif
+/* t[i][j] <-> t[j][i], by exchanging blocks off the diagonal, of one lane, two, four ... (Eklundh 1972, IEEE Trans. Comput.
+ * C-21:801). The largest blocks, of half a vector, are left to the caller unless `whole`. */
+static inline __attribute__((always_inline)) void FG_FN(v_transpose)(vreal t[LANES], const int whole) {
 #define EXCHANGE(size)                                      \
     _Pragma("GCC unroll 16")                                \
     for (ptrdiff_t i = 0; i < LANES; i++)                   \
@@ -90,16 +90,37 @@ static inline __attribute__((always_inline)) void FG_FN(v_transpose)(vreal t[LAN
             t[i + (size)] = SHUFFLE(FG_SECOND, a, b, size); \
         }
     EXCHANGE(1)
-    EXCHANGE(2)
-#if FG_VBYTES == 64 || (FG_VBYTES == 32 && defined(FG_IS_F32))
-    EXCHANGE(4)
-#endif
 #if FG_VBYTES == 64 && defined(FG_IS_F32)
-    EXCHANGE(8)
+    EXCHANGE(2)
+    EXCHANGE(4)
+    if (whole) EXCHANGE(8)
+#elif FG_VBYTES == 64 || (FG_VBYTES == 32 && defined(FG_IS_F32))
+    EXCHANGE(2)
+    if (whole) EXCHANGE(4)
+#else
+    if (whole) EXCHANGE(2)
 #endif
 #undef EXCHANGE
-#undef SHUFFLE
 }
+
+/* Lane l of the result is the sum of the lanes of t[l]: the same blocks, added instead of exchanged. t is spent. */
+static inline __attribute__((always_inline)) vreal FG_FN(v_sum_each)(vreal t[LANES]) {
+#define ADD(size)                                                                                    \
+    _Pragma("GCC unroll 8")                                                                          \
+    for (ptrdiff_t i = 0; i < LANES; i += 2 * (size))                                                \
+        t[i] = SHUFFLE(FG_FIRST, t[i], t[i + (size)], size) + SHUFFLE(FG_SECOND, t[i], t[i + (size)], size);
+    ADD(1)
+    ADD(2)
+#if FG_VBYTES == 64 || (FG_VBYTES == 32 && defined(FG_IS_F32))
+    ADD(4)
+#endif
+#if FG_VBYTES == 64 && defined(FG_IS_F32)
+    ADD(8)
+#endif
+#undef ADD
+    return t[0];
+}
+#undef SHUFFLE
 #endif
 
 static inline double FG_FN(v_sum)(vreal a) {
@@ -136,6 +157,21 @@ static inline double FG_FN(v_sum)(vreal a) {
 #else
     return first[0] + first[1];
 #endif
+#endif
+}
+
+/* sums (n) <- the sums of the lanes of n vectors; there is room behind both for a multiple of LANES. */
+static inline __attribute__((always_inline)) void FG_FN(v_sums)(vreal *t, const ptrdiff_t n, REAL *sums) {
+#ifdef FG_TRANSPOSES
+#pragma GCC unroll 16
+    for (ptrdiff_t i = 0; i < n; i += LANES) {
+#pragma GCC unroll 16
+        for (ptrdiff_t l = n - i; l < LANES; l++) t[i + l] = VSET(0);
+        VSTORE(sums + i, FG_FN(v_sum_each)(t + i));
+    }
+#else
+#pragma GCC unroll 32
+    for (ptrdiff_t i = 0; i < n; i++) sums[i] = (REAL)FG_FN(v_sum)(t[i]);
 #endif
 }
 
