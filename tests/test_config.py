@@ -56,6 +56,29 @@ def test_what_is_no_number_of_threads_is_refused(n_threads):
         threads.resolve(n_threads)
 
 
+WAITS = """
+import os
+os.dup2(1, 2)  # where the library tells what it has read
+before = dict(os.environ)
+import fastgmm.engine
+assert dict(os.environ) == before
+"""
+
+
+@pytest.mark.parametrize(
+    ("given", "spins"),
+    [({}, "5000"), ({"GOMP_SPINCOUNT": "70"}, "70"), ({"OMP_WAIT_POLICY": "passive"}, "0")],
+)
+def test_threads_spin_for_a_short_while_unless_the_user_says_how(run_python, monkeypatch, given, spins):
+    for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in {**given, "OMP_DISPLAY_ENV": "VERBOSE"}.items():
+        monkeypatch.setenv(name, value)
+    told = run_python(WAITS)
+    if "GOMP_" in told:  # else OpenMP is not there, or not GNU's
+        assert f"GOMP_SPINCOUNT = '{spins}'" in told
+
+
 @pytest.mark.parametrize("n", [1, 2, 500])
 def test_environment_limits_threads_and_processors_limit_it(run_python, monkeypatch, n):
     monkeypatch.setenv("OMP_NUM_THREADS", str(n))

@@ -12,7 +12,7 @@ import pytest
 import fastgmm
 from fastgmm.engine import Weights, _core, _scorer, _steps
 
-WITH_FUNCTIONS = ("_core", "_gaps", "_hierarchy", "_kmeans", "_linalg", "_pass", "_steps")
+WITH_FUNCTIONS = ("_coordinates", "_core", "_gaps", "_hierarchy", "_kmeans", "_linalg", "_pass", "_steps")
 by_module = pytest.mark.parametrize("name", [*WITH_FUNCTIONS, "_scorer"])
 MIXTURE = ("diagonal", False, np.zeros((2, 3)), np.ones((2, 3)), np.zeros(2), np.zeros(3))
 ARGUMENTS = {

@@ -20,6 +20,7 @@ import numpy as np
 from fastgmm._errors import IllDefinedCovarianceError, InvalidParameterError
 from fastgmm.covariance.noise import Noise
 from fastgmm.engine import KernelConstants, _linalg
+from fastgmm.engine._coordinates import images, ratios
 
 __all__ = ["Family", "Parameters"]
 
@@ -235,8 +236,8 @@ class Family(ABC):
         if self.container in ("full", "tied"):
             W, after = (np.ascontiguousarray(factors.swapaxes(-1, -2)) for factors in (U, V))
             if self.shared:
-                return means @ U, _linalg.ratios(W[None], after[None])[0]
-            return (W @ means[:, :, None])[:, :, 0], _linalg.ratios(W, after)
+                return images(W[None], means), ratios(W[None], after[None])[0]
+            return images(W, means), ratios(W, after)
         if self.container == "diag":
             return means * U, np.sqrt(2) * np.log(V / U)
         return means * U[:, None], np.sqrt(2 * means.shape[1]) * np.log(V / U)

@@ -2,7 +2,8 @@
 
 from fastgmm.covariance import _matrices
 from fastgmm.covariance.base import Family
-from fastgmm.engine._linalg import from_log_cholesky, log_cholesky, log_diagonals, per_mass
+from fastgmm.engine._coordinates import from_log_cholesky, log_cholesky
+from fastgmm.engine._linalg import log_diagonals, per_mass
 
 __all__ = ["Full"]
 

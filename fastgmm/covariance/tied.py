@@ -9,7 +9,8 @@ import numpy as np
 from fastgmm._errors import IllDefinedCovarianceError
 from fastgmm.covariance import _matrices
 from fastgmm.covariance.base import Family
-from fastgmm.engine._linalg import from_log_cholesky, log_cholesky, log_diagonals, per_mass, shares
+from fastgmm.engine._coordinates import from_log_cholesky, log_cholesky
+from fastgmm.engine._linalg import log_diagonals, per_mass, shares
 
 __all__ = ["Tied"]
 

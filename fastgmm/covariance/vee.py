@@ -8,7 +8,7 @@ import numpy as np
 
 from fastgmm.covariance import _axes, _shapes
 from fastgmm.covariance.coupled import CoupledMatrices
-from fastgmm.engine._linalg import from_log_cholesky, log_cholesky
+from fastgmm.engine._coordinates import from_log_cholesky, log_cholesky
 from fastgmm.engine._shapes import equal_matrices
 
 __all__ = ["VEE"]

@@ -1,5 +1,6 @@
 """The engine: passes over rows that know kernel kinds, threads and blocks, but no covariance family."""
 
+from fastgmm.engine import _barriers  # noqa: F401 - before all else, since it is there when OpenMP is loaded
 from fastgmm.engine._core import NEGLIGIBLE, group_rows
 from fastgmm.engine._scorer import Scorer
 from fastgmm.engine.constants import FACTOR_SHAPES, KernelConstants

@@ -1,5 +1,10 @@
 """The arithmetic of _linalg.pyx on pointers, for other compiled modules; shapes are those that its functions return."""
 
+cimport numpy as cnp
+
+
+cdef cnp.ndarray new(int ndim, Py_ssize_t a, Py_ssize_t b=*, Py_ssize_t c=*)
+cdef double *data(cnp.ndarray array, Py_ssize_t size) except NULL
 
 cdef void unpack(Py_ssize_t K, Py_ssize_t D, const double *packed, double *n, double *s, double *S) noexcept nogil
 cdef bint finite(Py_ssize_t size, const double *value) noexcept nogil

@@ -4,7 +4,7 @@ What Python calls makes the arrays; the arithmetic is in functions of pointers (
 call without any array.
 """
 
-from libc.math cimport INFINITY, exp, isfinite, log, sqrt
+from libc.math cimport INFINITY, isfinite, log, sqrt
 
 import numpy as np
 
@@ -17,7 +17,6 @@ from fastgmm.engine._core cimport active_leaves, float64_values, triangle
 cnp.import_array()
 
 cdef double LOG_2PI = 1.8378770664093454836
-cdef double ROOT2 = 1.4142135623730950488
 
 
 # What follows is called between passes over a few hundred rows, where making and unwrapping arrays is all the time it
@@ -300,84 +299,6 @@ cdef double reach(Py_ssize_t K, Py_ssize_t D, const double *mu, const double *or
             squares += sum * sum
         largest = max(largest, squares)
     return sqrt(largest)
-
-
-def log_cholesky(factors, scale):
-    """Return upper-triangular U_k (K, D, D), of any strides, with rows times scale (D,), the diagonal as logarithms."""
-    cdef cnp.ndarray U = np.ascontiguousarray(factors, dtype=np.float64)
-    cdef Py_ssize_t K = U.shape[0], D = U.shape[1], i, j
-    cdef cnp.ndarray out = new(3, K, D, D)
-    cdef double *u = data(U, K * D * D)
-    cdef double *x = data(out, K * D * D)
-    cdef double *unit = data(scale, D)
-    for _ in range(K):
-        for i in range(D):
-            for j in range(D):
-                x[i * D + j] = u[i * D + j] * unit[i]
-            x[i * D + i] = log(x[i * D + i])
-        u, x = u + D * D, x + D * D
-    return out
-
-
-def from_log_cholesky(coordinates, scale):
-    """Return covariances and factors of which `log_cholesky` gives coordinates.
-
-    Row by row, C = U^-T follows from U^T C = 1 by forward substitution, and Sigma = C C^T.
-    """
-    cdef cnp.ndarray X = np.ascontiguousarray(coordinates, dtype=np.float64)
-    cdef Py_ssize_t K = X.shape[0], D = X.shape[1], i, j, m
-    cdef cnp.ndarray covariances = new(3, K, D, D), factors = new(3, K, D, D), work = new(2, D, D)
-    cdef double *x = data(X, K * D * D)
-    cdef double *S = data(covariances, K * D * D)
-    cdef double *u = data(factors, K * D * D)
-    cdef double *C = data(work, D * D)
-    cdef double *unit = data(scale, D)
-    cdef double sum
-    for _ in range(K):
-        for i in range(D):
-            for j in range(D):
-                u[i * D + j] = x[i * D + j]
-            u[i * D + i] = exp(x[i * D + i])
-            for j in range(i):
-                sum = 0
-                for m in range(j, i):
-                    sum -= u[m * D + i] * C[m * D + j]
-                C[i * D + j] = sum / u[i * D + i]
-            C[i * D + i] = 1 / u[i * D + i]
-        for i in range(D):
-            for j in range(i + 1):
-                sum = 0
-                for m in range(j + 1):
-                    sum += C[i * D + m] * C[j * D + m]
-                S[i * D + j] = S[j * D + i] = sum * unit[i] * unit[j]
-            for j in range(D):
-                u[i * D + j] /= unit[i]
-        x, S, u = x + D * D, S + D * D, u + D * D
-    return covariances, factors
-
-
-def ratios(before, after):
-    """Return V_k W_k^-1 of lower-triangular W (K, D, D) and V, with sqrt(2) log of it in place of its diagonal."""
-    cdef cnp.ndarray W = before, V = after
-    cdef Py_ssize_t K = W.shape[0], D = W.shape[1], i, j, m
-    cdef cnp.ndarray out = new(3, K, D, D)
-    cdef double *w = data(W, K * D * D)
-    cdef double *v = data(V, K * D * D)
-    cdef double *x = data(out, K * D * D)
-    cdef double sum
-    for _ in range(K):
-        for i in range(D):
-            for j in range(i + 1, D):
-                x[i * D + j] = 0
-            for j in range(i, -1, -1):
-                sum = v[i * D + j]
-                for m in range(j + 1, i + 1):
-                    sum -= x[i * D + m] * w[m * D + j]
-                x[i * D + j] = sum / w[j * D + j]
-        for i in range(D):
-            x[i * D + i] = ROOT2 * log(x[i * D + i])
-        w, v, x = w + D * D, v + D * D, x + D * D
-    return out
 
 
 def per_mass(cnp.ndarray within, cnp.ndarray mass, double reg_covar):

@@ -22,6 +22,7 @@ import numpy as np
 
 from fastgmm._errors import IllDefinedCovarianceError
 from fastgmm.covariance import Parameters
+from fastgmm.engine._coordinates import inner
 
 __all__ = ["SLACK", "Coordinates", "length", "step"]
 
@@ -129,4 +130,4 @@ def step(family, before, after):
 
 def length(vector):
     """Return the length of a vector (n,) as a float."""
-    return math.sqrt(vector @ vector)
+    return math.sqrt(inner(vector, vector))
