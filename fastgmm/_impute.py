@@ -29,7 +29,7 @@ def conditional_means(gapped, constants, out, n_threads):
         out[p.rows[:, None], p.missing] = expected
 
 
-def conditional_draws(gapped, constants, out, rng, n_threads):
+def conditional_draws(gapped, constants, out, rng, n_threads, sides=None):
     """Write draws from p(x_m | x_o) into the gaps of out (draws, N, D): a component of each row, then its values.
 
     Parameters
@@ -39,6 +39,8 @@ def conditional_draws(gapped, constants, out, rng, n_threads):
     out : (draws, N, D) array
     rng : numpy.random.Generator
     n_threads : int or None
+    sides : (D,) array, optional
+        Of the box about its mean in which the last component is uniform; None if that is no noise.
     """
     constants = separate(constants.unpooled())
     K = constants.n_components
@@ -55,7 +57,11 @@ def conditional_draws(gapped, constants, out, rng, n_threads):
             normal, filled = rng.standard_normal((len(p.rows), m)), np.empty((len(p.rows), m))
             for k in range(K):
                 here = chosen == k
-                filled[here] = means[k][here] + normal[here] @ roots[k].T
+                if sides is not None and k == K - 1:
+                    offsets = (rng.random((here.sum(), m)) - 0.5) * sides[p.missing]
+                else:
+                    offsets = normal[here] @ roots[k].T
+                filled[here] = means[k][here] + offsets
             draw[p.rows[:, None], p.missing] = filled
 
 

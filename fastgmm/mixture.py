@@ -51,7 +51,7 @@ class Mixture(Density):
         Names of the features. They travel with the mixture into its file and take no part in any computation.
 
     noise : fastgmm.Noise, default=None
-        A uniform component beside; `weights` are then the shares of what is not noise. It has no draws and no scorer.
+        A uniform component beside; `weights` are then the shares of what is not noise.
 
     At least one of `covariances`, `precisions` and `precisions_cholesky` is needed; if several are given they must
     describe the same distribution.
@@ -310,6 +310,8 @@ class Mixture(Density):
         header: dict[str, Any] = {"covariance_type": self.covariance_type}
         if self.noise is not None:
             header["noise"] = [self.noise.weight, self.noise.log_volume, *(self.noise.scales or ())]
+            places = dict(zip(_NOISE_ARRAYS, (self.noise.centre, self.noise.axes), strict=True))
+            arrays.update({name: np.array(place) for name, place in places.items() if place is not None})
         if names is not None:
             header["feature_names"] = list(names)
         return arrays, header
@@ -359,6 +361,9 @@ class Mixture(Density):
 
 _FILE_ARRAYS = ("weights", "means", "covariances", "precisions_cholesky")
 """The arrays that are the mixture, in a file and in a pickle: both forms of the covariances, so that no bit changes."""
+
+_NOISE_ARRAYS = ("noise_centre", "noise_axes")
+"""The arrays that say, in a file, where the noise is."""
 
 
 def _restore(
@@ -414,7 +419,7 @@ def load_all(path: str | os.PathLike[str]) -> tuple[Mixture, dict[str, Any], dic
         noise = None
         if "noise" in header:
             weight, log_volume, *scales = header["noise"]
-            noise = covariance.Noise(weight, log_volume, tuple(scales) or None)
+            noise = covariance.Noise(weight, log_volume, tuple(scales) or None, *map(arrays.get, _NOISE_ARRAYS))
         return _restore(named, header["covariance_type"], header.get("feature_names"), noise), arrays, header
     except ValueError as error:
         raise ModelFileError(f"{os.fspath(path)} does not describe a mixture: {error}") from error

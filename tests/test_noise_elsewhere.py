@@ -14,7 +14,7 @@ from problems import no_convergence_warning
 
 import fastgmm
 from fastgmm import GaussianMixture
-from fastgmm.covariance import box, log_volume_of
+from fastgmm.covariance import box, noise_around
 from fastgmm.distributed import DaskSource, GappedDaskSource
 from fastgmm.sources import ArraySource, BatchSource, GappedBatchSource, SharedPasses, Source, as_source
 
@@ -41,6 +41,10 @@ def X():
 @pytest.fixture(scope="module")
 def w():
     return np.random.default_rng(1).integers(0, 3, N).astype(float)
+
+
+def log_volume_around(source):
+    return noise_around(source).log_volume
 
 
 def volume_of(rows):
@@ -75,7 +79,7 @@ def test_volumes_are_those_of_the_twin(X, tmp_path):
     for rows in (X, X[:, :1], np.repeat(np.arange(9.0)[:, None] * [1, 2], 4, axis=0) + np.eye(36)[:, 2:4]):
         sources = [ArraySource(rows), BatchSource([rows[:7], rows[7:]]), DaskSource(dask.array.from_array(rows))]
         for source in sources:
-            np.testing.assert_allclose(np.exp(log_volume_of(source)), volume_of(rows), rtol=1e-12)
+            np.testing.assert_allclose(np.exp(log_volume_around(source)), volume_of(rows), rtol=1e-12)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -88,22 +92,25 @@ def test_volumes_of_batches_have_every_bit(n_rows, dtype, monkeypatch):
     axes = np.linalg.qr(rng.normal(size=(n_features, n_features)))[0]
     rows = (rng.uniform(-1, 1, (N, n_features)) * 2.0 ** np.arange(n_features) @ axes).astype(dtype)
     batches = [rows[first : first + n_rows] for first in range(0, N, n_rows)]
-    whole = log_volume_of(ArraySource(rows))
+    whole = log_volume_around(ArraySource(rows))
     assert whole < np.log(np.ptp(rows, axis=0)).sum() - 1  # of the turned box
-    assert log_volume_of(BatchSource(batches)) == whole
-    assert log_volume_of(SharedPasses(BatchSource(batches))) == log_volume_of(ArraySource(np.asfortranarray(rows)))
+    assert log_volume_around(BatchSource(batches)) == whole
+    assert log_volume_around(SharedPasses(BatchSource(batches))) == log_volume_around(
+        ArraySource(np.asfortranarray(rows))
+    )
 
 
 def test_rows_of_weight_zero_do_not_count(X, w):
     far = np.where(w[:, None] > 0, X, 1e6)
     for source in (ArraySource(far, w), BatchSource([(far[:9], w[:9]), (far[9:], w[9:])])):
-        assert log_volume_of(source) == log_volume_of(ArraySource(X[w > 0], w[w > 0]))
+        assert log_volume_around(source) == log_volume_around(ArraySource(X[w > 0], w[w > 0]))
 
 
 def test_bounds_add_up_and_travel():
     one, other = box.Bounds(np.array([0.0, np.nan]), np.array([1.0, np.nan])), box.Bounds(np.zeros(2), np.full(2, 9.0))
     both = pickle.loads(pickle.dumps(sum([one, other])))
     assert (both.least.tolist(), both.largest.tolist(), both.sides.tolist()) == ([0, 0], [9, 9], [9, 9])
+    assert both.middle.tolist() == [4.5, 4.5]
 
 
 @pytest.mark.parametrize("weighted", [False, True])

@@ -184,7 +184,8 @@ def test_scales_go_along(X, tmp_path):
     with pytest.warns(fastgmm.NothingObservedWarning):
         model = GaussianMixture(K, noise=True, missing="em", random_state=0).fit(X)
     mixture = model.to_mixture()
-    assert mixture.noise == Noise(model.noise_weight_, model.noise_log_volume_, model.noise_scales_)
+    place = model.noise_scales_, model.noise_centre_, model.noise_axes_
+    assert mixture.noise == Noise(model.noise_weight_, model.noise_log_volume_, *place)
     mixture.save(tmp_path / "model.npz")
     for again in (fastgmm.load(tmp_path / "model.npz"), pickle.loads(pickle.dumps(mixture))):
         assert again == mixture
@@ -197,7 +198,7 @@ def test_scales_go_along(X, tmp_path):
 
 def test_noise_without_scales_says_nothing_of_gaps(X):
     whole = X[~np.isnan(X).any(axis=1)]
-    mixture = fastgmm.fit(whole, K, noise=True, random_state=0).mixture
+    mixture = fastgmm.fit(whole, K, noise=VOLUME, random_state=0).mixture
     assert mixture.noise.scales is None
     np.testing.assert_array_equal(mixture.predict(whole, missing="em"), mixture.predict(whole))
     with pytest.raises(ValueError, match="the noise of this mixture says nothing of rows with gaps"):
@@ -207,5 +208,5 @@ def test_noise_without_scales_says_nothing_of_gaps(X):
             Noise(0.1, 1.0, bad)
     with pytest.raises(ValueError, match="noise has 2 scales, but means have 3 features"):
         Mixture([1.0], np.zeros((1, 3)), [1.0], "spherical", noise=Noise(0.1, 1.0, (1.0, 2.0)))
-    with pytest.raises(ValueError, match="an imputation is not to be had"):
+    with pytest.raises(ValueError, match="the noise of this mixture says nothing of rows with gaps"):
         mixture.impute(X)

@@ -5,8 +5,9 @@ import pytest
 
 import fastgmm
 from fastgmm import ConjugatePrior, GaussianMixtureSelector, InvalidParameterError, fitting, select
-from fastgmm.covariance import log_volume_of
+from fastgmm.covariance import noise_around
 from fastgmm.selection import CRITERIA
+from fastgmm.sources import ArraySource
 
 RNG = np.random.default_rng(0)
 CLUSTERS = RNG.normal(size=(240, 2)) + np.repeat([[-4.0, -4.0], [4.0, 4.0], [4.0, -4.0]], 80, axis=0)
@@ -27,7 +28,7 @@ def noisy():
 
 
 def test_noise_is_in_every_cell(noisy):
-    volume = log_volume_of(X, X.mean(axis=0), np.cov(X.T, bias=True))
+    volume = noise_around(ArraySource(X)).log_volume
     for cell in noisy.candidates:
         mixture, K = cell.mixture, cell.n_components
         assert mixture.noise.log_volume == pytest.approx(volume, rel=1e-12)

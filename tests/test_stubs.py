@@ -17,7 +17,7 @@ by_module = pytest.mark.parametrize("name", [*WITH_FUNCTIONS, "_scorer"])
 MIXTURE = ("diagonal", False, np.zeros((2, 3)), np.ones((2, 3)), np.zeros(2), np.zeros(3))
 ARGUMENTS = {
     _core.Kernel: MIXTURE,
-    _scorer.Scorer: MIXTURE,
+    _scorer.Scorer: (*MIXTURE, False),
     _steps.Steps: (_core.Kernel(*MIXTURE), np.zeros((4, 3)), None, Weights(), None, None, 0.0, 0.0, 1e6, 1e3),
 }
 by_class = pytest.mark.parametrize("compiled", ARGUMENTS, ids=lambda compiled: compiled.__name__)
@@ -121,7 +121,7 @@ def test_results_have_the_types_of_the_stubs():
     assert isinstance(_core.lanes(_core.active()), int)
     assert isinstance(_core.group_rows("full", 2, 3, 0, False), int)
     assert isinstance(_core.Kernel(*MIXTURE).group_rows, int)
-    scorer = _scorer.Scorer(*MIXTURE)
+    scorer = _scorer.Scorer(*MIXTURE, False)
     assert (scorer.n_components, scorer.n_features, scorer.dtype) == (2, 3, np.float64)
 
 

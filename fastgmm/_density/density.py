@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from numbers import Integral
 from typing import Any
 
@@ -12,7 +13,9 @@ from fastgmm._checks import check_number
 from fastgmm._impute import conditional_draws, conditional_means
 from fastgmm._random import generator
 from fastgmm.covariance.low_rank import NO_LATENT
-from fastgmm.engine.gaps import GappedRows
+from fastgmm.covariance.noise import NO_PLACE
+from fastgmm.engine import KernelConstants
+from fastgmm.engine.gaps import NO_SIDES, GappedRows
 from fastgmm.engine.rows import Rows
 
 from .criteria import Criteria
@@ -46,12 +49,12 @@ class Density(Criteria):
         X : ndarray of shape (n_samples, n_features), float64
             The rows.
         y : ndarray of shape (n_samples,), int64
-            The component of each row.
+            The component of each row, -1 for noise.
 
         Raises
         ------
         ValueError
-            If `n_samples` is less than one.
+            If `n_samples` is less than one, or it is not known where noise is: see `fastgmm.Noise`.
         TypeError
             If `n_samples` is not an int.
 
@@ -62,16 +65,21 @@ class Density(Criteria):
         >>> X.shape, y.shape
         ((10, 1), (10,))
         """
-        self.refuse_noise("a draw")
         if not isinstance(n_samples, Integral) or isinstance(n_samples, bool):
             raise TypeError(f"n_samples must be an int. Got {n_samples!r} instead.")
         if n_samples < 1:
             raise ValueError(f"Invalid value for 'n_samples': {n_samples} . The sampling requires at least one sample.")
         rng = generator(random_state)
-        weights = self._parameters.weights.astype(np.float64)
-        counts = rng.multinomial(n_samples, weights / weights.sum())
-        X = np.concatenate([self._family.draw(self._parameters, k, int(n), rng) for k, n in enumerate(counts)])
-        y = np.repeat(np.arange(len(counts), dtype=np.int64), counts)
+        weights, noise = self._parameters.weights.astype(np.float64), self._parameters.noise
+        shares = weights / weights.sum()
+        if noise is not None:
+            shares = np.append((1 - noise.weight) * shares, noise.weight)
+        counts = rng.multinomial(n_samples, shares)
+        parts = [self._family.draw(self._parameters, k, int(n), rng) for k, n in enumerate(counts[: len(weights)])]
+        if noise is not None:
+            parts.append(noise.draw(int(counts[-1]), rng))
+        X = np.concatenate(parts)
+        y = self.named(np.repeat(np.arange(len(counts), dtype=np.int64), counts))
         if shuffle:
             order = rng.permutation(len(y))
             X, y = X[order], y[order]
@@ -84,7 +92,7 @@ class Density(Criteria):
 
         Draws have the spread that the expectation lacks: what is computed from several of them varies as the gaps leave
         it open (multiple imputation, Rubin 1987). A row with nothing observed gets the mean of the mixture, or a draw
-        from it.
+        from it. Of noise the expectation is the centre of its box, and a draw is uniform in it.
 
         Parameters
         ----------
@@ -107,7 +115,8 @@ class Density(Criteria):
         InvalidParameterError
             If `draws` is neither None nor an int of at least one.
         ValueError
-            If X holds infinities or has other features than the mixture.
+            If X holds infinities or has other features than the mixture, or if noise is in no box along the features
+            whose centre is known: see `fastgmm.Noise`.
 
         Examples
         --------
@@ -123,8 +132,8 @@ class Density(Criteria):
         rows = self._checked_source(Rows.of(X))
         if draws is not None:
             draws = check_number(draws, "draws", Integral, 1)
-        self.refuse_noise("an imputation")
-        gapped, constants = GappedRows.of(rows), self.constants(np.float64)
+        constants, sides = self._filling()
+        gapped = GappedRows.of(rows)
         filled = np.array(rows.array, dtype=rows.dtype)
         if draws is None:
             if gapped is not None:
@@ -132,8 +141,20 @@ class Density(Criteria):
             return filled
         filled = np.repeat(filled[None], draws, axis=0)
         if gapped is not None:
-            conditional_draws(gapped, constants, filled, generator(random_state), n_threads)
+            conditional_draws(gapped, constants, filled, generator(random_state), n_threads, sides)
         return filled
+
+    def _filling(self) -> tuple[KernelConstants, npt.NDArray[np.float64] | None]:
+        """Return what gaps are filled by, and the sides (D,) of noise, whose mean is the centre of its box."""
+        constants, noise = self.constants(np.float64), self._parameters.noise
+        if noise is None:
+            return constants, None
+        logs = noise.log_sides()
+        if logs is None:
+            raise ValueError(NO_SIDES)
+        if noise.centre is None:
+            raise ValueError(NO_PLACE.format("imputations"))
+        return replace(constants, means=np.concatenate([constants.means[:-1], [noise.centre]])), np.exp(logs)
 
     def transform(self, X: Any, *, n_threads: int | None = None) -> npt.NDArray[np.floating]:
         """Return the posterior latent coordinates of each row, in its most probable component.

@@ -202,6 +202,7 @@ class Scoring:
 
         For pipelines that score row after row: a call costs about a microsecond, and threads may share one scorer. Many
         rows at once are faster through `score_samples` and its like. See docs/embedding.md for use from Cython and C.
+        Noise, if there is some, counts as one more component, the last, whose label is -1.
 
         Parameters
         ----------
@@ -228,7 +229,6 @@ class Scoring:
         >>> log_density.round(6)
         array([-0.918939])
         """
-        self.refuse_noise("a scorer")
         return self._family.constants(self._parameters, dtype=np.dtype(dtype)).scorer()
 
     def named(self, labels: npt.NDArray[np.int64] | None) -> npt.NDArray[np.int64] | None:

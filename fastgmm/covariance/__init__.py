@@ -10,7 +10,7 @@ import re
 
 from fastgmm._errors import InvalidParameterError
 from fastgmm.covariance.base import Family, Parameters
-from fastgmm.covariance.box import log_volume_of
+from fastgmm.covariance.box import noise_around
 from fastgmm.covariance.diag import Diag
 from fastgmm.covariance.eei import EEI
 from fastgmm.covariance.eev import EEV
@@ -45,8 +45,8 @@ __all__ = [
     "get",
     "is_known",
     "known",
-    "log_volume_of",
     "names",
+    "noise_around",
     "prior_of",
 ]
 

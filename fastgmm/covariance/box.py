@@ -15,8 +15,9 @@ from math import isfinite
 import numpy as np
 
 from fastgmm._errors import InvalidParameterError
+from fastgmm.covariance.noise import START_WEIGHT, Noise
 
-__all__ = ["Bounds", "log_volume_of"]
+__all__ = ["Bounds", "noise_around"]
 
 FLAT = "noise=True takes the volume of a box around the rows, but they fill none: give it, noise=volume"
 NO_ROWS = (
@@ -53,13 +54,20 @@ class Bounds:
         """Lengths from the least to the largest, float64."""
         return self.largest.astype(np.float64) - self.least
 
+    @property
+    def middle(self):
+        """Halfway from the least to the largest, float64."""
+        return self.least + self.sides / 2
 
-def log_volume_of(source):
-    """Return the log-volume of the box around the rows of a source: one pass, one more for the covariance.
+
+def noise_around(source, scales=None):
+    """Return the Noise that EM starts from, in the box around the rows of a source: two passes.
 
     Parameters
     ----------
     source : Source
+    scales : tuple of D float, optional
+        Of rows with gaps: those of the box, which has the volume and the centre of that around what was observed.
 
     Raises
     ------
@@ -68,18 +76,22 @@ def log_volume_of(source):
     """
     if not source.gives_rows:
         raise InvalidParameterError(NO_ROWS)
-    if source.has_gaps:
-        sides = source.sum_over(bounds_of_observed).sides[None]
+    if scales is not None:
+        bounds, offset, turned = source.sum_over(bounds_of_observed), 0.0, (None,)
     else:
-        axes = np.linalg.eigh(source.covariance())[1]
-        bounds = functools.partial(bounds_in_boxes, source.moments()[0], axes)
-        sides = source.sum_over(bounds, piece_rows(source.n_features)).sides
+        offset, axes = source.moments()[0], np.linalg.eigh(source.covariance())[1]
+        bounds = source.sum_over(functools.partial(bounds_in_boxes, offset, axes), piece_rows(source.n_features))
+        turned = None, axes
+    sides = bounds.sides
     if not sides.min() > 0:
         raise InvalidParameterError(FLAT)
-    volume = float(np.log(sides).sum(axis=1).min())
-    if not isfinite(volume):
+    volumes = np.log(sides).sum(axis=1)
+    smallest = int(volumes.argmin())
+    if not isfinite(volumes[smallest]):
         raise InvalidParameterError(FLAT)
-    return volume
+    axes, middle = turned[smallest], bounds.middle[smallest]
+    centre = offset + (middle if axes is None else axes @ middle)
+    return Noise(START_WEIGHT, float(volumes[smallest]), sides[smallest] if scales is None else scales, centre, axes)
 
 
 def piece_rows(n_features):
@@ -109,5 +121,5 @@ def bounds_in_boxes(mean, axes, rows, weights=None):
 
 
 def bounds_of_observed(rows, weights=None):
-    """Return the Bounds (D,) of what was observed of rows (n, D), gaps NaN; weights as for `bounds_in_boxes`."""
-    return Bounds(np.fmin.reduce(rows, axis=0), np.fmax.reduce(rows, axis=0))
+    """Return the Bounds (1, D) of what was observed of rows (n, D), gaps NaN; weights as for `bounds_in_boxes`."""
+    return Bounds(np.fmin.reduce(rows, axis=0)[None], np.fmax.reduce(rows, axis=0)[None])

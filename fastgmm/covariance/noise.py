@@ -14,8 +14,13 @@ are in proportion to the `scales`, which are the standard deviations of the feat
     log h_j = log V / D + log s_j - mean_i log s_i,
 
 so that the units of single features do not matter, and they stay as they are while EM runs, which hence never falls.
+
+Of a box around rows the `scales` are its sides. Where its `centre` is known, noise has draws and fills gaps; where it
+is turned, to `axes` of its own, its marginals are not uniform, and gaps are refused.
 """
 
+import copy
+import functools
 from dataclasses import dataclass
 from math import exp
 from numbers import Real
@@ -30,6 +35,12 @@ __all__ = ["START_WEIGHT", "Noise"]
 START_WEIGHT = 0.05
 """The share of the noise that EM starts from."""
 
+ORTHONORMAL = 1e-6  # largest error of products of axes
+NO_PLACE = (
+    "{} of this mixture need to know where its noise is, but its volume alone is known: fit with noise=True, or give "
+    "fastgmm.Noise(weight, log_volume, scales, centre)"
+)
+
 
 @dataclass(frozen=True)
 class Noise:
@@ -42,13 +53,20 @@ class Noise:
     log_volume : float
         Natural logarithm of the volume that it fills, in the units of the features.
     scales : tuple of D float, default=None
-        Numbers to which the sides of that volume, as a box along the features, are in proportion: for rows with gaps,
-        of which the density is that of the observed sides. None where there were no gaps.
+        Numbers to which the sides of that volume, as a box, are in proportion: for rows with gaps, of which the density
+        is that of the observed sides, and for draws. None if they are not known.
+    centre : tuple of D float, default=None
+        The centre of the box, in the units of the features: for draws, and for gaps that are filled. It needs scales.
+        None if it is not known.
+    axes : tuple of D tuples of D float, default=None
+        A matrix with orthonormal columns, along which the sides are; None for a box along the features. They need
+        scales.
 
     Raises
     ------
     InvalidParameterError
-        If the weight is no share, the logarithm not finite, or scales are not positive.
+        If the weight is no share, the logarithm not finite, scales are not positive, the centre is not finite, axes are
+        not orthonormal, or their numbers do not fit together.
 
     Examples
     --------
@@ -61,9 +79,11 @@ class Noise:
     weight: float
     log_volume: float
     scales: tuple[float, ...] | None = None
+    centre: tuple[float, ...] | None = None
+    axes: tuple[tuple[float, ...], ...] | None = None
 
     def __post_init__(self):
-        """Check both, and hold plain floats."""
+        """Check all, and hold plain floats."""
         if not is_number(self.weight, Real, 0) or not self.weight < 1:
             raise InvalidParameterError(f"weight of the noise must be in [0, 1), got {self.weight!r}")
         if not is_number(self.log_volume, Real, -np.inf):
@@ -73,6 +93,7 @@ class Noise:
             if scales.ndim != 1 or not (np.isfinite(scales) & (scales > 0)).all():
                 raise InvalidParameterError(f"scales of the noise must be finite numbers > 0, got {self.scales!r}")
             object.__setattr__(self, "scales", tuple(scales.tolist()))
+        self._check_place()
         object.__setattr__(self, "weight", float(self.weight))
         object.__setattr__(self, "log_volume", float(self.log_volume))
 
@@ -81,12 +102,57 @@ class Noise:
         """The volume; infinite where float64 does not hold it."""
         return exp(self.log_volume) if self.log_volume < 709 else np.inf
 
-    def log_sides(self):
-        """Return the logarithms (D,) of the sides of the box along the features; None without scales."""
+    def _check_place(self):
+        """Check where the box is, and hold plain floats."""
         if self.scales is None:
-            return None
+            if self.centre is not None or self.axes is not None:
+                raise InvalidParameterError("centre and axes of the noise need its scales, got None")
+            return
+        D = len(self.scales)
+        if self.centre is not None:
+            centre = np.asarray(self.centre, dtype=np.float64)
+            if centre.shape != (D,) or not np.isfinite(centre).all():
+                raise InvalidParameterError(f"centre of the noise must be {D} finite numbers, got {self.centre!r}")
+            object.__setattr__(self, "centre", tuple(centre.tolist()))
+        if self.axes is not None:
+            axes = np.asarray(self.axes, dtype=np.float64)
+            if axes.shape != (D, D) or not np.abs(axes.T @ axes - np.eye(D)).max() < ORTHONORMAL:
+                raise InvalidParameterError(f"axes of the noise must be {D} orthonormal columns, got {self.axes!r}")
+            object.__setattr__(self, "axes", tuple(map(tuple, axes.tolist())))
+
+    def of_weight(self, weight):
+        """Return the same noise with another weight, which is not checked: EM makes one in every step."""
+        made = copy.copy(self)
+        object.__setattr__(made, "weight", float(weight))
+        return made
+
+    @functools.cached_property
+    def _log_lengths(self):
+        """Logarithms (D,) of the sides of the box, however it is turned."""
         logs = np.log(self.scales)
         return logs - logs.mean() + self.log_volume / len(logs)
+
+    def log_sides(self):
+        """Return the logarithms (D,) of the sides of the box along the features; None if it is turned or unknown."""
+        return None if self.scales is None or self.axes is not None else self._log_lengths
+
+    def draw(self, n, rng):
+        """Return n rows (n, D), float64, drawn uniformly from the box.
+
+        Parameters
+        ----------
+        n : int
+        rng : numpy.random.Generator
+
+        Raises
+        ------
+        ValueError
+            If it is not known where the box is.
+        """
+        if self.centre is None:
+            raise ValueError(NO_PLACE.format("draws"))
+        offsets = (rng.random((n, len(self.centre))) - 0.5) * np.exp(self._log_lengths)
+        return np.array(self.centre) + (offsets if self.axes is None else offsets @ np.array(self.axes).T)
 
     @property
     def log_density(self):

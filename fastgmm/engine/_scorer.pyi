@@ -12,6 +12,7 @@ class Scorer:
         factors: npt.NDArray[np.float64],
         log_norm: npt.NDArray[np.float64],
         shift: npt.NDArray[np.float64],
+        uniform: bool,
     ) -> Self: ...
     @property
     def n_components(self) -> int: ...

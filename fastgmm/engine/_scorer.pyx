@@ -45,6 +45,7 @@ cdef struct Plan:
     fg_row_form form
     const fg_leaves *leaf
     bint single
+    bint uniform             # whether the last component is noise, whose label is -1
     Py_ssize_t item          # bytes of a REAL: float if single, else double
     Py_ssize_t work_size
 
@@ -68,6 +69,8 @@ cdef int score_rows(const Plan *p, const char *rows, Py_ssize_t n_rows, char *lo
         if resp != NULL:
             resp += p.form.K * p.item
         if labels != NULL:
+            if p.uniform and labels[0] == p.form.K - 1:
+                labels[0] = -1
             labels += 1
         n_rows -= 1
     PyMem_RawFree(heap)
@@ -107,10 +110,13 @@ cdef class Scorer:
     ----------
     kind, single, means, factors, log_norm, shift
         As for `fastgmm.engine._core.Kernel`.
+    uniform : bool
+        Whether the last component is noise, whose label is -1.
 
     Attributes
     ----------
     n_components, n_features : int
+        Noise counts as a component: so many responsibilities has a row.
     dtype : numpy.dtype
         Type of the rows, of the arithmetic, and of log-densities and responsibilities: float32 or float64.
     """
@@ -121,8 +127,9 @@ cdef class Scorer:
     cdef object keep         # owners of the float64 constants
 
     def __cinit__(self, kind, bint single, cnp.ndarray means, cnp.ndarray factors, cnp.ndarray log_norm,
-                  cnp.ndarray shift):
+                  cnp.ndarray shift, bint uniform):
         cdef Plan *p = &self.plan
+        p.uniform = uniform
         p.single, p.item, p.leaf = single, 4 if single else 8, active_leaves(single)
         self.type_number = cnp.NPY_FLOAT if single else cnp.NPY_DOUBLE
         p.form.kind, p.form.K, p.form.D = _core.KINDS[kind], means.shape[0], means.shape[1]
@@ -147,7 +154,7 @@ cdef class Scorer:
 
     @property
     def n_components(self):
-        """Number of components."""
+        """Number of components, noise among them."""
         return self.plan.form.K
 
     @property
@@ -173,9 +180,9 @@ cdef class Scorer:
         log_density : ndarray with room for n_rows numbers, default=None
             Receives log p(x), as `Mixture.score_samples` gives it.
         resp : ndarray with room for n_rows times n_components numbers, default=None
-            Receives the responsibilities, row by row, as `Mixture.predict_proba` gives them.
+            Receives the responsibilities, row by row, as `Mixture.predict_proba` gives them: of noise the last.
         labels : ndarray of int64 with room for n_rows numbers, default=None
-            Receives the most probable components, as `Mixture.predict` gives them.
+            Receives the most probable components, as `Mixture.predict` gives them: -1 for noise.
 
         Raises
         ------

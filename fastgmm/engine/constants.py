@@ -143,7 +143,7 @@ class KernelConstants:
 
     def scorer(self):
         """Return the constants as single rows are scored with them."""
-        return _scorer.Scorer(self.kind, self.single, *self._contiguous())
+        return _scorer.Scorer(self.kind, self.single, *self._contiguous(), self.has_uniform)
 
     def _contiguous(self):
         """Return the arrays as compiled code reads them."""

@@ -28,8 +28,8 @@ SCATTERS_BYTES = 1 << 20  # of the scatters of single patterns that are held all
 SHARED_WORK = 5e5  # multiplications of a pattern: with less, threads wait for the interpreter more than they work
 
 NO_SIDES = (
-    "the noise of this mixture says nothing of rows with gaps, as it was fitted to rows without: its density over some "
-    "features needs the sides of its box, fastgmm.Noise(weight, log_volume, scales)"
+    "the noise of this mixture says nothing of rows with gaps: its density over some features needs the sides of a box "
+    "along the features, fastgmm.Noise(weight, log_volume, scales)"
 )
 
 

@@ -19,7 +19,7 @@ from fastgmm.mixture import Mixture
 FORMS = {"covariances_": "covariances", "precisions_": "precisions", "precisions_cholesky_": "precisions_cholesky"}
 """Attributes that say the same thing in three forms, and the names that `Mixture` has for them."""
 
-NOISE = ("noise_weight_", "noise_log_volume_", "noise_scales_")
+NOISE = ("noise_weight_", "noise_log_volume_", "noise_scales_", "noise_centre_", "noise_axes_")
 """Fitted attributes of a noise component, if there is one."""
 
 PARAMETERS = ("weights_", "means_", *FORMS)

@@ -157,8 +157,9 @@ class GaussianMixture(FitMixin, StreamMixin, ConvertMixin, MixtureEstimator):
         Number of the kept start, from 0.
     noise_weight_, noise_log_volume_ : float
         Share of the noise and the logarithm of its volume, if there is one: `weights_` are shares of the rest.
-    noise_scales_ : tuple of float or None
-        Numbers to which the sides of that volume are in proportion, where the rows of the fit had gaps.
+    noise_scales_, noise_centre_, noise_axes_ : tuple or None
+        Numbers to which the sides of the box of that volume are in proportion, its centre, and the axes along which it
+        lies, if these are not the features; None where they are not known: see `fastgmm.Noise`.
     n_features_in_ : int
         Number of features.
     feature_names_in_ : ndarray of shape (n_features,)

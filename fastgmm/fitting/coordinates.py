@@ -75,7 +75,7 @@ class Coordinates(NamedTuple):
             params = Parameters(weights / weights.sum(), means, *self.family.from_coordinates(shaped, self.scale))
             if like.noise is not None:
                 share = 1 / (1 + np.exp(-coordinates[after]))
-                params = replace(params, noise=replace(like.noise, weight=share)) if 0 <= share < 1 else None
+                params = replace(params, noise=like.noise.of_weight(share)) if 0 <= share < 1 else None
         if params is None:
             return None
         return params if all(np.isfinite(array).all() for array in params.arrays()) else None

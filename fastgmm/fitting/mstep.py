@@ -11,7 +11,7 @@ import numpy as np
 
 from fastgmm._checks import check_choice, is_number
 from fastgmm._errors import IllDefinedCovarianceError, InvalidParameterError
-from fastgmm.covariance import START_WEIGHT, Floor, Noise, Parameters, log_volume_of
+from fastgmm.covariance import START_WEIGHT, Floor, Noise, Parameters, noise_around
 from fastgmm.covariance.base import MIN_MASS
 from fastgmm.fitting import log
 from fastgmm.fitting.held import Held
@@ -111,10 +111,11 @@ def noise_of(noise, source, masks, start):
         raise InvalidParameterError("noise and fixed['weights'] exclude each other: give one of them")
     scales = tuple(np.sqrt(source.moments()[1]).tolist()) if source.has_gaps else None
     if start is not None and start.noise is not None:
-        return replace(start.noise, scales=start.noise.scales or scales)
+        known = scales is None or start.noise.log_sides() is not None
+        return start.noise if known else replace(start.noise, scales=scales, axes=None)
     if noise is not True:
         return Noise(START_WEIGHT, float(np.log(noise)), scales)
-    return Noise(START_WEIGHT, log_volume_of(source), scales)
+    return noise_around(source, scales)
 
 
 class MStep:
@@ -337,7 +338,7 @@ class MStep:
 
 def without_noise(stats, noise):
     """Return the Statistics of the components alone, and the Noise after its M-step."""
-    return stats.without_last(), replace(noise, weight=min(stats.n[-1] / stats.n.sum(), MOST_NOISE))
+    return stats.without_last(), noise.of_weight(min(stats.n[-1] / stats.n.sum(), MOST_NOISE))
 
 
 def penalised(log_likelihood, total_weight, parameters, family, prior):

@@ -5,18 +5,21 @@ A model file is an uncompressed zip archive with the members
 ===========================  ===============================================================================
 ``header.json``              a JSON object: ``format`` "fastgmm-mixture", ``version`` 1, ``covariance_type``
                              (str) and, where the columns had names, ``feature_names`` (list of D str);
-                             ``version`` 2 and ``stream`` (str) where the state of a stream follows
+                             ``version`` 2 and ``stream`` (str) where the state of a stream follows, ``version`` 3
+                             and ``noise`` (list of 2 + D floats) where the place of the noise follows
 ``weights.npy``              (K,)
 ``means.npy``                (K, D)
 ``covariances.npy``          (K, D, D), (D, D), (K, D), (K,), or of rank q (K, 1 + q, D)
 ``precisions_cholesky.npy``  the same shape
 ``stream_*.npy``             of version 2 only: arrays of one to three dimensions
+``noise_centre.npy``         of version 3 only, (D,)
+``noise_axes.npy``           of version 3 only, (D, D)
 ===========================  ===============================================================================
 
-All arrays of the mixture are little-endian float64, or all are float32, in C order and finite; those of a stream may be
-of either type. What a stream is, is for the estimator. `numpy.load` opens the file too. Equal arrays and headers give
-equal bytes: member order, times and attributes are fixed, and nothing in a file tells who wrote it or with which
-version of what.
+All arrays of the mixture are little-endian float64, or all are float32, in C order and finite; those of a stream or of
+noise may be of either type. What a stream is, is for the estimator. `numpy.load` opens the file too. Equal arrays and
+headers give equal bytes: member order, times and attributes are fixed, and nothing in a file tells who wrote it or with
+which version of what.
 
 Nothing is ever unpickled. Before memory is asked for, the archive's directory has to fit the file: few members, each
 known by name, none twice, none compressed, so that none is larger than the file itself. Anything else is a
@@ -40,10 +43,23 @@ from fastgmm._errors import ModelFileError
 
 from .files import replacing
 
-__all__ = ["ARRAYS", "FORMAT", "STREAM_ARRAYS", "STREAM_VERSION", "VERSION", "read", "read_all", "write"]
+__all__ = [
+    "ARRAYS",
+    "FORMAT",
+    "NOISE_ARRAYS",
+    "NOISE_VERSION",
+    "STREAM_ARRAYS",
+    "STREAM_VERSION",
+    "VERSION",
+    "read",
+    "read_all",
+    "write",
+]
 
 FORMAT = "fastgmm-mixture"
-VERSION, STREAM_VERSION = 1, 2  # of a mixture alone, and with the state of a stream
+VERSION = 1  # of a mixture alone
+STREAM_VERSION = 2  # with the state of a stream
+NOISE_VERSION = 3  # with the place of noise
 ARRAYS = ("weights", "means", "covariances", "precisions_cholesky")
 
 STREAM_ARRAYS = tuple(
@@ -51,6 +67,11 @@ STREAM_ARRAYS = tuple(
     for name in ("numbers", "n", "s", "S", "pivot", "shift", "fast_n", "fast_s", "fast_S", "rows", "weights")
 )
 """What a file of version 2 may hold besides."""
+
+NOISE_ARRAYS = ("noise_centre", "noise_axes")
+"""What a file of version 3 holds besides, one of them or both."""
+
+_BESIDES = {VERSION: (), STREAM_VERSION: STREAM_ARRAYS, NOISE_VERSION: NOISE_ARRAYS}
 
 _HEADER = "header.json"
 _MEMBERS = (_HEADER, *(f"{name}.npy" for name in ARRAYS))
@@ -83,10 +104,10 @@ def write(path, arrays, header):
         The file to write; an existing one is replaced.
     arrays : dict of str to ndarray
         `ARRAYS` by name, of one dtype, float64 or float32, and of the shapes given at the top of this module; with
-        ``stream`` in the header also some of `STREAM_ARRAYS`.
+        ``stream`` in the header also some of `STREAM_ARRAYS`, with ``noise`` some of `NOISE_ARRAYS`.
     header : dict
-        ``covariance_type`` (str), optionally ``feature_names`` (list of D str) and ``stream`` (str). ``format`` and
-        ``version`` are added.
+        ``covariance_type`` (str), optionally ``feature_names`` (list of D str), ``stream`` (str) and ``noise`` (list of
+        2 or 2 + D floats). ``format`` and ``version`` are added.
 
     Raises
     ------
@@ -106,13 +127,15 @@ def write(path, arrays, header):
     >>> read(path)[1]["covariance_type"]
     'spherical'
     """
-    header = {**header, "format": FORMAT, "version": STREAM_VERSION if "stream" in header else VERSION}
+    placed = any(name in arrays for name in NOISE_ARRAYS)
+    version = STREAM_VERSION if "stream" in header else NOISE_VERSION if placed else VERSION
+    header = {**header, "format": FORMAT, "version": version}
     arrays = {name: np.asarray(array) for name, array in arrays.items()}
     _check_header(header)
     _check_arrays(arrays, header)
     with replacing(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         archive.writestr(_member(_HEADER), json.dumps(header, sort_keys=True).encode("ascii"))
-        for name in (name for name in (*ARRAYS, *STREAM_ARRAYS) if name in arrays):
+        for name in (name for name in (*ARRAYS, *_BESIDES[version]) if name in arrays):
             archive.writestr(_member(f"{name}.npy"), _to_npy(arrays[name]))
 
 
@@ -150,7 +173,7 @@ def read(path):
 
 
 def read_all(path):
-    """As `read`, with the arrays of a stream, if there are any."""
+    """As `read`, with the arrays of a stream or of noise, if there are any."""
     path = os.fspath(path)
     mode = os.stat(path).st_mode
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # a pipe would block, a device has no end
@@ -209,7 +232,7 @@ def _check_directory(file, size):
 def _check_members(members, size):
     """Return the names of the arrays; refuse members that are unknown, repeated, compressed or larger than the file."""
     names = [info.filename for info in members]
-    others = {f"{name}.npy" for name in STREAM_ARRAYS}
+    others = {f"{name}.npy" for name in (*STREAM_ARRAYS, *NOISE_ARRAYS)}
     if sorted(set(names) - others) != sorted(_MEMBERS) or len(set(names)) != len(names):
         raise ValueError(f"its members are {names}, expected {list(_MEMBERS)}")
     for info in members:
@@ -241,10 +264,10 @@ def _check_header(header):
     if not isinstance(header, dict) or header.get("format") != FORMAT:
         raise ValueError(f"its header does not say format {FORMAT!r}")
     version = header.get("version")
-    if type(version) is not int or version not in (VERSION, STREAM_VERSION):
+    if type(version) is not int or version not in _BESIDES:
         raise ValueError(
-            f"its format version is {reprlib.repr(version)}; this version of fastgmm reads version {VERSION} "
-            f"and {STREAM_VERSION}"
+            f"its format version is {reprlib.repr(version)}; this version of fastgmm reads versions {VERSION} "
+            f"to {max(_BESIDES)}"
         )
     if ("stream" in header) != (version == STREAM_VERSION) or not isinstance(header.get("stream", ""), str):
         raise ValueError("its version and stream do not fit together")
@@ -263,7 +286,7 @@ def _check_header(header):
 def _check_arrays(arrays, header):
     """Refuse arrays whose names, dtypes or shapes do not fit together, or that are not finite."""
     besides = set(arrays) - set(ARRAYS)
-    if not set(ARRAYS) <= set(arrays) or not besides <= (set(STREAM_ARRAYS) if "stream" in header else set()):
+    if not set(ARRAYS) <= set(arrays) or not besides <= set(_BESIDES[header["version"]]):
         raise ValueError(f"its arrays are {sorted(arrays)}, expected {sorted(ARRAYS)}")
     dtypes = {arrays[name].dtype.name for name in ARRAYS}
     if len(dtypes) != 1 or not dtypes <= set(_DTYPES):
@@ -280,14 +303,26 @@ def _check_arrays(arrays, header):
             f"covariances have shape {shape} and precisions_cholesky {arrays['precisions_cholesky'].shape}, "
             f"which does not fit means of {(K, D)}"
         )
-    if len(header.get("noise", [])) not in (0, 2, 2 + D):
-        raise ValueError(f"noise in its header has {len(header['noise'])} numbers for {D} features")
+    _check_noise(arrays, header, D)
     if "feature_names" in header and len(header["feature_names"]) != D:
         raise ValueError(f"feature_names has {len(header['feature_names'])} names for {D} features")
     for name, array in arrays.items():
         gaps = name == "stream_rows"  # rows that a warm-up holds may have gaps, NaN
         if np.isinf(array).any() or (not gaps and np.isnan(array).any()):
             raise ValueError(f"{name} holds {'' if gaps else 'NaN or '}infinity")
+
+
+def _check_noise(arrays, header, D):
+    """Refuse noise whose numbers and arrays do not fit the features."""
+    n_scales = len(header.get("noise", [0.0, 0.0])) - 2
+    if n_scales not in (0, D):
+        raise ValueError(f"noise in its header has {2 + n_scales} numbers for {D} features")
+    shapes = {name: arrays[name].shape for name in NOISE_ARRAYS if name in arrays}
+    if header["version"] == NOISE_VERSION and not (n_scales and shapes):
+        raise ValueError(f"its noise has not both {D} scales and a place")
+    for name, shape in shapes.items():
+        if shape != ((D,) if name == "noise_centre" else (D, D)):
+            raise ValueError(f"{name} has shape {shape}, which does not fit {D} features")
 
 
 def _member(name):

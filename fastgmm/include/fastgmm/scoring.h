@@ -70,7 +70,8 @@ static inline int fastgmm_is_float32(const fastgmm_scorer *scorer) { return fast
 
 /* Score rows (n_rows, n_features), row by row in memory. Results, each of which may be NULL:
  *   log_density (n_rows)   resp (n_rows, n_components)   labels (n_rows)
- * A row with NaN or infinity gets NaN and label -1. Returns FASTGMM_OK or what went wrong. */
+ * The noise of a mixture counts as a component, the last, and its label is -1. A row with NaN or infinity gets NaN and
+ * label -1. Returns FASTGMM_OK or what went wrong. */
 static inline int fastgmm_score_f64(const fastgmm_scorer *scorer, const double *rows, Py_ssize_t n_rows,
                                     double *log_density, double *resp, int64_t *labels) {
     return fastgmm_scoring->score_f64(scorer, rows, n_rows, log_density, resp, labels);
