@@ -110,23 +110,23 @@ def test_kmeans_start_is_a_fixed_point_of_lloyd(X):
 
 
 def test_kmeans_of_many_rows_ends_among_all_of_them():
-    """Centres are sought in a sample, yet what is returned is where Lloyd's algorithm stops on all rows."""
+    """Centres are sought in samples, yet what is returned is where Lloyd's algorithm stops on all rows."""
     X = problems.rows(2, 30_000, 3, 4, separation=6.0)
     centres, labels, inertia = kmeans.cluster(ArraySource(X), 4, np.random.default_rng(0))
     moved, expected = reference.lloyd_step(X, centres)
-    assert ((moved - centres) ** 2).sum() <= kmeans.TOL * X.var(axis=0).mean()
     assert inertia == pytest.approx(expected, rel=1e-12)
+    assert inertia - reference.lloyd_step(X, moved)[1] <= kmeans.GAIN * inertia
     assert labels.shape == (30_000,)
 
 
 def test_kmeans_of_very_many_rows_makes_few_passes_over_all_of_them():
-    """Rows without clusters, where Lloyd's algorithm goes on for long: a grown sample makes most of the way."""
+    """Rows without clusters, where Lloyd's algorithm goes on for long: samples make most of the way."""
     n_rows, n_passes = 70_000, 0
 
     class Counted(ArraySource):
         def nearest(self, centres, *, shift, **wanted):
             nonlocal n_passes
-            n_passes += 1
+            n_passes += self.n_rows == n_rows
             return super().nearest(centres, shift=shift, **wanted)
 
         def lloyd(self, centres, *, shift, **how):
@@ -134,13 +134,13 @@ def test_kmeans_of_very_many_rows_makes_few_passes_over_all_of_them():
 
     X = np.random.default_rng(3).random((n_rows, 2))
     found = [kmeans.cluster(Counted(X, n_threads=n), 20, np.random.default_rng(0)) for n in (1, 2)]
-    assert n_passes == 2 * (kmeans.ITERATIONS_AFTER_GROWTH + 1)
+    assert 2 * 2 <= n_passes <= 2 * (kmeans.ITERATIONS_AFTER_SAMPLES + 1)
     for one, two in zip(*found, strict=True):
         assert problems.same_bits(one, two)
     centres, labels, inertia = found[0]
     assert labels.shape == (n_rows,)
     assert inertia == pytest.approx(reference.lloyd_step(X, centres)[1], rel=1e-12)
-    on_the_end = kmeans.lloyd(ArraySource(X), centres, tol=0.0)[2]
+    on_the_end = kmeans.lloyd(ArraySource(X), centres, gain=0.0)[2]
     assert on_the_end <= inertia <= 1.01 * on_the_end
 
 

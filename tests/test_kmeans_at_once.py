@@ -60,7 +60,7 @@ def test_same_bits_at_every_level(level):
 
 
 @by_type
-@pytest.mark.parametrize("options", [{"labels": False}, {"max_iter": 0}, {"max_iter": 2}, {"tol": 0.0}], ids=str)
+@pytest.mark.parametrize("options", [{"labels": False}, {"max_iter": 0}, {"max_iter": 2}, {"gain": 0.0}], ids=str)
 def test_weights_strides_and_options(dtype, options):
     rng = np.random.default_rng(5)
     X = problems.rows(5, 400, 6, 3).astype(dtype)[::2, ::-2]

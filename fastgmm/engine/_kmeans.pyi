@@ -10,7 +10,6 @@ _Real: TypeAlias = npt.NDArray[np.float32] | npt.NDArray[np.float64]
 _Float64: TypeAlias = npt.NDArray[np.float64]
 _Visited: TypeAlias = npt.NDArray[np.intp]
 
-def movement(before: _Float64, after: _Float64) -> float: ...
 def lloyd(
     kernel: Kernel,
     x: _Real,
@@ -18,7 +17,7 @@ def lloyd(
     weights: Weights,
     centres: _Float64,
     max_iter: int,
-    enough: float,
+    gain: float,
     labels: npt.NDArray[np.int64] | None,
 ) -> float | None: ...
 def heap_of(closest: _Float64, weights: _Float64 | None) -> _Float64: ...

@@ -4,6 +4,7 @@ Both functions do what `fastgmm.fitting.kmeans` does pass by pass, by the same p
 same bits.
 """
 
+from libc.math cimport INFINITY
 from libc.stdint cimport int64_t
 from libc.string cimport memset
 
@@ -18,20 +19,7 @@ from fastgmm.engine._pass cimport new_job, run
 cnp.import_array()
 
 
-cdef double moved(Py_ssize_t size, const double *before, const double *after) noexcept nogil:
-    cdef double sum = 0
-    cdef Py_ssize_t i
-    for i in range(size):
-        sum += (after[i] - before[i]) * (after[i] - before[i])
-    return sum
-
-
-def movement(cnp.ndarray before, cnp.ndarray after):
-    """Return the squared movement of all centres (K, D) together."""
-    return moved(before.size, float64_values(before), float64_values(after))
-
-
-def lloyd(Kernel kernel, x, rows, weights, cnp.ndarray centres, Py_ssize_t max_iter, double enough, labels):
+def lloyd(Kernel kernel, x, rows, weights, cnp.ndarray centres, Py_ssize_t max_iter, double gain, labels):
     """Move centres (K, D) in place by Lloyd's algorithm, then write labels (int64) if they are given; return inertia.
 
     kernel is that of the centres, of the spherical kind; x, rows, weights are as in `accumulate`. None is returned if a
@@ -43,11 +31,11 @@ def lloyd(Kernel kernel, x, rows, weights, cnp.ndarray centres, Py_ssize_t max_i
     cdef const double *log_norm = kernel.model.log_norm
     cdef Job job = new_job(kernel, NEAREST, x, rows, weights)
     job.sums, job.partial_size = True, 2 + K * (1 + D)
-    cdef cnp.ndarray total = np.empty(job.partial_size), after = np.empty((K, D))
+    cdef cnp.ndarray total = np.empty(job.partial_size)
     cdef double *sums = float64_values(total)
     cdef double *here = float64_values(centres)
-    cdef double *there = float64_values(after)
     cdef double *s
+    cdef double before = INFINITY
     cdef bint goes_on = True
     while goes_on and max_iter > 0:
         max_iter -= 1
@@ -61,10 +49,9 @@ def lloyd(Kernel kernel, x, rows, weights, cnp.ndarray centres, Py_ssize_t max_i
             if not s[0] > 0:
                 return None
             for j in range(D):
-                there[k * D + j] = shift[j] + s[1 + j] / s[0]
-        goes_on = moved(K * D, here, there) > enough
-        for j in range(K * D):
-            here[j] = there[j]
+                here[k * D + j] = shift[j] + s[1 + j] / s[0]
+        goes_on = before - sums[0] > gain * sums[0]
+        before = sums[0]
     kernel.place(here, factors, log_norm)
     job.model, job.sums, job.partial_size = kernel.model, False, 2
     job.labels = NULL if labels is None else <int64_t *> cnp.PyArray_DATA(labels)

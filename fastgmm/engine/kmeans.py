@@ -3,16 +3,16 @@
 import numpy as np
 
 from fastgmm.engine import _kmeans
-from fastgmm.engine._kmeans import heap_of, movement, positions
+from fastgmm.engine._kmeans import heap_of, positions
 from fastgmm.engine._steps import is_short
 from fastgmm.engine.constants import point_kernel
 from fastgmm.engine.nearest import Nearest
 from fastgmm.engine.visits import on_all_rows
 
-__all__ = ["heap_of", "lloyd", "movement", "positions", "seed"]
+__all__ = ["heap_of", "lloyd", "positions", "seed"]
 
 
-def lloyd(rows, weights, centres, *, shift, max_iter, enough, labels):
+def lloyd(rows, weights, centres, *, shift, max_iter, gain, labels):
     """Return centres (K, D) and the `Nearest` of them after Lloyd's algorithm, or None if it has to go pass by pass.
 
     Parameters
@@ -24,8 +24,8 @@ def lloyd(rows, weights, centres, *, shift, max_iter, enough, labels):
     shift : (D,) array
         Taken off rows and centres first.
     max_iter : int
-    enough : float
-        Squared movement of all centres together at which it stops.
+    gain : float
+        It stops when an iteration has lowered the inertia by no more than this share of it.
     labels : bool
         Whether labels are wanted.
     """
@@ -35,7 +35,7 @@ def lloyd(rows, weights, centres, *, shift, max_iter, enough, labels):
     if not is_short(kernel, n_visits):
         return None
     found = np.empty(n_visits, np.int64) if labels else None
-    inertia = _kmeans.lloyd(kernel, rows.array, weights.kept, weights, centres, max_iter, enough, found)
+    inertia = _kmeans.lloyd(kernel, rows.array, weights.kept, weights, centres, max_iter, gain, found)
     if inertia is None:
         return None
     return centres, Nearest(inertia, on_all_rows(found, weights.kept, rows.n_rows, -1))

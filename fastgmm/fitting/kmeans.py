@@ -9,45 +9,63 @@ import math
 
 import numpy as np
 
-from fastgmm.engine.kmeans import heap_of, movement, positions
+from fastgmm.engine.kmeans import heap_of, positions
 from fastgmm.fitting.comparable import Frame
 
 __all__ = ["cluster", "cluster_comparable", "lloyd", "seed"]
 
 MAX_ITER = 300
-TOL = 1e-4  # of the mean variance: the squared movement of all centres at which Lloyd's algorithm stops
+GAIN = 1e-3  # share of the inertia: where an iteration of Lloyd's algorithm lowers it by less, EM goes on as well
 
-# Where rows are many, centres are sought among a few of them, several times for less than once among all: on 200,000
-# rows and 10 clusters, the best of four had on average an inertia 4% lower, at a third of the time.
-SAMPLE_ROWS = 4096
-SAMPLE_ROWS_PER_CLUSTER = 128
-SAMPLE_TRIES = 4
-SAMPLE_ITERATIONS = 5  # of each try; the best goes on
-SAMPLE_GROWTH = 8
-ITERATIONS_AFTER_GROWTH = 5  # at most, over all rows, from centres of a grown sample: EM goes on as well from there
+# Where rows are many, centres are sought among a few of them, several times for less than once among all. The best go
+# on among more and more rows, which move them less and less. Iterations over samples cost little and go on for longer.
+SAMPLE_ROWS = 512
+SAMPLE_ROWS_PER_CLUSTER = 32
+SAMPLE_GROWTH = 4
+SAMPLE_GAIN = GAIN / 2
+ITERATIONS_AFTER_SAMPLES = 5  # at most, over all rows, from centres of a sample that was not the smallest
+TRIES, TRY_ITERATIONS, TRY_GAIN = 4, 8, 3 * GAIN
+FRAME_ROWS = 4096  # from which comparable coordinates come, and in them centres
+FRAME_ROWS_PER_CLUSTER = 128
 
 
-def cluster(source, n_clusters, rng):
+def cluster(source, n_clusters, rng, *, labels=True):
     """Return centres (K, D), labels and inertia of k-means over all rows: see `lloyd`.
-
-    Where rows are many, centres come from samples; where these grew, all rows move them a few times at most.
 
     Parameters
     ----------
     source : ArraySource
     n_clusters : int
     rng : numpy.random.Generator
+    labels : bool, default=True
+        Whether labels are wanted.
     """
-    n_sample = _sample_rows(n_clusters)
-    if source.n_rows <= 2 * n_sample:
-        return lloyd(source, seed(source, n_clusters, rng))
-    centres = _best_of_tries(source.sample(n_sample, rng).gathered(), n_clusters, rng)
-    max_iter = MAX_ITER
-    while SAMPLE_GROWTH * n_sample <= source.n_rows // 2:  # centres so near their places that all rows move them little
-        n_sample *= SAMPLE_GROWTH
-        centres, _, _ = lloyd(source.sample(n_sample, rng), centres, labels=False)
-        max_iter = ITERATIONS_AFTER_GROWTH
-    return lloyd(source, centres, max_iter=max_iter)
+    few, *more = _samples(source, n_clusters, rng)
+    centres = _sought(few, n_clusters, min(TRIES, source.n_rows // few.n_rows), rng)
+    for rows in (few, *more)[:-1]:
+        centres, _, _ = lloyd(rows, centres, gain=SAMPLE_GAIN, labels=False)
+    return lloyd(source, centres, max_iter=ITERATIONS_AFTER_SAMPLES if len(more) > 1 else MAX_ITER, labels=labels)
+
+
+def _samples(source, n_clusters, rng):
+    """Return the source, and before it samples of half of its rows at most, each of a share of those that follow."""
+    sizes = [max(SAMPLE_ROWS, SAMPLE_ROWS_PER_CLUSTER * n_clusters)]
+    while 2 * SAMPLE_GROWTH * sizes[-1] < source.n_rows:
+        sizes.append(SAMPLE_GROWTH * sizes[-1])
+    samples = [source]
+    for size in reversed(sizes):
+        if 2 * size < source.n_rows:
+            samples.insert(0, samples[0].sample(size, rng).gathered())
+    return samples
+
+
+def _sought(few, n_clusters, n_tries, rng):
+    """Return centres (K, D): seeds, or the best of several that some iterations have moved."""
+    if n_tries == 1:
+        return seed(few, n_clusters, rng)
+    options = {"max_iter": TRY_ITERATIONS, "gain": TRY_GAIN, "labels": False}
+    tries = [lloyd(few, seed(few, n_clusters, rng), **options) for _ in range(n_tries)]
+    return min(tries, key=lambda found: found[2])[0]
 
 
 def cluster_comparable(source, n_clusters, rng, *, whitened):
@@ -63,17 +81,12 @@ def cluster_comparable(source, n_clusters, rng, *, whitened):
     whitened : bool
         Whether coordinates are those of the covariance of all rows, or only of their variances.
     """
-    n_sample = _sample_rows(n_clusters)
-    is_all = source.n_rows <= 2 * n_sample
-    if is_all:
+    n_sample = max(FRAME_ROWS, FRAME_ROWS_PER_CLUSTER * n_clusters)
+    if source.n_rows <= 2 * n_sample:
         frame, space = source.remembered(("comparable", whitened), lambda: _comparable(source, whitened))
     else:
         frame, space = _comparable(source.sample(n_sample, rng), whitened)
-    if is_all:
-        centres, _, _ = lloyd(space, seed(space, n_clusters, rng), labels=False)
-    else:
-        centres = _best_of_tries(space, n_clusters, rng)
-    centres = frame.rows(centres)
+    centres = frame.rows(cluster(space, n_clusters, rng, labels=False)[0])
     return frame.nearest(source, centres), centres
 
 
@@ -82,18 +95,6 @@ def _comparable(few, whitened):
     few = few.gathered()
     frame = Frame(few, whitened=whitened)
     return frame, frame.space(few)
-
-
-def _sample_rows(n_clusters):
-    """Return how many rows centres are sought among."""
-    return max(SAMPLE_ROWS, SAMPLE_ROWS_PER_CLUSTER * n_clusters)
-
-
-def _best_of_tries(few, n_clusters, rng):
-    """Return the centres (K, D) of the best of several tries of k-means."""
-    tries = [lloyd(few, seed(few, n_clusters, rng), max_iter=SAMPLE_ITERATIONS) for _ in range(SAMPLE_TRIES)]
-    centres, _, _ = min(tries, key=lambda found: found[2])
-    return lloyd(few, centres, labels=False)[0]
 
 
 def seed(source, n_clusters, rng):
@@ -131,7 +132,7 @@ def _first(weights, n_rows, rng):
     return int(positions(np.cumsum(weights), rng.random(1))[0])
 
 
-def lloyd(source, centres, *, max_iter=MAX_ITER, tol=TOL, labels=True):
+def lloyd(source, centres, *, max_iter=MAX_ITER, gain=GAIN, labels=True):
     """Return centres (K, D), labels and inertia after Lloyd's algorithm from given centres.
 
     Parameters
@@ -139,9 +140,8 @@ def lloyd(source, centres, *, max_iter=MAX_ITER, tol=TOL, labels=True):
     source : ArraySource
     centres : (K, D) array
     max_iter : int, default=300
-    tol : float, default=1e-4
-        Stop when the centres move by less than this share of the mean variance, squared and summed; or not at all.
-
+    gain : float, default=1e-3
+        Stop when an iteration has lowered the inertia by no more than this share of it.
     labels : bool, default=True
         Whether labels are wanted.
 
@@ -151,22 +151,22 @@ def lloyd(source, centres, *, max_iter=MAX_ITER, tol=TOL, labels=True):
     labels : (N,) int64 array, over all rows of the source's array, or None
     inertia : float
     """
-    shift, variances, _ = source.moments()
-    enough = tol * (variances.sum() / len(variances))
-    at_once = source.lloyd(centres, shift=shift, max_iter=max_iter, enough=enough, labels=labels)
+    shift, _, _ = source.moments()
+    at_once = source.lloyd(centres, shift=shift, max_iter=max_iter, gain=gain, labels=labels)
     if at_once is not None:
         centres, found = at_once
         return centres, found.labels, found.inertia
+    before = math.inf
     for _ in range(max_iter):
         found = source.nearest(centres, shift=shift, sums=True)
         moved = shift + np.divide(found.s, found.n[:, None], out=centres - shift, where=found.n[:, None] > 0)
         empty = np.flatnonzero(found.n == 0)
         if len(empty):
             moved[empty] = _farthest_rows(source, centres, shift, len(empty))
-        is_near = movement(centres, moved) <= enough
         centres = moved
-        if is_near:
+        if before - found.inertia <= gain * found.inertia:
             break
+        before = found.inertia
     found = source.nearest(centres, shift=shift, labels=labels)
     return centres, found.labels, found.inertia
 
