@@ -93,6 +93,33 @@ def check_missing(missing: Any) -> str:
     return check_choice(missing, "missing", MISSING)
 
 
+def check_labels(labels: Any, n_rows: int, name: str = "known_labels") -> npt.NDArray[Any]:
+    """Return what a user passes as components of rows that are known, (n_rows,) integers.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If they are no integers, or not one for each row.
+    """
+    labels = as_array(labels, name)
+    if labels.shape != (n_rows,):
+        raise ValueError(f"{name} must have the shape ({n_rows},), one for each row of X, got {labels.shape}")
+    check_label_type(labels.dtype, name)
+    return labels
+
+
+def check_label_type(dtype: Any, name: str = "known_labels") -> None:
+    """Raise TypeError if a type of labels is none of integers."""
+    if dtype.kind not in "iu":
+        raise TypeError(f"{name} must be integers, -1 where they are not known, got {dtype}")
+
+
+def check_label_values(labels: npt.NDArray[Any], name: str = "known_labels") -> None:
+    """Raise ValueError if labels (n,) are below -1."""
+    if len(labels) and labels.min() < -1:
+        raise ValueError(f"{name} must be components, or -1 where they are not known, got {labels.min()}")
+
+
 def as_array(values: Any, name: str) -> npt.NDArray[Any]:
     """Return what a user passes as an array, of whatever type it holds; one that is an array already is not copied.
 

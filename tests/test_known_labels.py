@@ -181,7 +181,6 @@ BAD = [
         "known_labels name components, so that split_merge must be 0",
     ),
     ({"known_labels": np.zeros(N, int), "on_collapse": "drop"}, "known_labels name components, so that on_collapse"),
-    ({"known_labels": np.zeros(N, int), "max_memory": "1 GB"}, "known_labels needs the rows in an array"),
 ]
 
 

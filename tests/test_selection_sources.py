@@ -147,8 +147,6 @@ def test_bad_input(tmp_path):
         select(as_dask(X, tmp_path), criterion="cv")
     with pytest.raises(InvalidParameterError, match="criterion 'nec' fits one component too"):
         mixture.criterion(as_dask(X, tmp_path), "nec")
-    with pytest.raises(ValueError, match="entropies are of rows whose components are not known"):
-        mixture.icl(ArraySource(X, known_labels=np.zeros(N, dtype=int)))
     holes = X.copy()
     holes[300, 1] = np.nan
     with pytest.raises(ValueError, match=r"partition 1 \(counted from 0\) contains NaN"):

@@ -13,7 +13,7 @@ from fastgmm import Mixture, select
 from fastgmm.distributed import DaskSource, GappedDaskSource
 from fastgmm.selection import Selection
 from fastgmm.sources import ArraySource, BatchSource, GappedBatchSource, SharedPasses
-from fastgmm.sources.chunks import Recut
+from fastgmm.sources.chunks import Chunk, Recut
 
 D = 2
 RNG = np.random.default_rng(0)
@@ -81,15 +81,17 @@ def test_together_is_each_alone(name, counted, monkeypatch):
 @pytest.mark.parametrize("sizes", [(3, 3, 3), (1, 1, 1, 1, 1), (7, 1, 13), (0, 2, 0, 9), (4,), ()])
 def test_chunks_are_cut_anew(sizes):
     rows, seen = np.arange(sum(sizes), dtype=float)[:, None], []
-    cut = Recut(4, lambda values, weights: seen.append((values.copy(), weights.copy())))
+    cut = Recut(4, lambda rows: seen.append([each.copy() for each in rows]))
     for i, j in itertools.pairwise(np.cumsum((0, *sizes))):
-        cut.push(rows[i:j], 2 * rows[i:j, 0])
+        cut.push(Chunk(rows[i:j], 2 * rows[i:j, 0], -rows[i:j, 0].astype(int)))
     cut.end()
-    assert all(len(values) % 4 == 0 for values, _ in seen[:-1])
+    assert all(len(values) % 4 == 0 for values, *_ in seen[:-1])
     if seen:
-        np.testing.assert_array_equal(np.concatenate([values for values, _ in seen]), rows)
-        np.testing.assert_array_equal(np.concatenate([weights for _, weights in seen]), 2 * rows[:, 0])
-    assert sum(len(values) for values, _ in seen) == len(rows)
+        values, weights, labels = (np.concatenate(each) for each in zip(*seen, strict=True))
+        np.testing.assert_array_equal(values, rows)
+        np.testing.assert_array_equal(weights, 2 * rows[:, 0])
+        np.testing.assert_array_equal(labels, -rows[:, 0])
+    assert sum(len(values) for values, *_ in seen) == len(rows)
 
 
 # ----------------------------------------------------------------------------------------------------------- selection

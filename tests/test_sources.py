@@ -354,7 +354,7 @@ def test_batches_that_differ_are_named():
     refused(ValueError, r"batch 1 .* has weights, but the batches before it have none", [X, (X, w)])
     refused(ValueError, r"sample_weight of batch 0 .* has the shape \(99,\), expected \(100,\)", [(X, w[1:])])
     refused(ValueError, r"Negative values in data passed to `sample_weight of batch 0 .*row 0 has -", [(X, w - 9)])
-    refused(TypeError, r"batch 0 .* a tuple of 3", [(X, w, w)])
+    refused(TypeError, r"batch 0 .* a tuple of 4", [(X, w, None, w)])
     bad = X.copy()
     bad[7, 1] = np.nan
     refused(ValueError, r"Input batch 1 \(.*\) contains NaN. The first is in row 7, column 1", [X, bad])

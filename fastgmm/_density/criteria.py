@@ -260,7 +260,7 @@ class Criteria(Scoring):
         n_threads: int | None = None,
         missing: str = "raise",
     ) -> tuple[float, float]:
-        """Return how uncertain the components of the rows are, in nats, one pass.
+        """Return how uncertain the components of the rows are, in nats, one pass; those that are known are certain.
 
         Parameters
         ----------
@@ -278,11 +278,6 @@ class Criteria(Scoring):
         entropy, doubt : float
             -sum_i w_i sum_k r_ik log r_ik and -sum_i w_i log max_k r_ik.
 
-        Raises
-        ------
-        ValueError
-            If X is a source that knows the components of rows.
-
         Examples
         --------
         >>> from fastgmm import Mixture
@@ -295,8 +290,9 @@ class Criteria(Scoring):
         if not is_elsewhere(X):
             return self._entropies(Rows.of(X), sample_weight, n_threads, missing)
         source = as_source(X, sample_weight, n_threads=n_threads, missing=check_missing(missing))
-        if source.known_labels is not None:
-            raise ValueError("entropies are of rows whose components are not known, but X has known_labels")
+        source = source.unknown()
+        if source is None:
+            return 0.0, 0.0
         missing = "em" if source.has_gaps else missing
         entropy, doubt = source.sum_over(functools.partial(_entropies_of, self, n_threads, missing)).tolist()
         return entropy, doubt

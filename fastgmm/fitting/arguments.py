@@ -13,12 +13,12 @@ __all__ = ["check_given_parameters", "check_known", "check_split_merge"]
 
 def check_known(source, n_components, on_collapse, split_merge):
     """Raise ValueError if rows are known to belong to components that there are not, or that may be moved."""
-    known = source.known_labels
-    if known is None:
+    if not source.n_named:
         return
-    if known.max() >= n_components:
+    if source.n_named > n_components:
         raise ValueError(
-            f"known_labels must be below n_components={n_components}, or -1 where they are not known, got {known.max()}"
+            f"known_labels must be below n_components={n_components}, or -1 where they are not known, got "
+            f"{source.n_named - 1}"
         )
     if on_collapse in ("reseed", "drop"):
         raise ValueError(
@@ -29,7 +29,7 @@ def check_known(source, n_components, on_collapse, split_merge):
 
 def check_moves(source, split_merge):
     """Raise ValueError if components are to be split and merged of which rows are known."""
-    if split_merge and source.known_labels is not None:
+    if split_merge and source.n_named:
         raise ValueError(f"known_labels name components, so that split_merge must be 0, got {split_merge}")
 
 

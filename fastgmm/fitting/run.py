@@ -97,10 +97,10 @@ def run(
         max_memory=max_memory,
         missing=check_missing(missing),
     )
-    check_known(source, n_components, on_collapse, split_merge)
     n_start_rows = start_rows(n_components, source.n_features)
     source.reserve(family.statistics_kind(), n_components, n_start_rows, family.rank)
     check_enough_rows(source.n_rows, n_components)
+    check_known(source, n_components, on_collapse, split_merge)
     family.check_features(source.n_features)
     given = check_given_parameters(family, n_components, source.n_features, weights_init, means_init, precisions_init)
     starting = {"weights_init": weights_init, "means_init": means_init, "precisions_init": precisions_init}

@@ -210,8 +210,9 @@ def first_parameters(source, family, n_components, init_params, rng, *, reg_cova
     IllDefinedCovarianceError
         If a component's rows do not span a covariance.
     """
-    if source.sample_of is not None and isinstance(init_params, str) and init_params == "kmeans" and n_components > 1:
-        stats = _clustered(source.sample_of, family, n_components, rng)
+    whole = source.sample_of
+    if whole is not None and isinstance(init_params, str) and init_params == "kmeans" and n_components > 1:
+        stats = None if whole.n_named else _clustered(whole, family, n_components, rng)
         if stats is not None:
             return _parameters_of(stats, family, reg_covar, floor, prior)
     mean = source.moments()[0]

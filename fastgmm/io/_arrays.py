@@ -63,7 +63,7 @@ def read_npy(path, columns, weights, dtype):
         raise TableError(f"{path} is empty: its array has shape {table.shape}")
     table = table.reshape(len(table), -1)
     names = default_names(table.shape[1])
-    chosen, weight = choose(names, columns, weights, path)
+    chosen, weight, _ = choose(names, columns, weights, path)
     values = table
     if chosen == list(range(chosen[0], chosen[0] + len(chosen))):
         values = table[:, chosen[0] : chosen[-1] + 1]  # neighbours stay a view on the file
@@ -100,7 +100,7 @@ def read_parquet(path, columns, weights, dtype, gaps=False):
     try:
         schema = parquet.read_schema(path)
         names = schema.names
-        chosen, weight = choose(names, columns, weights, path)
+        chosen, weight, _ = choose(names, columns, weights, path)
         numeric = [j for j in chosen if is_numeric(pyarrow, schema.types[j])]
         for j in chosen if weight is None else [*chosen, weight]:
             if not is_numeric(pyarrow, schema.types[j]):

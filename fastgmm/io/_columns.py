@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-__all__ = ["Table", "TableError", "check_weights", "choose", "default_names"]
+__all__ = ["Table", "TableError", "as_labels", "check_weights", "choose", "default_names"]
 
 _SHOWN = 12  # names listed in a message before it is cut short
 
@@ -55,7 +55,7 @@ def default_names(n_columns):
     return [f"x{j}" for j in range(1, n_columns + 1)]
 
 
-def choose(names, columns, weights, path):
+def choose(names, columns, weights, path, labels=None):
     """Positions of the columns to read.
 
     Parameters
@@ -63,38 +63,64 @@ def choose(names, columns, weights, path):
     names : list of str
         All names, in the order of the file.
     columns : sequence of str or None
-        Names of the wanted columns in the wanted order; None for all that have a name, except that of the weights.
-        (A column without one is the row number that pandas and R write, or what follows a comma at the line's end.)
+        Names of the wanted columns in the wanted order; None for all that have a name, except those of weights and
+        labels. (A column without one is the row number that pandas and R write, or what follows a comma at the line's
+        end.)
     weights : str or None
         Name of the column of weights.
     path : str
         The file, for messages.
+    labels : str, optional
+        Name of the column of labels.
 
     Returns
     -------
     chosen : list of int
     weight : int or None
+    label : int or None
 
     Raises
     ------
     TableError
         If a name is unknown, or stands for more than one column, or nothing is left to read.
     """
-    weight = None if weights is None else _position(weights, names, path)
+    weight, label = (None if name is None else _position(name, names, path) for name in (weights, labels))
+    if weight is not None and weight == label:
+        raise TableError(f"column {weights!r} cannot be both weights and labels")
     if columns is None:
-        chosen = [j for j, name in enumerate(names) if name and j != weight]
+        chosen = [j for j, name in enumerate(names) if name and j not in (weight, label)]
     else:
         chosen = [_position(name, names, path) for name in columns]
         if len(set(chosen)) < len(chosen):
             raise TableError(f"a column is asked for more than once: {_listing(columns)}")
-        if weight in chosen:
-            raise TableError(f"column {weights!r} cannot be both data and weights")
+        for place, name, what in ((weight, weights, "weights"), (label, labels, "labels")):
+            if place in chosen:
+                raise TableError(f"column {name!r} cannot be both data and {what}")
     if not chosen:
         raise TableError(f"{path}: no columns of data are left to read")
     if len({names[j] for j in chosen}) < len(chosen):
         for j in chosen:
             _position(names[j], names, path)
-    return chosen, weight
+    return chosen, weight, label
+
+
+def as_labels(values, path, name, first):
+    """Return a column of numbers (n,) as labels (n,) int64, -1 for NaN; its rows are counted from the number `first`.
+
+    Raises
+    ------
+    TableError
+        If one is no whole number.
+    """
+    labels = np.where(np.isnan(values), -1.0, values)
+    wrong = np.flatnonzero(labels != np.rint(labels))
+    if wrong.size:
+        row = wrong[0]
+        raise TableError(
+            f"{path}, row {first + row + 1}, column {name!r}: expected the number of a component, from 0 on, or -1 or "
+            f"nothing where it is not known, got {values[row]:g}"
+        )
+    return labels.astype(np.int64)
 
 
 def check_weights(weights, path, name):

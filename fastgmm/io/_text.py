@@ -12,7 +12,7 @@ import itertools
 
 import numpy as np
 
-from ._columns import TableError, choose, default_names
+from ._columns import TableError, as_labels, choose, default_names
 
 __all__ = ["TextReader", "read_text"]
 
@@ -56,7 +56,7 @@ def read_text(file, path, columns, weights, dtype, if_named=None, gaps=False):
     """
     reader = TextReader(file, path, columns, weights, dtype, if_named, gaps)
     parts = list(reader.blocks(_CHUNK))
-    values, given = zip(*parts, strict=True)
+    values, given, _ = zip(*parts, strict=True)
     given = None if reader.weight is None else np.concatenate(given)
     return np.concatenate(values), reader.names, given, reader.named
 
@@ -68,18 +68,20 @@ class TextReader:
     ----------
     file, path, columns, weights, dtype, if_named, gaps
         As for `read_text`.
+    labels : str, optional
+        Name of the column of labels, which may be missing.
 
     Attributes
     ----------
     names : list of str
         Of the chosen columns.
-    weight : int or None
-        Place of the column of weights.
+    weight, label : int or None
+        Places of the columns of weights and labels.
     named : bool
         Whether the file has a header.
     """
 
-    def __init__(self, file, path, columns, weights, dtype, if_named=None, gaps=False):
+    def __init__(self, file, path, columns, weights, dtype, if_named=None, gaps=False, labels=None):
         encoding, delimiter = _sniff(file, path)
         self._text = io.TextIOWrapper(file, encoding=encoding, errors="replace", newline="")
         rows = _numbered_rows(self._text, delimiter, path)
@@ -89,20 +91,20 @@ class TextReader:
         self.named = not all(_is_number(field) or _is_missing(field) for field in first[1])
         names = _header(first[1]) if self.named else default_names(len(first[1]))
         columns = if_named if self.named and columns is None else columns
-        chosen, self.weight = choose(names, columns, weights, path)
+        chosen, self.weight, self.label = choose(names, columns, weights, path, labels)
         self.names = [names[j] for j in chosen]
         self._rows = rows if self.named else itertools.chain([first], rows)
         self._converter = _Converter(
             path,
             names,
-            chosen + ([] if self.weight is None else [self.weight]),
+            chosen + [place for place in (self.weight, self.label) if place is not None],
             columns is None,
-            chosen if gaps else (),
+            [*(chosen if gaps else ()), self.label],
         )
-        self._path, self._dtype = path, dtype
+        self._path, self._dtype, self._labels = path, dtype, labels
 
     def blocks(self, n_rows):
-        """Yield (values (n, D), weights (n,) or None) of at most n_rows rows, once.
+        """Yield (values (n, D), weights (n,) or None, labels (n,) or None) of at most n_rows rows, once.
 
         Raises
         ------
@@ -114,8 +116,10 @@ class TextReader:
             while table := [self._converter.convert(chunk) for chunk in _chunks(self._rows, n_rows)]:
                 table = np.concatenate(table)
                 values = _as_dtype(table[:, :D], self._dtype, self.names, self._path, done)
+                weights = None if self.weight is None else table[:, D].copy()
+                labels = None if self.label is None else as_labels(table[:, -1], self._path, self._labels, done)
                 done += len(table)
-                yield values, None if self.weight is None else table[:, -1].copy()
+                yield values, weights, labels
         if not done:
             raise TableError(f"{self._path} has a header but no rows")
 

@@ -10,22 +10,25 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastgmm._checks import ONE_PASS, as_array
+from fastgmm._checks import ONE_PASS, as_array, check_labels
 
 from ._arrays import NPY_MAGIC, PARQUET_MAGIC, check_text, import_parquet, is_numeric, read_npy
-from ._columns import TableError, choose
+from ._columns import TableError, as_labels, choose
 from ._text import TextReader
 
 __all__ = [
+    "LABELS_THERE",
     "WEIGHTS_THERE",
     "Block",
     "Blocks",
+    "beside_from_arrow",
     "chosen_columns",
     "first_batch",
     "from_arrow",
     "is_arrow",
     "of_batches",
     "open_blocks",
+    "refuse_beside",
     "refuse_given",
 ]
 
@@ -33,6 +36,10 @@ BATCH_BYTES = 1 << 20  # of rows that are decoded at a time
 DECODER_BYTES = 24 << 20  # beside the row groups of a Parquet file
 
 WEIGHTS_THERE = "weights stand beside the rows, in a column, BatchSource(X, weights='w'), or in batches (rows, weights)"
+LABELS_THERE = (
+    "labels stand beside the rows, in a column, BatchSource(X, labels='y'), or in batches (rows, weights or None, "
+    "labels)"
+)
 
 
 class Block(NamedTuple):
@@ -46,12 +53,15 @@ class Block(NamedTuple):
         What error messages call the rows.
     first : int
         Number of the first row in what has that name.
+    labels : (n,) array-like or None
+        Components of rows that are known, -1 for others.
     """
 
     values: np.ndarray
     weights: Any
     name: str
     first: int
+    labels: Any = None
 
 
 class Blocks(NamedTuple):
@@ -69,8 +79,8 @@ class Blocks(NamedTuple):
     block_bytes : int
         Memory that reading takes beside the blocks: what is not cut by `read` but comes as a whole.
     n_columns : int
-    weighted : bool
-        Whether the rows are known to have weights.
+    weighted, labelled : bool
+        Whether the rows are known to have weights and labels.
     named : bool
         Whether the names stand in what is read.
     """
@@ -81,29 +91,52 @@ class Blocks(NamedTuple):
     n_columns: int
     block_bytes: int = 0
     weighted: bool = False
+    labelled: bool = False
     named: bool = True
 
 
-def open_blocks(X, *, columns=None, weights=None, sample_weight=None, dtype=None, if_named=None, gaps=False):
+class _Columns(NamedTuple):
+    """Which columns are read, and how: see `open_blocks`."""
+
+    columns: Any
+    weights: str | None
+    labels: str | None
+    dtype: np.dtype | None
+    if_named: Any
+    gaps: bool
+
+
+def open_blocks(
+    X,
+    *,
+    columns=None,
+    weights=None,
+    labels=None,
+    sample_weight=None,
+    known_labels=None,
+    dtype=None,
+    if_named=None,
+    gaps=False,
+):
     """Return what X holds as `Blocks`.
 
     Parameters
     ----------
     X : path, array, pyarrow data set or table, iterable of batches, function that returns one, or Blocks
         Paths are those of CSV, NPY and Parquet files, and of folders of Parquet files. A batch is an array, a data
-        frame or an Arrow record batch, or a tuple of one and its weights.
+        frame or an Arrow record batch, or a tuple of one and its weights, or of one, weights or None, and labels.
     columns : sequence of str, optional
         Names of the columns to read, of files and Arrow data.
-    weights : str, optional
-        Name of the column of weights, of files and Arrow data.
-    sample_weight : (n_rows,) array, optional
-        Weights of the rows of an array or NPY file.
+    weights, labels : str, optional
+        Names of the columns of weights and labels, of files and Arrow data.
+    sample_weight, known_labels : (n_rows,) array, optional
+        Weights and labels of the rows of an array or NPY file.
     dtype : numpy dtype, optional
         Of the values; default: float32 where the data are, else float64.
     if_named : sequence of str, optional
         What `columns` defaults to where the data have names.
     gaps : bool, default=False
-        Whether values of files and Arrow data may be missing: they are NaN then. Weights may not.
+        Whether values of files and Arrow data may be missing: they are NaN then. Weights may not, labels may always.
 
     Raises
     ------
@@ -116,17 +149,17 @@ def open_blocks(X, *, columns=None, weights=None, sample_weight=None, dtype=None
     """
     if isinstance(X, Blocks):
         return X
-    chosen = columns, weights, None if dtype is None else np.dtype(dtype), if_named, gaps
+    how = _Columns(columns, weights, labels, None if dtype is None else np.dtype(dtype), if_named, gaps)
     if isinstance(X, str | os.PathLike):
-        return _open_path(os.fspath(X), *chosen, sample_weight)
+        return _open_path(os.fspath(X), how, sample_weight, known_labels)
     if isinstance(X, np.ndarray):
-        refuse_given("an array", "rows have no names", columns=columns, weights=weights)
-        return _of_array(X, sample_weight)
-    refuse_given("no array or NPY file", WEIGHTS_THERE, sample_weight=sample_weight)
+        refuse_given("an array", "rows have no names", columns=columns, weights=weights, labels=labels)
+        return _of_array(X, sample_weight, known_labels)
+    refuse_beside("no array or NPY file", sample_weight, known_labels)
     if is_arrow(X):
-        return _of_arrow(_as_dataset(X), "X", *chosen)
+        return _of_arrow(_as_dataset(X), "X", how)
     if callable(X) or isinstance(X, Iterable):
-        refuse_given("batches", "they are taken whole", columns=columns, weights=weights)
+        refuse_given("batches", "they are taken whole", columns=columns, weights=weights, labels=labels)
     if callable(X):
         return of_batches(X, gaps)
     if isinstance(X, Iterable):
@@ -143,29 +176,36 @@ def refuse_given(what, why, **given):
             raise ValueError(f"{name} must be None where X is {what}: {why}")
 
 
+def refuse_beside(what, sample_weight, known_labels):
+    """Raise ValueError if arrays are given where weights and labels stand among the rows."""
+    refuse_given(what, WEIGHTS_THERE, sample_weight=sample_weight)
+    refuse_given(what, LABELS_THERE, known_labels=known_labels)
+
+
 def is_arrow(X):
     """Whether X is Arrow data that `open_blocks` reads by name of columns."""
     return type(X).__module__.partition(".")[0] == "pyarrow"
 
 
-def _open_path(path, columns, weights, dtype, if_named, gaps, sample_weight):
+def _open_path(path, how, sample_weight, known_labels):
     """Blocks of a file, or of a folder of Parquet files."""
     if os.path.isdir(path):
-        refuse_given(path, WEIGHTS_THERE, sample_weight=sample_weight)
-        return _of_arrow(_dataset(path), path, columns, weights, dtype, if_named, gaps)
+        refuse_beside(path, sample_weight, known_labels)
+        return _of_arrow(_dataset(path), path, how)
     with open(path, "rb") as file:
         magic = file.read(8)
     if not magic.startswith(NPY_MAGIC):
-        refuse_given(path, WEIGHTS_THERE, sample_weight=sample_weight)
+        refuse_beside(path, sample_weight, known_labels)
     if magic.startswith(PARQUET_MAGIC):
-        return _of_arrow(_dataset(path), path, columns, weights, dtype, if_named, gaps)
+        return _of_arrow(_dataset(path), path, how)
     if magic.startswith(NPY_MAGIC):
         table, names, _ = read_npy(path, None, None, None)
-        chosen, weight = choose(names, columns, weights, path)
-        names = [names[j] for j in chosen]
-        return _of_array(table, sample_weight, path, (chosen, weight), dtype)._replace(names=names, named=False)
+        places = choose(names, how.columns, how.weights, path, how.labels)
+        names = [names[j] for j in places[0]]
+        blocks = _of_array(table, sample_weight, known_labels, path, places, how)
+        return blocks._replace(names=names, named=False)
     check_text(magic, path)
-    return _of_text(path, columns, weights, dtype, if_named, gaps)
+    return _of_text(path, how)
 
 
 def compute_dtype(dtype):
@@ -173,29 +213,40 @@ def compute_dtype(dtype):
     return np.dtype(np.float32 if dtype == np.float32 else np.float64)
 
 
-def _of_array(array, sample_weight, name="X", choice=None, dtype=None):
+def _of_array(array, sample_weight, known_labels, name="X", places=(None, None, None), how=None):
     """Blocks of an array. What is mapped from a file, row by row, is read from it, so that no pages stay mapped."""
     if array.ndim != 2:
         raise ValueError(f"Expected 2D array, got {array.ndim}D array instead: {name} has the shape {array.shape}.")
     given = None if sample_weight is None else as_array(sample_weight, "sample_weight")
     if given is not None and given.shape != array.shape[:1]:
         raise ValueError(f"sample_weight.shape == {given.shape}, expected {array.shape[:1]}!")
-    columns, weight = (None, None) if choice is None else choice
-    at = _place_in_file(array)
-    dtype = array.dtype if dtype is None else dtype
+    labels = None if known_labels is None else check_labels(known_labels, len(array))
+    columns, weight, label = places
+    read_array, read_weights, read_labels = (None if a is None else _reader(a) for a in (array, given, labels))
+    dtype = array.dtype if how is None or how.dtype is None else how.dtype
 
     def read(n_rows):
         for first in range(0, len(array), n_rows):
             last = min(len(array), first + n_rows)
-            rows = array[first:last] if at is None else _read_rows(*at, array, first, last)
+            rows = read_array(first, last)
             values = rows if columns in (None, list(range(rows.shape[1]))) else rows[:, columns]
-            weights = given[first:last] if given is not None else None if weight is None else rows[:, weight]
-            with np.errstate(over="ignore"):
-                yield Block(values.astype(dtype, copy=False), weights, name, first)
+            weights = read_weights(first, last) if given is not None else None if weight is None else rows[:, weight]
+            known = read_labels(first, last) if labels is not None else None
+            if label is not None:
+                known = as_labels(rows[:, label], name, how.labels, first)
+            with np.errstate(over="ignore"):  # not around the yield, which may be left from another thread
+                values = values.astype(dtype, copy=False)
+            yield Block(values, weights, name, first, known)
 
     n_columns = array.shape[1] if columns is None else len(columns)
-    weighted = given is not None or weight is not None
-    return Blocks(read, compute_dtype(dtype), None, n_columns, weighted=weighted, named=False)
+    has = {"weighted": given is not None or weight is not None, "labelled": labels is not None or label is not None}
+    return Blocks(read, compute_dtype(dtype), None, n_columns, **has, named=False)
+
+
+def _reader(array):
+    """Return what gives rows first .. last of an array."""
+    at = _place_in_file(array)
+    return lambda first, last: array[first:last] if at is None else _read_rows(*at, array, first, last)
 
 
 def _place_in_file(array):
@@ -213,10 +264,10 @@ def _place_in_file(array):
 
 def _read_rows(filename, offset, like, first, last):
     """Rows first .. last of an array in a file."""
-    rows = np.empty((last - first, like.shape[1]), dtype=like.dtype)
+    rows = np.empty((last - first, *like.shape[1:]), dtype=like.dtype)
     left = memoryview(rows).cast("B")
     with open(filename, "rb", buffering=0) as file:
-        file.seek(offset + first * like.shape[1] * like.itemsize)
+        file.seek(offset + first * like[0].nbytes)
         while left:
             n = file.readinto(left)
             if not n:
@@ -253,32 +304,34 @@ def _as_dataset(X):
     raise TypeError(f"X must be a path, an array, Arrow data, batches or a function that returns them, got {type(X)}")
 
 
-def _of_arrow(dataset, path, columns, weights, dtype, if_named, gaps):
+def _of_arrow(dataset, path, how):
     """Blocks of an Arrow data set, of which only the chosen columns are decoded."""
     import pyarrow
     import pyarrow.dataset
 
-    wanted, weight, single = chosen_columns(dataset.schema, if_named if columns is None else columns, weights, path)
-    dtype = dtype or np.dtype(np.float32 if single else np.float64)
-    read_columns = wanted if weight is None else [*wanted, weight]
+    columns = how.if_named if how.columns is None else how.columns
+    wanted, weight, label, single = chosen_columns(dataset.schema, columns, how.weights, how.labels, path)
+    dtype = how.dtype or np.dtype(np.float32 if single else np.float64)
+    read_columns = [*wanted, *(name for name in (weight, label) if name is not None)]
 
     def read(n_rows):
         first = 0
         try:
             for batch in _record_batches(dataset, read_columns, n_rows):
                 if batch.num_rows:
-                    values = from_arrow(batch, wanted, path, first, dtype, gaps)
-                    given = None if weight is None else from_arrow(batch, [weight], path, first, float)[:, 0]
+                    values = from_arrow(batch, wanted, path, first, dtype, how.gaps)
+                    beside = beside_from_arrow(batch, weight, label, path, first)
                     first += batch.num_rows
-                    yield Block(values, given, path, first - batch.num_rows)
+                    yield Block(values, beside[0], path, first - batch.num_rows, beside[1])
         except (pyarrow.ArrowException, OSError) as error:
             raise TableError(f"{path} is not a readable Parquet file: {error}") from error
 
-    return Blocks(read, dtype, wanted, len(wanted), _decoder_bytes(dataset, set(read_columns)), weight is not None)
+    has = {"weighted": weight is not None, "labelled": label is not None}
+    return Blocks(read, dtype, wanted, len(wanted), _decoder_bytes(dataset, set(read_columns)), **has)
 
 
-def chosen_columns(schema, columns, weights, path):
-    """Return the names of the columns to read of Arrow data, that of the weights or None, and if all are float32.
+def chosen_columns(schema, columns, weights, labels, path):
+    """Return names of the columns to read of Arrow data, of weights, of labels, or None, and if all data are float32.
 
     Raises
     ------
@@ -288,12 +341,12 @@ def chosen_columns(schema, columns, weights, path):
     import pyarrow
 
     names = schema.names
-    chosen, weight = choose(names, columns, weights, path)
-    for j in chosen if weight is None else [*chosen, weight]:
+    chosen, *beside = choose(names, columns, weights, path, labels)
+    for j in (*chosen, *(place for place in beside if place is not None)):
         if not is_numeric(pyarrow, schema.types[j]):
             raise TableError(f"{path}, column {names[j]!r}: expected numbers, got {schema.types[j]}")
     single = all(pyarrow.types.is_float32(schema.types[j]) for j in chosen)
-    return [names[j] for j in chosen], None if weight is None else names[weight], single
+    return [names[j] for j in chosen], *(None if place is None else names[place] for place in beside), single
 
 
 def _is_parquet(dataset):
@@ -346,6 +399,14 @@ def from_arrow(batch, names, path, first=0, dtype=None, gaps=False):
     return values
 
 
+def beside_from_arrow(batch, weight, label, path, first=0):
+    """Return the columns of weights and labels (n,) of a record batch, None without a name; nulls are not known."""
+    weights = None if weight is None else from_arrow(batch, [weight], path, first, float)[:, 0]
+    if label is None:
+        return weights, None
+    return weights, as_labels(from_arrow(batch, [label], path, first, float, gaps=True)[:, 0], path, label, first)
+
+
 def of_batches(open_batches, gaps, first=None):
     """Return Blocks of what iterates over batches, anew each time; the first is taken from it if it is not given."""
     first = first_batch(open_batches) if first is None else first
@@ -361,7 +422,8 @@ def of_batches(open_batches, gaps, first=None):
     if values.ndim != 2:
         raise ValueError(f"{one.name}: expected a 2D array of rows, got the shape {values.shape}")
     names = None if names is None else list(names)
-    return Blocks(read, compute_dtype(values.dtype), names, values.shape[1], values.nbytes)
+    labelled = one.labels is not None
+    return Blocks(read, compute_dtype(values.dtype), names, values.shape[1], values.nbytes, labelled=labelled)
 
 
 def first_batch(open_batches):
@@ -378,29 +440,32 @@ def first_batch(open_batches):
 def _as_batch(batch, number, gaps):
     """One of the user's batches as a Block."""
     name = f"batch {number} (counted from 0)"
-    weights = None
+    weights = labels = None
     if isinstance(batch, tuple):
-        if len(batch) != 2:
-            raise TypeError(f"{name} must be an array, or a tuple of it and weights, got a tuple of {len(batch)}")
-        batch, weights = batch
+        if len(batch) not in (2, 3):
+            raise TypeError(
+                f"{name} must be an array, or a tuple of it and weights, or of it, weights or None, and labels, got a "
+                f"tuple of {len(batch)}"
+            )
+        batch, weights, labels = batch if len(batch) == 3 else (*batch, None)
     arrow = is_arrow(batch)
     values = from_arrow(batch, batch.schema.names, name, gaps=gaps) if arrow else as_array(batch, name)
-    return Block(values, weights, name, 0)
+    return Block(values, weights, name, 0, labels)
 
 
-def _of_text(path, columns, weights, dtype, if_named, gaps):
+def _of_text(path, how):
     """Blocks of a CSV file, which is read anew each time."""
-    dtype = np.dtype(np.float64) if dtype is None else dtype
+    dtype = np.dtype(np.float64) if how.dtype is None else how.dtype
+    columns = how.columns, how.weights, dtype, how.if_named, how.gaps, how.labels
     with open(path, "rb") as file:
-        reader = TextReader(file, path, columns, weights, dtype, if_named, gaps)
+        reader = TextReader(file, path, *columns)
 
     def read(n_rows):
         first = 0
         with open(path, "rb") as file:
-            reader = TextReader(file, path, columns, weights, dtype, if_named, gaps)
-            for values, given in reader.blocks(n_rows):
-                yield Block(values, given, path, first)
+            for values, weights, labels in TextReader(file, path, *columns).blocks(n_rows):
+                yield Block(values, weights, path, first, labels)
                 first += len(values)
 
-    weighted = reader.weight is not None
-    return Blocks(read, compute_dtype(dtype), reader.names, len(reader.names), weighted=weighted, named=reader.named)
+    has = {"weighted": reader.weight is not None, "labelled": reader.label is not None}
+    return Blocks(read, compute_dtype(dtype), reader.names, len(reader.names), **has, named=reader.named)

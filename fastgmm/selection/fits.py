@@ -114,7 +114,7 @@ class Fits:
             except IllDefinedCovarianceError as failed:
                 error = failed
         # the user says what happens to components that collapse, or which rows they begin with
-        if not only_better and (self._floor is None or problem.known_labels is not None):
+        if not only_better and (self._floor is None or problem.source.n_named):
             return self.one(name, None, hope, K=K, split_merge=n_moves, **plain)
         raise error
 
@@ -165,10 +165,10 @@ class Fits:
         one = self._cells.get((name, 1))
         of_one = math.nan if one is None else one.log_likelihood
         options = {"of_one": of_one, "n_threads": self._n_threads, "missing": problem.plan["missing"]}
-        if problem.known_labels is not None:
-            return self._measured_known(result, options)
         if is_elsewhere(problem.rows):
             return self._measured_elsewhere(result, options)
+        if problem.source.n_named:
+            return self._measured_known(result, options)
         measured = mixture.measured(problem.rows, problem.sample_weight, **options)
         if problem.criterion.needs == "held_out":
             folds = cross_validate(
@@ -199,7 +199,7 @@ class Fits:
         """Return what criteria need: the likelihood of rows and labels, and entropies of rows that are not known."""
         problem = self._problem
         weights = check_sample_weight(problem.sample_weight, problem.rows.n_rows).of_rows(problem.rows.n_rows)
-        weights[problem.known_labels >= 0] = 0.0
+        weights[problem.source.known_labels >= 0] = 0.0
         measured = Measured(0.0, result.mixture.n_parameters, 0.0, result.mixture.n_components, 0.0, 0.0)
         if weights.any():
             measured = result.mixture.measured(problem.rows, weights, **options)

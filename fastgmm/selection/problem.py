@@ -6,11 +6,11 @@ import dataclasses
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from fastgmm.covariance import Family
 from fastgmm.engine.rows import Rows
 from fastgmm.fitting.starts import is_raced
+from fastgmm.mixture import Mixture
 from fastgmm.sources import ArraySource, Source, as_source
 
 from .criteria import Criterion
@@ -57,14 +57,9 @@ class Problem:
     def fitted(self, n_threads: int) -> Source:
         """Return the rows as fits with some threads take them: checked and measured once for all fits."""
         if isinstance(self.source, ArraySource) and self.source.n_threads != n_threads:
-            how = {"known_labels": self.known_labels, "n_threads": n_threads, "missing": self.plan["missing"]}
+            how = {"known_labels": self.source.known_labels, "n_threads": n_threads, "missing": self.plan["missing"]}
             return as_source(self.rows, self.sample_weight, **how)
         return self.source
-
-    @property
-    def known_labels(self) -> npt.NDArray[np.int64] | None:
-        """Components of rows that are known, -1 for others."""
-        return self.source.known_labels
 
     @property
     def abandons(self) -> bool:
@@ -77,8 +72,13 @@ class Problem:
         return is_raced(self.plan["init_params"])
 
     def fingerprint(self) -> tuple[Any, ...]:
-        """What tells these rows and weights from others."""
+        """What tells these rows, weights and labels from others."""
         mean, variances, weight = self.source.moments()
         shape = self.source.n_rows, self.source.n_features
-        known = () if self.known_labels is None else (self.known_labels.tobytes(),)
+        known = ()
+        if self.source.n_named:  # the likelihood of the labels among components that differ
+            K, scale = self.source.n_named + 1, np.where(variances > 0, variances, 1.0)
+            means = mean + np.arange(K)[:, None] * np.sqrt(scale)
+            apart = Mixture(np.full(K, 1 / K), means, np.tile(scale, (K, 1)), "diag")
+            known = (self.source.score(apart.constants(self.source.dtype)).log_likelihood,)
         return shape, self.source.dtype.str, weight, mean.tobytes(), variances.tobytes(), *known

@@ -106,7 +106,7 @@ class Search:
         problem = self._problem
         start, interrupted, self._progress = time.perf_counter(), False, progress
         keys = [(name, K) for K in problem.numbers for name in problem.families]
-        moves = problem.known_labels is None  # else components have their numbers
+        moves = not problem.source.n_named  # else components have their numbers
         n_down = len(problem.families) * (len(problem.numbers) - 1) if moves else 0
         with progress.of(len(keys) + n_down):
             try:
@@ -190,7 +190,7 @@ class Search:
         best = self._best(range(K))
         rng = np.random.default_rng([problem.plan["seed"], 1, K])
         shared = []
-        if (problem.plan["init_params"] == "kmeans" or problem.is_raced) and problem.known_labels is None:
+        if (problem.plan["init_params"] == "kmeans" or problem.is_raced) and not problem.source.n_named:
             shared = self._fits.few.partitions(K, problem.plan["n_init"], rng)
 
         def task(name):
@@ -211,7 +211,7 @@ class Search:
         problem = self._problem
         family, plan = problem.families[name], problem.plan
         check_enough_rows(problem.source.n_rows, K)
-        if problem.known_labels is not None:
+        if problem.source.n_named:
             return []  # those that `fastgmm.fit` makes
         reg_covar = plan["reg_covar"]
         given = list(shared)

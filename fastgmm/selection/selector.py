@@ -18,7 +18,7 @@ from fastgmm.estimators import _parameters, feature_names
 from fastgmm.estimators._base import MixtureEstimator
 from fastgmm.estimators._protocol import HAS_SKLEARN
 from fastgmm.mixture import Mixture
-from fastgmm.sources import is_elsewhere
+from fastgmm.sources import as_source, is_elsewhere
 
 from .selection import Selection
 from .sweep import select
@@ -247,6 +247,8 @@ class GaussianMixtureSelector(MixtureEstimator):
         array([0, 0])
         """
         labels = self.fit(X, y, sample_weight=sample_weight, known_labels=known_labels).predict(X)
+        if is_elsewhere(X):
+            return as_source(X, known_labels=known_labels, missing=self.missing).with_known(labels)
         if known_labels is None:
             return labels
         known = np.asarray(known_labels)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from fastgmm import engine
-from fastgmm._checks import as_array
+from fastgmm._checks import check_label_values, check_labels
 from fastgmm.engine import kmeans
 from fastgmm.engine.passes import one_component
 from fastgmm.engine.rows import Rows, Weights, check_sample_weight
@@ -24,13 +24,8 @@ def check_known_labels(labels, n_rows):
     """
     if labels is None:
         return None
-    labels = as_array(labels, "known_labels")
-    if labels.shape != (n_rows,):
-        raise ValueError(f"known_labels must have the shape ({n_rows},), one for each row of X, got {labels.shape}")
-    if labels.dtype.kind not in "iu":
-        raise TypeError(f"known_labels must be integers, -1 where they are not known, got {labels.dtype}")
-    if labels.min() < -1:
-        raise ValueError(f"known_labels must be components, or -1 where they are not known, got {labels.min()}")
+    labels = check_labels(labels, n_rows)
+    check_label_values(labels)
     return labels.astype(np.int64) if (labels >= 0).any() else None
 
 
@@ -60,6 +55,10 @@ class ArraySource(Source):
         The type that rows are computed in.
     known_labels : (n_all_rows,) int64 array or None
         None if no row is known.
+    n_named : int
+        Components that known labels name, from 0 on.
+    n_known : int
+        Rows with positive weight whose component is known.
 
     Raises
     ------
@@ -75,6 +74,10 @@ class ArraySource(Source):
         self._rows = Rows.of(X)
         self._weights = check_sample_weight(sample_weight, self._rows.n_rows)
         self.known_labels = check_known_labels(known_labels, self._rows.n_rows)
+        self.n_named = self.n_known = 0
+        if self.known_labels is not None:
+            self.n_named = int(self.known_labels.max()) + 1
+            self.n_known = int((self.known_labels >= 0)[self._weights.indices(self._rows.n_rows)].sum())
         self._n_threads = resolve(n_threads)
         self._scatter, self._remembered = (None, None), {}
         kept = self._weights.kept
@@ -165,6 +168,21 @@ class ArraySource(Source):
     def sum_over(self, function, n_rows=1):
         """Return what a function makes of the rows with positive weight: see `Source.sum_over`."""
         return function(self.on_kept_rows(self._rows.array), self.weights())
+
+    def unknown(self):
+        """Return the source of the rows whose component is not known, None without such rows: see `Source.unknown`."""
+        if self.known_labels is None:
+            return self
+        weights = self._weights_of_unknown()
+        return ArraySource(self._rows, weights, n_threads=self._n_threads) if weights.any() else None
+
+    def _weights_of_unknown(self):
+        """Return the weights (n_all_rows,), zero where the component is known."""
+        return np.where(self.known_labels >= 0, 0.0, self._weights.of_rows(self.n_all_rows))
+
+    def with_known(self, labels):
+        """Return labels (N,) of all rows with those that are known in their places."""
+        return labels if self.known_labels is None else np.where(self.known_labels >= 0, self.known_labels, labels)
 
     def score(self, constants, **wanted):
         """Return the Scores of all rows under a mixture: see `fastgmm.engine.score`."""

@@ -25,8 +25,10 @@ class Source(ABC):
     dtype : numpy.dtype
         The type that rows are computed in: float32 or float64.
     n_features : int
-    known_labels : (N,) int64 array or None
-        The component of each row, -1 where it is not known; None where no row is known: see `ArraySource`.
+    n_named : int
+        Components that known labels name, from 0 on; 0 where no row is known: see `ArraySource`.
+    n_known : int
+        Rows with positive weight whose component is known.
     has_gaps : bool
         Whether values are missing of rows with positive weight.
     n_unobserved : int
@@ -41,7 +43,7 @@ class Source(ABC):
     is_bounded = False
     has_gaps = False
     n_unobserved = 0
-    known_labels = None
+    n_named = n_known = 0
     dtype = np.dtype(np.float64)
     n_features: int
 
@@ -167,6 +169,14 @@ class Source(ABC):
             Of what the function returns.
         """
         raise TypeError(f"a {type(self).__name__} gives no values row by row: pass it the rows in parts")
+
+    def unknown(self):
+        """Return the source of the rows whose component is not known, None if there are no such rows."""
+        return self
+
+    def with_known(self, labels):
+        """Return labels (N,) of all rows, in their order, with those of rows that are known in their places."""
+        return labels
 
     @property
     def gives_rows(self):

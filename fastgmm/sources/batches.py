@@ -5,15 +5,17 @@ chunk to chunk. So a pass gives the bits of one over an array of the same rows, 
 while the engine computes.
 """
 
+import copy
+
 import numpy as np
 
 from fastgmm import engine
 from fastgmm._errors import InvalidParameterError
 from fastgmm.engine.rows import Rows, check_sample_weight
 from fastgmm.engine.threads import resolve
-from fastgmm.io.blocks import WEIGHTS_THERE, open_blocks, refuse_given
+from fastgmm.io.blocks import open_blocks, refuse_beside
 from fastgmm.sources.base import NO_ROWS, Source, mean_and_variances
-from fastgmm.sources.chunks import LOOK_ROWS, Recut, chunked, read_ahead
+from fastgmm.sources.chunks import LOOK_ROWS, Recut, chunked, known_of, read_ahead
 from fastgmm.sources.memory import CHUNKS, bytes_of, needed_beside_rows, parse_memory, sample_bytes
 from fastgmm.sources.reservoir import Reservoir
 from fastgmm.sources.spool import check_spool, spooled
@@ -30,16 +32,23 @@ class BatchSource(Source):
     ----------
     X : path, array, pyarrow data, iterable of batches, or function that returns one
         A CSV, NPY or Parquet file or a folder of Parquet files; an array, such as a memory map; a pyarrow data set or
-        table; or batches: arrays, data frames or record batches (n, D), or tuples of one and its weights (n,). What
+        table; or batches: arrays, data frames or record batches (n, D), or tuples of one and its weights (n,), or of
+        one, weights or None, and known labels (n,). What
         iterates over batches has to begin anew for every pass: a list, an object with such an ``__iter__``, or a
         function that returns a new iterator, also a new ``pyarrow.RecordBatchReader``. What comes once, an iterator or
         such a reader, needs `spool`.
     sample_weight : array-like of shape (n_rows,), optional
         Weights of the rows of an array or NPY file.
+    known_labels : (n_rows,) array of int, optional
+        The component that each row of an array or NPY file is known to belong to, -1 where it is not known: see
+        `ArraySource`. Memory maps are read piece by piece.
     columns : sequence of str, optional
-        Columns to read, of files and Arrow data; default: all but that of the weights.
+        Columns to read, of files and Arrow data; default: all but those of weights and labels.
     weights : str, optional
         Column of the weights, of files and Arrow data.
+    labels : str, optional
+        Column of the known labels, of files and Arrow data: numbers of components, and -1 or nothing where they are
+        not known.
     spool : bool or path, optional
         True writes the rows of what can be read only once to a temporary file, in the folder that the system has for
         these; a path is that of another folder, for instance where that one is in memory. The file takes the room of
@@ -63,6 +72,8 @@ class BatchSource(Source):
         Names of the columns.
     n_rows : int
         Rows with positive weight; takes a pass if none was made.
+    n_named, n_known : int
+        Components that known labels name, and rows that they are of; takes a pass if none was made.
     progress : callable or None
         As given.
     n_all_rows : int
@@ -96,8 +107,10 @@ class BatchSource(Source):
         X,
         sample_weight=None,
         *,
+        known_labels=None,
         columns=None,
         weights=None,
+        labels=None,
         spool=None,
         max_memory=None,
         n_threads=None,
@@ -107,16 +120,18 @@ class BatchSource(Source):
         self._n_threads = resolve(n_threads)
         if progress is not None and not callable(progress):
             raise InvalidParameterError(f"progress must be None or a callable, got {progress!r}")
-        how, folder = {"columns": columns, "weights": weights, "gaps": self._gaps}, check_spool(spool)
+        how = {"columns": columns, "weights": weights, "labels": labels, "gaps": self._gaps}
+        folder = check_spool(spool)
         if folder is False:
-            self._blocks = open_blocks(X, sample_weight=sample_weight, **how)
+            self._blocks = open_blocks(X, sample_weight=sample_weight, known_labels=known_labels, **how)
         else:
-            refuse_given("spooled", WEIGHTS_THERE, sample_weight=sample_weight)
+            refuse_beside("spooled", sample_weight, known_labels)
             self._blocks = spooled(X, folder, **how)
         self.progress, self._passes = progress, 0
         self.n_all_rows = 0
         self._looked, self._scatter, self._model = False, (None, None), ("diagonal", 1, 0)
         self._known_rows = None  # how many a pass meets, after the first
+        self._n_named = self._n_known = 0
         self.dtype, self.n_features, self.names = self._blocks.dtype, self._blocks.n_columns, self._blocks.names
 
     @property
@@ -128,6 +143,16 @@ class BatchSource(Source):
     def total_weight(self):
         """Sum of the weights, which takes a pass if none was made."""
         return self.moments()[2]
+
+    @property
+    def n_named(self):
+        """Number of components that known labels name, from 0 on."""
+        return self._n_named if self.n_rows else 0  # which takes a pass if none was made
+
+    @property
+    def n_known(self):
+        """Number of rows with positive weight whose component is known."""
+        return self._n_known if self.n_rows else 0
 
     @property
     def column_names(self):
@@ -161,7 +186,7 @@ class BatchSource(Source):
 
     def _chunk_rows(self, group, beside=0):
         """Return how many rows a chunk has: a multiple of a group."""
-        row = self.n_features * self.dtype.itemsize + 8
+        row = self.n_features * self.dtype.itemsize + 8 + 8 * self._blocks.labelled
         chunk = max(1, CHUNK_BYTES // (row * group)) * group
         if self._max_memory is None:
             return chunk
@@ -185,11 +210,13 @@ class BatchSource(Source):
         Yields
         ------
         Chunk
-            With values (n, D) and weights (n,) or None.
         """
-        n_rows, done = self._chunk_rows(group), 0
+        n_rows, done, n_named, n_known = self._chunk_rows(group), 0, 0, 0
         known, how = self._known_rows, {"look": not self._looked, "gaps": self._gaps}
         for chunk in read_ahead(chunked(self._counted(n_rows), n_rows, self.dtype, self.n_features, **how)):
+            if chunk.labels is not None:
+                n_named = max(n_named, int(chunk.labels.max()) + 1)
+                n_known += int((chunk.labels >= 0).sum())
             yield chunk
             done += len(chunk.values)
             if self.progress is not None:
@@ -200,6 +227,7 @@ class BatchSource(Source):
                 "through the same batches from the first on"
             )
         self._looked, self._passes = True, self._passes + 1
+        self._n_named, self._n_known = n_named, n_known
 
     def _counted(self, n_rows):
         """Blocks as they come; how many rows they have is known at the end."""
@@ -210,10 +238,10 @@ class BatchSource(Source):
         self.n_all_rows = count
 
     def _passed(self, group, step):
-        """Return what a step makes of the chunks one after the other: step(values, options, what it made before)."""
+        """Return what a step makes of the chunks one after the other: see `_taken`."""
         made = None
-        for values, weights in self.chunks(group):
-            made = _taken(step, values, weights, self._n_threads, made)
+        for chunk in self.chunks(group):
+            made = _taken(step, chunk, self._n_threads, made)
         return made
 
     def accumulate(self, constants, *, pivot=None):
@@ -227,8 +255,8 @@ class BatchSource(Source):
         shift, scatter = self._scatter
         if constants.kind != "rotated" or shift is None or not np.array_equal(shift, constants.shift):
             scatter = None
-        return lambda rows, options, before: engine.accumulate(
-            rows, constants, into=before, pivot=pivot, scatter=scatter, **options
+        return lambda rows, known, options, before: engine.accumulate(
+            rows, constants, into=before, pivot=pivot, scatter=scatter, known_labels=known, **options
         )
 
     def _learn(self, constants, stats):
@@ -238,15 +266,17 @@ class BatchSource(Source):
 
     def _scoring(self, constants):
         """Return the step of a pass that scores."""
-        return lambda rows, options, before: engine.score(rows, constants, into=before, **options)
+        return lambda rows, known, options, before: engine.score(
+            rows, constants, into=before, known_labels=known, **options
+        )
 
     def together(self, asked):
         """Return what several calls of `accumulate` and `score` return, of one reading: see `Source.together`."""
         steps = {"accumulate": self._accumulating, "score": self._scoring}
         all_made = [_Made(constants.group_rows, steps[name](constants), self._n_threads) for name, constants in asked]
-        for values, weights in self.chunks(max(constants.group_rows for _, constants in asked)):
+        for chunk in self.chunks(max(constants.group_rows for _, constants in asked)):
             for each in all_made:
-                each.rows.push(values, weights)
+                each.rows.push(chunk)
         found = []
         for (name, constants), each in zip(asked, all_made, strict=True):
             each.rows.end()
@@ -260,7 +290,7 @@ class BatchSource(Source):
         group = self._group(kind, 1)
         return self._passed(
             group,
-            lambda rows, options, before: engine.accumulate_given(
+            lambda rows, known, options, before: engine.accumulate_given(
                 rows, kind, point[None], shift=point, into=before, group=group, **options
             ),
         )
@@ -271,7 +301,7 @@ class BatchSource(Source):
             group = engine.group_rows("diagonal", 1, self.n_features, 0, False)
             point = []
 
-            def step(rows, options, before):
+            def step(rows, known, options, before):
                 point[:] = point or [rows.array[0].astype(np.float64)]
                 return engine.accumulate_given(
                     rows, "diagonal", point[0][None], shift=point[0], into=before, group=group, **options
@@ -290,10 +320,9 @@ class BatchSource(Source):
     def _reservoir(self, n_rows, rng):
         """Return a Reservoir by which all rows came."""
         reservoir = Reservoir(n_rows, rng)
-        for values, weights in self.chunks():
-            for first in range(0, len(values), LOOK_ROWS):
-                part = slice(first, first + LOOK_ROWS)
-                reservoir.add(values[part], None if weights is None else weights[part])
+        for chunk in self.chunks():
+            for first in range(0, len(chunk.values), LOOK_ROWS):
+                reservoir.add(*chunk.part(slice(first, first + LOOK_ROWS)))
         return reservoir
 
     def score(self, constants):
@@ -303,9 +332,9 @@ class BatchSource(Source):
     def sum_over(self, function, n_rows=1):
         """Return the sum of what a function makes of parts of the rows: see `Source.sum_over`."""
         made = []
-        parts = Recut(n_rows, lambda values, weights: made.append(function(values, weights)))
-        for values, weights in self.chunks():
-            parts.push(values, weights)
+        parts = Recut(n_rows, lambda rows: made.append(function(rows.values, rows.weights)))
+        for chunk in self.chunks():
+            parts.push(chunk)
         parts.end()
         return sum(made)
 
@@ -315,16 +344,43 @@ class BatchSource(Source):
             if len(block.values):
                 yield block.values
 
+    def unknown(self):
+        """Return the source of the rows whose component is not known, None without such rows: see `Source.unknown`."""
+        if self.n_known == self.n_rows:
+            return None
+        rest, read = copy.copy(self), self._blocks.read
+        rest._blocks = self._blocks._replace(read=lambda n_rows: map(_without_known, read(n_rows)))
+        rest._known_rows, rest._n_named, rest._n_known = self.n_rows - self.n_known, 0, 0
+        for found in ("_moments", "_scanned"):
+            vars(rest).pop(found, None)
+        return rest
+
+    def with_known(self, labels):
+        """Return labels (N,) of all rows with those that are known in their places: see `Source.with_known`."""
+        if not self.n_named:
+            return labels
+        blocks = read_ahead(self._blocks.read(self._chunk_rows(1)))
+        known = np.concatenate([known_of(b.labels, len(b.values), b.name) for b in blocks if len(b.values)])
+        return np.where(known >= 0, known, labels)
+
     def map_rows(self, function, width, dtype):
         """Return an array of what a function makes of every row: see `Source.map_rows`."""
         parts = [function(values) for values in self.blocks()]
         return np.concatenate(parts) if parts else np.empty((0,) if width is None else (0, width), dtype)
 
 
-def _taken(step, values, weights, n_threads, before):
-    """Return what a step makes of a chunk: step(values, options, what it made before)."""
-    options = {"sample_weight": check_sample_weight(weights, len(values)), "n_threads": n_threads}
-    return step(Rows(values), options, before)
+def _taken(step, chunk, n_threads, before):
+    """Return what a step makes of a chunk: step(rows, known labels, options, what it made before)."""
+    options = {"sample_weight": check_sample_weight(chunk.weights, len(chunk.values)), "n_threads": n_threads}
+    return step(Rows(chunk.values), chunk.labels, options, before)
+
+
+def _without_known(block):
+    """Return a block in which rows that are known weigh nothing."""
+    if block.labels is None:
+        return block
+    weights = 1.0 if block.weights is None else block.weights
+    return block._replace(weights=np.where(np.greater_equal(block.labels, 0), 0.0, weights), labels=None)
 
 
 class _Made:
@@ -334,5 +390,5 @@ class _Made:
         self.made, self._step, self._n_threads = None, step, n_threads
         self.rows = Recut(group, self._take)
 
-    def _take(self, values, weights):
-        self.made = _taken(self._step, values, weights, self._n_threads, self.made)
+    def _take(self, chunk):
+        self.made = _taken(self._step, chunk, self._n_threads, self.made)

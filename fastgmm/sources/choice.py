@@ -45,7 +45,7 @@ def as_source(
     sample_weight : (n_rows,) array or number, optional
         Weights of the rows of an array, NPY file or Dask collection.
     known_labels : (n_rows,) array of int, optional
-        Components of rows of an array that are known: see `ArraySource`.
+        Components of rows of an array, NPY file or Dask collection that are known: see `ArraySource`.
     n_threads : int, optional
     max_memory : int or str, optional
         See `BatchSource`.
@@ -65,9 +65,6 @@ def as_source(
             f"missing='em' needs a source that knows of gaps, got a {type(X).__name__}: give an array, a path, a Dask "
             "collection, a fastgmm.sources.GappedBatchSource or a fastgmm.distributed.GappedDaskSource"
         )
-    elsewhere = is_elsewhere(X)
-    if known_labels is not None and (max_memory is not None or elsewhere) and not isinstance(X, Source):
-        raise ValueError("known_labels needs the rows in an array, with max_memory=None")
     if isinstance(X, Source):
         for name, value in (
             ("sample_weight", sample_weight),
@@ -81,13 +78,14 @@ def as_source(
         if max_memory is not None:
             raise ValueError("max_memory must be None where X is a Dask collection: memory is the cluster's")
         dask = GappedDaskSource if missing == "em" else DaskSource
-        return dask(X, sample_weight, n_threads=n_threads)
+        return dask(X, sample_weight, known_labels=known_labels, n_threads=n_threads)
     batches = GappedBatchSource if missing == "em" else BatchSource
-    if elsewhere:
-        return batches(X, sample_weight, n_threads=n_threads, max_memory=max_memory)
+    how = {"known_labels": known_labels, "n_threads": n_threads}
+    if is_elsewhere(X):
+        return batches(X, sample_weight, max_memory=max_memory, **how)
     rows = Rows.of(X, min_rows=min_rows)
     if parse_memory(max_memory) is None:
         if missing == "em" and rows.has_gaps():
             return MissingSource(GappedRows(rows, sample_weight, n_threads=n_threads), known_labels=known_labels)
-        return ArraySource(rows, sample_weight, known_labels=known_labels, n_threads=n_threads)
-    return batches(rows.array, sample_weight, n_threads=n_threads, max_memory=max_memory)
+        return ArraySource(rows, sample_weight, **how)
+    return batches(rows.array, sample_weight, max_memory=max_memory, **how)

@@ -6,18 +6,48 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fastgmm._checks import check_label_values, check_labels
 from fastgmm.engine.rows import Rows, check_weight_values, numbers
 
-__all__ = ["Chunk", "Recut", "chunked", "looked_at", "read_ahead", "weighed_alike"]
+__all__ = ["Chunk", "Recut", "beside", "check_alike", "chunked", "known_of", "looked_at", "read_ahead"]
 
 LOOK_ROWS = 65536  # rows looked at at a time, to bound the memory
 
 
 class Chunk(NamedTuple):
-    """Rows of positive weight: values (n, D) native float32 or float64, weights (n,) float64 or None."""
+    """Rows that a pass takes.
+
+    Attributes
+    ----------
+    values : (n, D) array
+        Native float32 or float64.
+    weights : (n,) float64 array or None
+    labels : (n,) int64 array or None
+        Components of the rows that are known, -1 for others.
+    """
 
     values: np.ndarray
     weights: np.ndarray | None
+    labels: np.ndarray | None = None
+
+    def part(self, which):
+        """Return the rows at a slice, mask or index."""
+        return Chunk(*(None if each is None else each[which] for each in self))
+
+    def room(self, n_rows, dtype):
+        """Return a Chunk of n_rows rows to be filled, with weights and labels if this one has them."""
+        return Chunk(
+            np.empty((n_rows, self.values.shape[1]), dtype),
+            None if self.weights is None else np.empty(n_rows),
+            None if self.labels is None else np.empty(n_rows, np.int64),
+        )
+
+    def fill(self, first, rows):
+        """Put the rows of another Chunk into this one, from place `first` on."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            for mine, theirs in zip(self, rows, strict=True):
+                if mine is not None:
+                    np.copyto(mine[first : first + len(theirs)], theirs, casting="unsafe")
 
 
 def chunked(blocks, n_rows, dtype, n_features, *, look=True, gaps=False):
@@ -42,41 +72,43 @@ def chunked(blocks, n_rows, dtype, n_features, *, look=True, gaps=False):
     ValueError, TypeError
         Naming the block, if one has other columns or another type than the first, or values that are not finite.
     """
-    chunk, filled, weighed = None, 0, None
+    chunk, filled, had = None, 0, None
     for block in blocks:
-        values, weights = _checked(block, dtype, n_features, look, gaps)
-        if not len(values):
+        rows = _checked(block, dtype, n_features, look, gaps)
+        n_left = len(rows.values)
+        if not n_left:
             continue
-        if weighed is None:
-            weighed = weights is not None
-        weighed_alike(block, weighed)
-        taken = 0
-        while taken < len(values):
-            if not filled and len(values) - taken >= n_rows and _is_native(values, dtype):
-                part = slice(taken, taken + n_rows)
-                yield Chunk(values[part], None if weights is None else weights[part])
-                taken += n_rows
+        had = beside(block) if had is None else had
+        check_alike(block, had)
+        while n_left:
+            taken = len(rows.values) - n_left
+            if not filled and n_left >= n_rows and _is_native(rows.values, dtype):
+                yield rows.part(slice(taken, taken + n_rows))
+                n_left -= n_rows
                 continue
             if chunk is None:
-                chunk = Chunk(np.empty((n_rows, n_features), dtype), np.empty(n_rows) if weighed else None)
-            n = min(n_rows - filled, len(values) - taken)
-            with np.errstate(over="ignore", invalid="ignore"):
-                np.copyto(chunk.values[filled : filled + n], values[taken : taken + n], casting="unsafe")
-            if weighed:
-                chunk.weights[filled : filled + n] = weights[taken : taken + n]
-            taken, filled = taken + n, filled + n
+                chunk = rows.room(n_rows, dtype)
+            n = min(n_rows - filled, n_left)
+            chunk.fill(filled, rows.part(slice(taken, taken + n)))
+            n_left, filled = n_left - n, filled + n
             if filled == n_rows:
                 yield chunk
                 chunk, filled = None, 0
     if filled:
-        yield Chunk(chunk.values[:filled], chunk.weights[:filled] if weighed else None)
+        yield chunk.part(slice(filled))
 
 
-def weighed_alike(block, weighed):
-    """Raise ValueError if a block has weights and those before it had none, or the other way round."""
-    if weighed != (block.weights is not None):
-        have = "have some" if weighed else "have none"
-        raise ValueError(f"{block.name} has {'no ' * weighed}weights, but the batches before it {have}")
+def beside(block):
+    """Return whether a block has weights and labels."""
+    return {"weights": block.weights is not None, "labels": block.labels is not None}
+
+
+def check_alike(block, had):
+    """Raise ValueError if a block has weights or labels and the first one had none, or the other way round."""
+    for what, has in beside(block).items():
+        if has != had[what]:
+            have = "have none" if has else "have some"
+            raise ValueError(f"{block.name} has {'' if has else 'no '}{what}, but the batches before it {have}")
 
 
 def _is_native(values, dtype):
@@ -84,22 +116,22 @@ def _is_native(values, dtype):
 
 
 def _checked(block, dtype, n_features, look, gaps):
-    """Return values (n, D) and weights (n,) or None of a block, of the rows with positive weight."""
-    values, weights = looked_at(block, dtype, n_features, look=look, gaps=gaps)
-    if weights is None or (weights > 0).all():
-        return values, weights
-    return values[weights > 0], weights[weights > 0]
+    """Return the rows of a block with positive weight as a Chunk, its values of any type."""
+    rows = looked_at(block, dtype, n_features, look=look, gaps=gaps)
+    if rows.weights is None or (rows.weights > 0).all():
+        return rows
+    return rows.part(rows.weights > 0)
 
 
 def looked_at(block, dtype, n_features, *, look=True, gaps=False):
-    """Return values (n, D) and weights (n,) or None of a block, of all its rows: see `chunked`."""
+    """Return all rows of a block as a Chunk, its values of any type: see `chunked`."""
     values, name = block.values, block.name
     if values.ndim != 2:
         raise ValueError(f"{name}: expected a 2D array of rows, got the shape {values.shape}")
     if values.shape[1] != n_features:
         raise ValueError(f"{name} has {values.shape[1]} columns, but those before it have {n_features}")
     if not len(values):
-        return values, None
+        return Chunk(values, None)
     rows = Rows(values, name=name)
     if rows.dtype != dtype:
         raise ValueError(f"{name} has the dtype {rows.dtype}, but those before it have {dtype}")
@@ -109,13 +141,29 @@ def looked_at(block, dtype, n_features, *, look=True, gaps=False):
                 part = np.asarray(rows.array[first : first + LOOK_ROWS], dtype=dtype)
             if (np.isinf(part) if gaps else ~np.isfinite(part)).any():
                 rows.raise_not_finite(block.first, gaps=gaps)
+    return Chunk(rows.array, _weights_of(block), known_of(block.labels, len(values), name))
+
+
+def _weights_of(block):
+    """Return the weights (n,) of a block, or None."""
     if block.weights is None:
-        return rows.array, None
-    weights = numbers(block.weights, f"sample_weight of {name}")
-    if weights.shape != (len(values),):
-        raise ValueError(f"sample_weight of {name} has the shape {weights.shape}, expected {(len(values),)}")
-    check_weight_values(weights, f"sample_weight of {name}", block.first)
-    return rows.array, weights
+        return None
+    name = f"sample_weight of {block.name}"
+    weights = numbers(block.weights, name)
+    if weights.shape != (len(block.values),):
+        raise ValueError(f"{name} has the shape {weights.shape}, expected {(len(block.values),)}")
+    check_weight_values(weights, name, block.first)
+    return weights
+
+
+def known_of(labels, n_rows, name):
+    """Return the labels (n,) int64 of n rows that are called by a name, or None."""
+    if labels is None:
+        return None
+    name = f"known_labels of {name}"
+    labels = check_labels(labels, n_rows, name)
+    check_label_values(labels, name)
+    return np.require(labels, np.int64, ["C", "A"])
 
 
 class Recut:
@@ -125,43 +173,39 @@ class Recut:
     ----------
     n_rows : int
     take : callable
-        Gets values (n, D) and weights (n,) or None; what it gets is read at once, and may change after that.
+        Gets a Chunk; what it gets is read at once, and may change after that.
     """
 
     def __init__(self, n_rows, take):
         self._n_rows, self._take, self._kept, self._filled = n_rows, take, None, 0
 
-    def push(self, values, weights):
-        """Give on as many rows as there are multiples of, and keep the others."""
-        first = 0
+    def push(self, rows):
+        """Give on as many rows of a Chunk as there are multiples of, and keep the others."""
+        first, n = 0, len(rows.values)
         if self._filled:
-            first = min(self._n_rows - self._filled, len(values))
-            self._keep(values[:first], None if weights is None else weights[:first])
+            first = min(self._n_rows - self._filled, n)
+            self._keep(rows.part(slice(first)))
             if self._filled == self._n_rows:
                 self.end()
-        last = first + (len(values) - first) // self._n_rows * self._n_rows
+        last = first + (n - first) // self._n_rows * self._n_rows
         if last > first:
-            self._take(values[first:last], None if weights is None else weights[first:last])
-        self._keep(values[last:], None if weights is None else weights[last:])
+            self._take(rows.part(slice(first, last)))
+        self._keep(rows.part(slice(last, None)))
 
     def end(self):
         """Give on what was kept."""
         if self._filled:
-            values, weights = self._kept
-            self._take(values[: self._filled], None if weights is None else weights[: self._filled])
+            self._take(self._kept.part(slice(self._filled)))
             self._filled = 0
 
-    def _keep(self, values, weights):
-        if not len(values):
+    def _keep(self, rows):
+        n = len(rows.values)
+        if not n:
             return
         if self._kept is None:
-            shape = self._n_rows, values.shape[1]
-            self._kept = np.empty(shape, values.dtype), None if weights is None else np.empty(self._n_rows)
-        part = slice(self._filled, self._filled + len(values))
-        self._kept[0][part] = values
-        if weights is not None:
-            self._kept[1][part] = weights
-        self._filled += len(values)
+            self._kept = rows.room(self._n_rows, rows.values.dtype)
+        self._kept.fill(self._filled, rows)
+        self._filled += n
 
 
 def read_ahead(items, depth=1):

@@ -10,13 +10,17 @@ import operator
 import pickle
 import sys
 import uuid
+from typing import NamedTuple
 
 import numpy as np
 
 from fastgmm import engine
-from fastgmm.engine.rows import Rows, check_sample_weight, check_weight_values, numbers
+from fastgmm._checks import as_array, check_label_type
+from fastgmm.engine import KernelConstants
+from fastgmm.engine.rows import Rows, Weights, check_sample_weight, check_weight_values, numbers
 from fastgmm.sources.array import ArraySource
 from fastgmm.sources.base import NO_ROWS, Source
+from fastgmm.sources.chunks import known_of
 from fastgmm.sources.reservoir import Reservoir
 
 __all__ = ["DaskSource", "is_dask"]
@@ -25,6 +29,7 @@ BRANCHES = 16  # of the tree of additions
 SENT_BYTES = 1 << 18  # of parameters that go out with every task: of more, a task of their own sends them to workers
 SEEDING_ROUNDS = 5  # of k-means||, and candidates per component in each: Bahmani et al. find 5 and 2 enough
 SEEDING_FACTOR = 2
+PARTITION = "partition {} (counted from 0)"
 
 
 def is_dask(X):
@@ -44,6 +49,9 @@ class DaskSource(Source):
         Partitions may be empty, and their lengths unknown.
     sample_weight : dask array or series, array-like, or number, optional
         Weights of the rows, in the partitions of X or as many as there are rows.
+    known_labels : dask array or series, or array-like of int, optional
+        The component that each row is known to belong to, -1 where it is not known: see `ArraySource`. In the
+        partitions of X, or as many as there are rows.
     n_threads : int, default=1
         Of each task; Dask runs as many tasks at a time as it has threads.
 
@@ -54,6 +62,8 @@ class DaskSource(Source):
     n_features : int
     n_rows : int
         Rows with positive weight; takes a pass if none was made.
+    n_named, n_known : int
+        Components that known labels name, and rows that they are of; takes a pass of its own.
 
     Raises
     ------
@@ -74,7 +84,9 @@ class DaskSource(Source):
     array([[4.5]])
     """
 
-    def __init__(self, X, sample_weight=None, *, n_threads=None):
+    _leave_known = False  # whether rows whose component is known are left out
+
+    def __init__(self, X, sample_weight=None, *, known_labels=None, n_threads=None):
         if not is_dask(X) or getattr(X, "ndim", 0) != 2:
             raise TypeError(f"X must be a Dask array of two dimensions or a Dask data frame, got {type(X)}")
         self._n_threads = 1 if n_threads is None else n_threads
@@ -89,13 +101,22 @@ class DaskSource(Source):
             self.dtype = np.dtype(np.float32 if X.dtype == np.float32 else np.float64)
             self.n_features, self._lengths = X.shape[1], X.chunks[0]
         self._parts, self._graph = _parts_of(X)
-        self._weights = _weights_of(sample_weight, X, len(self._parts))
-        if is_dask(self._weights):
-            self._weights, graph = _parts_of(self._weights)
-            self._graph = {**self._graph, **graph}
+        self._weights = self._beside(_weights_of(sample_weight, X), "sample_weight")
+        self._labels = self._beside(_labels_of(known_labels, X), "known_labels")
+        self._is_labelled = known_labels is not None
+
+    def _beside(self, values, name):
+        """Return what goes with the rows, partition by partition: keys, which the graph makes too, or one for all."""
+        if not is_dask(values):
+            return [values] * len(self._parts)
+        parts, graph = _parts_of(values)
+        if len(parts) != len(self._parts):
+            raise ValueError(f"{name} must have the {len(self._parts)} partitions of X, got {len(parts)}")
+        self._graph = {**self._graph, **graph}
+        return parts
 
     def _passed(self, step, merge, *shared):
-        """Return what merging in a tree makes of step(values, weights, ..., *shared) of every partition, in order.
+        """Return what merging in a tree makes of step(partition, *shared) of every `Partition`, in order.
 
         The tasks are written down as Dask's graphs are, and not one by one as delayed calls, which would take longer
         than a pass over few rows.
@@ -107,9 +128,9 @@ class DaskSource(Source):
         given = Parcel(shared)
         if len(pickle.dumps(given)) > SENT_BYTES:
             graph[f"fastgmm-given-{run}"], given = given, f"fastgmm-given-{run}"
-        for number, (part, weights) in enumerate(zip(self._parts, self._weights, strict=True)):
-            call = functools.partial(_on_partition, step, number, self.dtype, self._n_threads)
-            graph[name, number] = call, part, weights, given
+        how = {"dtype": self.dtype, "n_threads": self._n_threads, "leave_known": self._leave_known}
+        for number, columns in enumerate(zip(self._parts, self._weights, self._labels, strict=True)):
+            graph[name, number] = functools.partial(_on_partition, step, number, how), *columns, given
         layer, level = [(name, number) for number in range(len(self._parts))], 0
         while len(layer) > 1:
             groups, level = [layer[i : i + BRANCHES] for i in range(0, len(layer), BRANCHES)], level + 1
@@ -123,7 +144,56 @@ class DaskSource(Source):
 
     def accumulate(self, constants, *, pivot=None):
         """Return the Statistics of all rows under a mixture: see `fastgmm.accumulate`."""
-        return self._passed(self._accumulating, operator.add, constants, pivot)
+        return self._accumulate(constants, pivot=pivot)
+
+    def _accumulate(self, constants, *, pivot=None, labelled=True):
+        return self._passed(self._accumulating, operator.add, constants, pivot, labelled)
+
+    def accumulate_all(self, kind, point):
+        """Return the Statistics of all rows as one component, about a point (D,): see `Source.accumulate_all`."""
+        return self._accumulate(KernelConstants.points(kind, point[None], point, self.dtype), labelled=False)
+
+    @property
+    def n_named(self):
+        """Number of components that known labels name, from 0 on."""
+        return self._names()[0]
+
+    @property
+    def n_known(self):
+        """Number of rows with positive weight whose component is known."""
+        return self._names()[1]
+
+    def _names(self):
+        """Return how many components are named, and how many rows are known; in one pass, once."""
+        if not self._is_labelled:
+            return 0, 0
+        if not hasattr(self, "_named"):
+            self._named = self._passed(_names, _both_names)
+        return self._named
+
+    def unknown(self):
+        """Return the source of the rows whose component is not known, None without such rows: see `Source.unknown`."""
+        if not self.n_known:
+            return self
+        if self.n_known == self.n_rows:
+            return None
+        rest = copy.copy(self)
+        rest._leave_known, rest._is_labelled = True, False
+        for found in ("_moments", "_scanned"):
+            vars(rest).pop(found, None)
+        return rest
+
+    def with_known(self, labels):
+        """Return a Dask array of labels of all rows with those that are known in their places, not yet computed."""
+        import dask.array
+
+        if not self._is_labelled:
+            return labels
+        name, (parts, graph) = f"fastgmm-known-{uuid.uuid4().hex}", _parts_of(labels)
+        graph = {**self._graph, **graph}
+        for number, both in enumerate(zip(parts, self._labels, strict=True)):
+            graph[name, number] = _with_known, *both
+        return dask.array.Array(graph, name, labels.chunks, meta=np.empty(0, np.int64))
 
     def accumulate_nearest(self, kind, centres):
         """Return the Statistics of all rows, each given to the nearest of some centres (K, D), about these."""
@@ -136,12 +206,12 @@ class DaskSource(Source):
     @property
     def _accumulating(self):
         """What accumulates a partition."""
-        return _accumulate
+        return accumulate
 
     @property
     def _scoring(self):
         """What scores a partition."""
-        return _score
+        return score
 
     def together(self, asked):
         """Return what several calls of `accumulate` and `score` return, of one task each partition."""
@@ -211,28 +281,35 @@ def _parts_of(X):
     return [part.key for part in parts], graph
 
 
-def _weights_of(sample_weight, X, n_partitions):
-    """Return the weights of each partition: a Dask collection in the partitions of X, or a list of numbers or None."""
-    if sample_weight is None:
-        return [None] * n_partitions
-    if np.isscalar(sample_weight):
-        return [float(sample_weight)] * n_partitions
-    if not is_dask(sample_weight):
-        import dask.array
+def _weights_of(sample_weight, X):
+    """Return the weights of all rows: a Dask collection in the partitions of X, a number, or None."""
+    if sample_weight is None or np.isscalar(sample_weight):
+        return None if sample_weight is None else float(sample_weight)
+    return _in_partitions(sample_weight, X, "sample_weight", numbers)
 
+
+def _labels_of(known_labels, X):
+    """Return the known labels of all rows as a Dask collection in the partitions of X, or None."""
+    if known_labels is None:
+        return None
+    labels = _in_partitions(known_labels, X, "known_labels", as_array)
+    check_label_type(labels.dtype)
+    return labels
+
+
+def _in_partitions(values, X, name, as_values):
+    """Return what goes with all rows as a Dask collection in the partitions of X, where their lengths are known."""
+    import dask.array
+
+    if not is_dask(values):
         if hasattr(X, "to_dask_array") or np.isnan(X.shape[0]):
-            raise TypeError("sample_weight must be a Dask array or series where lengths of partitions are unknown")
-        weights = numbers(sample_weight, "sample_weight")
-        if weights.shape != X.shape[:1]:
-            raise ValueError(f"sample_weight.shape == {weights.shape}, expected {X.shape[:1]}!")
-        sample_weight = dask.array.from_array(weights, chunks=(X.chunks[0],))
-    elif hasattr(sample_weight, "rechunk") and hasattr(X, "chunks") and not np.isnan(X.shape[0]):
-        if sample_weight.shape != X.shape[:1]:
-            raise ValueError(f"sample_weight.shape == {sample_weight.shape}, expected {X.shape[:1]}!")
-        sample_weight = sample_weight.rechunk((X.chunks[0],))
-    if sample_weight.npartitions != n_partitions:
-        raise ValueError(f"sample_weight must have the {n_partitions} partitions of X, got {sample_weight.npartitions}")
-    return sample_weight
+            raise TypeError(f"{name} must be a Dask array or series where lengths of partitions are unknown")
+        values = as_values(values, name)
+    elif not hasattr(values, "rechunk") or not hasattr(X, "chunks") or np.isnan(X.shape[0]):
+        return values
+    if values.shape != X.shape[:1]:
+        raise ValueError(f"{name}.shape == {values.shape}, expected {X.shape[:1]}!")
+    return values.rechunk((X.chunks[0],)) if is_dask(values) else dask.array.from_array(values, chunks=(X.chunks[0],))
 
 
 # ------------------------------------------------------------------------------------- what runs where a partition is
@@ -255,8 +332,9 @@ def _unpacked(sent):
     return Parcel(pickle.loads(sent))
 
 
-def _on_partition(step, number, dtype, n_threads, part, weights, given):
-    made = step(number, part, weights, dtype, n_threads, *given.content)
+def _on_partition(step, number, how, part, weights, labels, given):
+    found = partition(number, part, weights, labels, **how)
+    made = None if found is None else step(found, *given.content)
     return None if made is None else Parcel(made)
 
 
@@ -266,83 +344,112 @@ def _merged(merge, parcels):
     return Parcel(functools.reduce(merge, made)) if made else None
 
 
-def partition(number, part, weights, dtype):
-    """Return checked Rows and Weights of a partition, None if it has no rows of positive weight."""
-    name = f"partition {number} (counted from 0)"
+class Partition(NamedTuple):
+    """What lies in one partition that has rows of positive weight.
+
+    Attributes
+    ----------
+    number : int
+    rows : Rows
+    weights : Weights
+    labels : (n,) int64 array or None
+        Components of rows that are known, -1 for others.
+    n_threads : int
+    """
+
+    number: int
+    rows: Rows
+    weights: Weights
+    labels: np.ndarray | None
+    n_threads: int
+
+    @property
+    def options(self):
+        """Arguments of passes."""
+        return {"sample_weight": self.weights, "n_threads": self.n_threads}
+
+    def source(self):
+        """Return its rows as a source, of which none is known."""
+        return ArraySource(self.rows, self.weights, n_threads=self.n_threads)
+
+    def kept(self):
+        """Return rows, weights and labels of the rows with positive weight; weights and labels may be None."""
+        source = self.source()
+        labels = None if self.labels is None else source.on_kept_rows(self.labels)
+        return source.on_kept_rows(self.rows.array), source.weights(), labels
+
+    def check_features(self, n_features):
+        """Raise ValueError if it has another number of columns."""
+        if self.rows.n_features != n_features:
+            name = PARTITION.format(self.number)
+            raise ValueError(f"{name} has {self.rows.n_features} columns, expected {n_features}")
+
+
+def partition(number, part, weights, labels, *, dtype, n_threads, leave_known):
+    """Return a checked Partition, None if it has no rows of positive weight; without known rows if they are left."""
+    name = PARTITION.format(number)
     if not len(part):
         return None
     rows = Rows(part, name=name)
     if rows.dtype != dtype:
         raise ValueError(f"{name} has the dtype {rows.dtype}, expected {dtype}")
-    if weights is None:
-        return rows, check_sample_weight(None, rows.n_rows)
-    weights = numbers(weights, f"sample_weight of {name}")
-    if weights.ndim == 0:
-        weights = np.full(rows.n_rows, weights)
-    if weights.shape != (rows.n_rows,):
-        raise ValueError(f"sample_weight of {name} has the shape {weights.shape}, expected {(rows.n_rows,)}")
-    check_weight_values(weights, f"sample_weight of {name}")
-    return (rows, check_sample_weight(weights, rows.n_rows)) if weights.any() else None
-
-
-def _accumulate(number, part, weights, dtype, n_threads, constants, pivot):
-    found = partition(number, part, weights, dtype)
-    if found is None:
+    labels = known_of(labels, rows.n_rows, name)
+    if weights is not None:
+        weights = numbers(weights, f"sample_weight of {name}")
+        if weights.ndim == 0:
+            weights = np.full(rows.n_rows, weights)
+        if weights.shape != (rows.n_rows,):
+            raise ValueError(f"sample_weight of {name} has the shape {weights.shape}, expected {(rows.n_rows,)}")
+        check_weight_values(weights, f"sample_weight of {name}")
+    if leave_known:
+        weights, labels = np.where(labels >= 0, 0.0, 1.0 if weights is None else weights), None
+    if weights is not None and not weights.any():
         return None
-    rows, weights = found
-    features_checked(number, rows, constants.n_features)
-    return engine.accumulate(rows, constants, sample_weight=weights, pivot=pivot, n_threads=n_threads)
+    return Partition(number, rows, check_sample_weight(weights, rows.n_rows), labels, n_threads)
 
 
-def features_checked(number, rows, n_features):
-    """Raise ValueError if a partition has another number of columns."""
-    if rows.n_features != n_features:
-        raise ValueError(f"partition {number} (counted from 0) has {rows.n_features} columns, expected {n_features}")
+def accumulate(part, constants, pivot, labelled=True):
+    """Return the Statistics of a partition under a mixture, by its known labels or not."""
+    part.check_features(constants.n_features)
+    known = part.labels if labelled else None
+    return engine.accumulate(part.rows, constants, pivot=pivot, known_labels=known, **part.options)
 
 
-def _accumulate_nearest(number, part, weights, dtype, n_threads, kind, centres):
-    found = partition(number, part, weights, dtype)
-    if found is None:
-        return None
-    source = ArraySource(*found, n_threads=n_threads)
-    labels = source.nearest(centres, shift=centres.mean(axis=0), labels=True).labels
-    options = {"sample_weight": found[1], "n_threads": n_threads}
-    return engine.accumulate_given(found[0], kind, centres, labels=labels, shift=centres.mean(axis=0), **options)
+def _accumulate_nearest(part, kind, centres):
+    shift = centres.mean(axis=0)
+    labels = part.source().nearest(centres, shift=shift, labels=True).labels
+    return engine.accumulate_given(part.rows, kind, centres, labels=labels, shift=shift, **part.options)
 
 
-def _score(number, part, weights, dtype, n_threads, constants):
-    found = partition(number, part, weights, dtype)
-    if found is None:
-        return None
-    features_checked(number, found[0], constants.n_features)
-    scores = engine.score(found[0], constants, sample_weight=found[1], n_threads=n_threads)
+def score(part, constants):
+    """Return the log-likelihood of a partition under a mixture, and its weight."""
+    part.check_features(constants.n_features)
+    scores = engine.score(part.rows, constants, known_labels=part.labels, **part.options)
     return scores.log_likelihood, scores.total_weight
 
 
-def _together(number, part, weights, dtype, n_threads, many):
-    made = [step(number, part, weights, dtype, n_threads, *args) for step, args in many]
-    return None if made[0] is None else made
+def _together(part, many):
+    return [step(part, *args) for step, args in many]
 
 
-def _sum_over(number, part, weights, dtype, n_threads, function):
-    found = partition(number, part, weights, dtype)
-    if found is None:
-        return None
-    source = ArraySource(*found, n_threads=n_threads)
-    return source.sum_over(function)
+def _sum_over(part, function):
+    return part.source().sum_over(function)
 
 
-def _reservoir(number, part, weights, dtype, n_threads, n_rows, seed, centres):
+def _names(part):
+    """Number of components that labels name, and of rows with positive weight that they are of."""
+    _, _, labels = part.kept()
+    return int(labels.max()) + 1, int((labels >= 0).sum())
+
+
+def _reservoir(part, n_rows, seed, centres):
     """Rows drawn in proportion to their weights, times their squared distances from centres if there are any."""
-    found = partition(number, part, weights, dtype)
-    if found is None:
-        return None
-    source = ArraySource(*found, n_threads=n_threads)
-    rows, weights = source.on_kept_rows(found[0].array), source.weights()
-    reservoir = Reservoir(n_rows, np.random.default_rng([seed, number]))
+    rows, weights, labels = part.kept()
+    reservoir = Reservoir(n_rows, np.random.default_rng([seed, part.number]))
     if centres is None:
-        reservoir.add(rows, weights)
+        reservoir.add(rows, weights, labels)
         return reservoir
+    source = part.source()
     distances = source.nearest(centres, shift=centres.mean(axis=0), distances2=True).distances2
     mass = source.on_kept_rows(distances) * (1.0 if weights is None else weights)
     away = mass > 0
@@ -352,18 +459,20 @@ def _reservoir(number, part, weights, dtype, n_threads, n_rows, seed, centres):
     return reservoir
 
 
-def _weigh(number, part, weights, dtype, n_threads, centres):
+def _weigh(part, centres):
     """Weight of the rows that are nearest to each centre (K,)."""
-    found = partition(number, part, weights, dtype)
-    if found is None:
-        return None
-    source = ArraySource(*found, n_threads=n_threads)
-    return source.nearest(centres, shift=centres.mean(axis=0), sums=True).n
+    return part.source().nearest(centres, shift=centres.mean(axis=0), sums=True).n
 
 
 def _map(empty, given, rows):
     """What a function makes of rows; what is empty of none."""
     return given.content(rows) if len(rows) else empty
+
+
+def _with_known(labels, known):
+    """Labels (n,) with those that are known in their places."""
+    known = np.asarray(known)
+    return np.where(known >= 0, known, labels)
 
 
 # ----------------------------------------------------------------------------------------------------- the additions
@@ -372,6 +481,10 @@ def _map(empty, given, rows):
 def add_pairs(one, other):
     """Return the sums of two pairs."""
     return one[0] + other[0], one[1] + other[1]
+
+
+def _both_names(one, other):
+    return max(one[0], other[0]), one[1] + other[1]
 
 
 def _add_each(one, other):

@@ -5,11 +5,15 @@ and it completes the statistics that starts ask for.
 """
 
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
 from fastgmm import covariance
+from fastgmm.engine.gaps import GappedRows
+from fastgmm.engine.rows import Rows
+from fastgmm.sources.array import ArraySource
 from fastgmm.sources.missing import MissingSource, OneGaussian
 
 __all__ = ["Counts", "Gapped", "counts_of"]
@@ -28,18 +32,22 @@ class Counts(NamedTuple):
         return Counts(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
 
 
-def counts_of(rows, weights):
-    """Return the Counts of rows (n, D) with positive weights (n,) or None."""
+def counts_of(rows, weights, labels):
+    """Return the Counts of rows (n, D) with positive weights (n,) and known labels (n,), each of which may be None."""
     missing = np.isnan(rows).sum(axis=1)
     weight = float(len(rows)) if weights is None else float(weights.sum())
-    return Counts(len(rows), int(missing.sum()), int((missing == rows.shape[1]).sum()), weight)
+    unobserved = missing == rows.shape[1]
+    if labels is not None:
+        unobserved &= labels < 0
+    return Counts(len(rows), int(missing.sum()), int(unobserved.sum()), weight)
 
 
 class Gapped:
     """Before a class of sources among the bases of one whose rows may have gaps.
 
     That class gives `_counts()`, the Counts of the rows; `_observed_moments()` as `observed_moments` returns them; and
-    `_accumulate(constants, pivot=None)`, the Statistics of rows that may have gaps.
+    `_accumulate(constants, pivot=None, labelled=True)`, the Statistics of rows that may have gaps, by known labels or
+    not.
     """
 
     takes_gaps = True
@@ -85,7 +93,8 @@ class Gapped:
             found = self._scan()
             if not found.n_missing:
                 return super()._first_pass()
-            self._one = OneGaussian.fit(self._accumulate, *self._observed_moments())
+            accumulate = partial(self._accumulate, labelled=False)
+            self._one = OneGaussian.fit(accumulate, *self._observed_moments())
             self._moments = (*self._one.moments(), found.total_weight), found.n_rows
         return self._moments
 
@@ -103,10 +112,14 @@ class Gapped:
         full, parameters = covariance.get("full"), self._one.parameters
         dense = self._one.dense()[None]
         one = replace(parameters, covariances=dense, precisions_cholesky=full.from_covariances(dense, 1, len(point)))
-        stats = self._accumulate(full.constants(one), pivot=point[None])
+        stats = self._accumulate(full.constants(one), pivot=point[None], labelled=False)
         return stats if kind == "full" else replace(stats, kind=kind, S=np.diagonal(stats.S, axis1=1, axis2=2).copy())
 
-    def _of_sample(self, gapped):
-        """Return the source of GappedRows that were drawn, their gaps filled for starts."""
+    def _of_sample(self, reservoir, n_threads=None):
+        """Return the source of the rows in a Reservoir, their gaps filled for starts."""
+        rows, weights, labels = reservoir.drawn()
+        rows = Rows(rows)
+        if not rows.has_gaps():
+            return ArraySource(rows, weights, known_labels=labels, n_threads=n_threads)
         self._first_pass()
-        return MissingSource(gapped, one=self._one)
+        return MissingSource(GappedRows(rows, weights, n_threads=n_threads), known_labels=labels, one=self._one)

@@ -13,7 +13,7 @@ import numpy as np
 from fastgmm import covariance
 from fastgmm._errors import IllDefinedCovarianceError
 from fastgmm.covariance import Parameters
-from fastgmm.engine.gaps import Marginal
+from fastgmm.engine.gaps import GappedRows, Marginal
 from fastgmm.engine.rows import Rows
 from fastgmm.sources.array import ArraySource
 
@@ -111,6 +111,14 @@ class MissingSource(ArraySource):
     def sum_over(self, function, n_rows=1):
         """Return what a function makes of the rows, gaps and all: see `Source.sum_over`."""
         return function(self.on_kept_rows(self._gapped.rows.array), self.weights())
+
+    def unknown(self):
+        """Return the source of the rows whose component is not known, None without such rows: see `Source.unknown`."""
+        if self.known_labels is None:
+            return self
+        weights = self._weights_of_unknown()
+        gapped = GappedRows(self._gapped.rows, weights, n_threads=self._gapped.n_threads) if weights.any() else None
+        return None if gapped is None else MissingSource(gapped, one=self._one)
 
     def sorted_by(self, labels):
         """Return the source itself: rows are visited pattern by pattern."""

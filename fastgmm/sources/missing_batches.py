@@ -9,7 +9,6 @@ from fastgmm import engine
 from fastgmm.engine import Scores
 from fastgmm.engine.gaps import MAX_PARTS, PARTS_BYTES, GappedRows
 from fastgmm.engine.rows import Rows, check_sample_weight
-from fastgmm.sources.array import ArraySource
 from fastgmm.sources.base import NO_ROWS
 from fastgmm.sources.batches import BatchSource
 from fastgmm.sources.gapped import Counts, Gapped, counts_of
@@ -28,7 +27,7 @@ class GappedBatchSource(Gapped, BatchSource):
 
     Parameters
     ----------
-    X, sample_weight, columns, weights, spool, max_memory, n_threads, progress
+    X, sample_weight, known_labels, columns, weights, labels, spool, max_memory, n_threads, progress
         As those of `BatchSource`; nulls of Arrow data and what is missing in CSV files are gaps too. Weights have none.
 
     Attributes
@@ -61,8 +60,8 @@ class GappedBatchSource(Gapped, BatchSource):
 
     def _counts(self):
         found = Counts()
-        for values, weights in self.chunks():
-            found += counts_of(values, weights)
+        for chunk in self.chunks():
+            found += counts_of(*chunk)
         if not found.n_rows:
             raise ValueError(NO_ROWS)
         self._known_rows = found.n_rows
@@ -86,21 +85,22 @@ class GappedBatchSource(Gapped, BatchSource):
 
     def _gapped(self, group=1):
         """Yield all rows with positive weight as GappedRows, chunk by chunk."""
-        for values, weights in self.chunks(group):
-            yield GappedRows(Rows(values), check_sample_weight(weights, len(values)), n_threads=self._n_threads)
+        for chunk in self.chunks(group):
+            weights = check_sample_weight(chunk.weights, len(chunk.values))
+            yield GappedRows(Rows(chunk.values), weights, n_threads=self._n_threads)
 
-    def _accumulate(self, constants, *, pivot=None):
-        return self._passed(constants.group_rows, self._accumulating(constants, pivot))
+    def _accumulate(self, constants, *, pivot=None, labelled=True):
+        return self._passed(constants.group_rows, self._accumulating(constants, pivot, labelled))
 
-    def _accumulating(self, constants, pivot=None):
+    def _accumulating(self, constants, pivot=None, labelled=True):
         if self._known_without_gaps():
             return super()._accumulating(constants, pivot)
 
-        def step(rows, options, before):
-            gapped = GappedRows.of(rows, **options)
+        def step(rows, known, options, before):
+            gapped, known = GappedRows.of(rows, **options), known if labelled else None
             if gapped is None:
-                return engine.accumulate(rows, constants, into=before, pivot=pivot, **options)
-            stats = gapped.accumulate(constants, pivot=pivot)
+                return engine.accumulate(rows, constants, into=before, pivot=pivot, known_labels=known, **options)
+            stats = gapped.accumulate(constants, pivot=pivot, known_labels=known)
             return stats if before is None else before + stats
 
         return step
@@ -111,18 +111,14 @@ class GappedBatchSource(Gapped, BatchSource):
 
     def sample(self, n_rows, rng):
         """Return a reservoir sample of the rows, in one pass, with gaps as `MissingSource`: see `Reservoir`."""
-        rows, weights = self._reservoir(n_rows, rng).drawn()
-        rows = Rows(rows)
-        if not rows.has_gaps():
-            return ArraySource(rows, weights, n_threads=self._n_threads)
-        return self._of_sample(GappedRows(rows, weights, n_threads=self._n_threads))
+        return self._of_sample(self._reservoir(n_rows, rng), self._n_threads)
 
     def _scoring(self, constants):
-        def step(rows, options, before):
+        def step(rows, known, options, before):
             gapped = GappedRows.of(rows, **options)
             if gapped is None:
-                return engine.score(rows, constants, into=before, **options)
-            found = gapped.score(constants)
+                return engine.score(rows, constants, into=before, known_labels=known, **options)
+            found = gapped.score(constants, known_labels=known)
             if before is None:
                 return found
             return Scores(before.log_likelihood + found.log_likelihood, before.total_weight + found.total_weight)

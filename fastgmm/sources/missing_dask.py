@@ -8,11 +8,8 @@ import operator
 
 import numpy as np
 
-from fastgmm import engine
 from fastgmm.engine.gaps import GappedRows
-from fastgmm.engine.rows import Rows
-from fastgmm.sources.array import ArraySource
-from fastgmm.sources.dask_source import DaskSource, features_checked, partition
+from fastgmm.sources.dask_source import DaskSource, accumulate, score
 from fastgmm.sources.gapped import Gapped, counts_of
 from fastgmm.sources.missing import moments_by, observed_sums
 
@@ -27,7 +24,7 @@ class GappedDaskSource(Gapped, DaskSource):
 
     Parameters
     ----------
-    X, sample_weight, n_threads
+    X, sample_weight, known_labels, n_threads
         As those of `DaskSource`; what is missing of data frames is a gap too. Weights have none.
 
     Attributes
@@ -62,9 +59,6 @@ class GappedDaskSource(Gapped, DaskSource):
     def _observed_moments(self):
         return moments_by(lambda mean: self._passed(_observed, operator.add, mean))
 
-    def _accumulate(self, constants, *, pivot=None):
-        return DaskSource.accumulate(self, constants, pivot=pivot)
-
     @property
     def _accumulating(self):
         return super()._accumulating if self._known_without_gaps() else _accumulate_gapped
@@ -75,55 +69,39 @@ class GappedDaskSource(Gapped, DaskSource):
 
     def sample(self, n_rows, rng):
         """Return a reservoir sample of the rows, in one pass, with gaps as `MissingSource`: see `Reservoir`."""
-        rows, weights = self._reservoir(n_rows, rng).drawn()
-        rows = Rows(rows)
-        if not rows.has_gaps():
-            return ArraySource(rows, weights)
-        return self._of_sample(GappedRows(rows, weights))
+        return self._of_sample(self._reservoir(n_rows, rng))
 
     def cluster(self, n_clusters, rng):
         """Return candidates for centres of k-means, or None if there are gaps: see `DaskSource.cluster`."""
         return None if self.has_gaps else super().cluster(n_clusters, rng)
 
 
-def _count(number, part, weights, dtype, n_threads):
-    found = partition(number, part, weights, dtype)
-    if found is None:
-        return None
-    source = ArraySource(*found)
-    found[0].has_gaps()  # what is infinite is reported here
-    return counts_of(source.on_kept_rows(np.asarray(found[0].array, dtype=dtype)), source.weights())
+def _count(part):
+    part.rows.has_gaps()  # what is infinite is reported here
+    rows, weights, labels = part.kept()
+    return counts_of(np.asarray(rows, dtype=part.rows.dtype), weights, labels)
 
 
-def _gapped(number, part, weights, dtype, n_threads, n_features):
-    """Return a partition as GappedRows, or as Rows and Weights if it has no gaps; None if it has no rows."""
-    found = partition(number, part, weights, dtype)
-    if found is None:
-        return None
-    features_checked(number, found[0], n_features)
-    return GappedRows.of(*found, n_threads=n_threads) or found
+def _gapped(part, n_features):
+    """Return a partition as GappedRows, or None if it has no gaps."""
+    part.check_features(n_features)
+    return GappedRows.of(part.rows, part.weights, n_threads=part.n_threads)
 
 
-def _observed(number, part, weights, dtype, n_threads, mean):
-    found = partition(number, part, weights, dtype)
-    return None if found is None else observed_sums(GappedRows(*found, n_threads=n_threads), mean)
+def _observed(part, mean):
+    return observed_sums(GappedRows(part.rows, part.weights, n_threads=part.n_threads), mean)
 
 
-def _accumulate_gapped(number, part, weights, dtype, n_threads, constants, pivot):
-    found = _gapped(number, part, weights, dtype, n_threads, constants.n_features)
-    if isinstance(found, GappedRows):
-        return found.accumulate(constants, pivot=pivot)
-    if found is None:
-        return None
-    return engine.accumulate(found[0], constants, sample_weight=found[1], pivot=pivot, n_threads=n_threads)
+def _accumulate_gapped(part, constants, pivot, labelled=True):
+    gapped = _gapped(part, constants.n_features)
+    if gapped is None:
+        return accumulate(part, constants, pivot, labelled)
+    return gapped.accumulate(constants, pivot=pivot, known_labels=part.labels if labelled else None)
 
 
-def _score_gapped(number, part, weights, dtype, n_threads, constants):
-    found = _gapped(number, part, weights, dtype, n_threads, constants.n_features)
-    if found is None:
-        return None
-    if isinstance(found, GappedRows):
-        scores = found.score(constants)
-    else:
-        scores = engine.score(found[0], constants, sample_weight=found[1], n_threads=n_threads)
+def _score_gapped(part, constants):
+    gapped = _gapped(part, constants.n_features)
+    if gapped is None:
+        return score(part, constants)
+    scores = gapped.score(constants, known_labels=part.labels)
     return scores.log_likelihood, scores.total_weight

@@ -24,7 +24,7 @@ class SharedPasses(Source):
     def __init__(self, source):
         self._source, self._turn = source, threading.Condition()
         self._n_fits, self._waiting = 0, []
-        self.dtype, self.n_features, self.known_labels = source.dtype, source.n_features, source.known_labels
+        self.dtype, self.n_features = source.dtype, source.n_features
         self.takes_gaps, self.column_names = source.takes_gaps, getattr(source, "column_names", None)
 
     def expect(self, n_fits):
@@ -100,6 +100,31 @@ class SharedPasses(Source):
         """Number of rows with positive weight of which nothing was observed."""
         with self._turn:
             return self._source.n_unobserved
+
+    @property
+    def n_named(self):
+        """Number of components that known labels name."""
+        with self._turn:
+            return self._source.n_named
+
+    @property
+    def n_known(self):
+        """Number of rows with positive weight whose component is known."""
+        with self._turn:
+            return self._source.n_known
+
+    def unknown(self):
+        """Return the source of the rows whose component is not known: see `Source.unknown`."""
+        rest = self._alone("unknown")
+        if rest is None:
+            return None
+        rest = SharedPasses(rest)
+        rest._turn = self._turn
+        return rest
+
+    def with_known(self, labels):
+        """Return labels with those of rows that are known in their places: see `Source.with_known`."""
+        return self._alone("with_known", labels)
 
     def _first_pass(self):
         with self._turn:

@@ -16,7 +16,7 @@ import numpy as np
 from fastgmm._errors import InvalidParameterError
 from fastgmm.io.blocks import Block
 from fastgmm.io.once import open_once
-from fastgmm.sources.chunks import looked_at, weighed_alike
+from fastgmm.sources.chunks import Chunk, beside, check_alike, looked_at
 
 __all__ = ["check_spool", "spooled"]
 
@@ -38,7 +38,7 @@ def check_spool(spool):
     return os.fspath(spool)
 
 
-def spooled(X, folder, *, columns=None, weights=None, gaps=False):
+def spooled(X, folder, *, columns=None, weights=None, labels=None, gaps=False):
     """Return the rows of what can be read once as Blocks, after all of them were written to a temporary file.
 
     Parameters
@@ -47,7 +47,7 @@ def spooled(X, folder, *, columns=None, weights=None, gaps=False):
         See `BatchSource`; one batch is held at a time.
     folder : str or None
         Where the file is.
-    columns, weights, gaps
+    columns, weights, labels, gaps
         See `open_once`.
 
     Returns
@@ -62,58 +62,66 @@ def spooled(X, folder, *, columns=None, weights=None, gaps=False):
     OSError
         If there is no room for the file; it is removed then, as it is whatever else is raised.
     """
-    once = open_once(X, columns=columns, weights=weights, gaps=gaps)
+    once = open_once(X, columns=columns, weights=weights, labels=labels, gaps=gaps)
     blocks = once.read(0)
     first = next(blocks)
-    file = _File(once.dtype, once.n_columns, first.weights is not None, folder)
+    had = beside(first)
+    file = _File(once.dtype, once.n_columns, had, folder)
     try:
         for block in chain([first], blocks):
-            weighed_alike(block, file.weighed)
-            file.write(*looked_at(block, once.dtype, once.n_columns, gaps=gaps))
+            check_alike(block, had)
+            file.write(looked_at(block, once.dtype, once.n_columns, gaps=gaps))
     except BaseException:  # also Ctrl-C: whoever keeps the error keeps no file
         file.close()
         raise
-    return once._replace(read=file.read, block_bytes=0, weighted=file.weighed)
+    return once._replace(read=file.read, block_bytes=0, weighted=had["weights"])
 
 
 class _File:
-    """Rows (n, D) and their weights (n,), if they have some, in temporary files."""
+    """Rows (n, D), with weights (n,) and labels (n,) if there are some, in temporary files."""
 
-    def __init__(self, dtype, n_features, weighed, folder):
-        self._dtype, self._n_features, self.weighed, self._n_rows = dtype, n_features, weighed, 0
+    def __init__(self, dtype, n_features, had, folder):
+        self._n_rows = 0
+        self._like = Chunk(
+            np.empty((1, n_features), dtype),
+            np.empty(1) if had["weights"] else None,
+            np.empty(1, np.int64) if had["labels"] else None,
+        )
         how = {"buffering": 0, "prefix": "fastgmm-", "dir": folder}
         with contextlib.ExitStack() as opened:
-            self._values = opened.enter_context(tempfile.TemporaryFile(**how))
-            self._weights = opened.enter_context(tempfile.TemporaryFile(**how)) if weighed else None
+            self._files = [
+                None if each is None else opened.enter_context(tempfile.TemporaryFile(**how)) for each in self._like
+            ]
             self.close = weakref.finalize(self, opened.pop_all().close)
         self._lock = threading.Lock()  # all passes have one place in the file
 
-    def write(self, values, weights):
-        """Add rows (n, D) and weights (n,) or None."""
-        if not len(values):
+    def write(self, rows):
+        """Add the rows of a Chunk."""
+        if not len(rows.values):
             return
         try:
-            _write(self._values, np.ascontiguousarray(values, dtype=self._dtype))
-            if self.weighed:
-                _write(self._weights, np.ascontiguousarray(weights, dtype=np.float64))
+            for file, like, values in zip(self._files, self._like, rows, strict=True):
+                if file is not None:
+                    _write(file, np.ascontiguousarray(values, dtype=like.dtype))
         except OSError as error:
             raise OSError(
                 error.errno,
                 f"{error.strerror}: no room for the rows to be spooled after {self._n_rows} of them; give the path of "
                 "a folder that has it, spool=path",
             ) from error
-        self._n_rows += len(values)
+        self._n_rows += len(rows.values)
 
     def read(self, n_rows):
         """Yield all rows in Blocks of n_rows rows."""
         for first in range(0, self._n_rows, n_rows):
-            n = min(n_rows, self._n_rows - first)
-            values = self._part(self._values, np.empty((n, self._n_features), self._dtype), first)
-            weights = self._part(self._weights, np.empty(n), first) if self.weighed else None
-            yield Block(values, weights, "the spooled rows", first)
+            rows = self._like.room(min(n_rows, self._n_rows - first), self._like.values.dtype)
+            for file, values in zip(self._files, rows, strict=True):
+                if file is not None:
+                    self._fill(file, values, first)
+            yield Block(rows.values, rows.weights, "the spooled rows", first, rows.labels)
 
-    def _part(self, file, rows, first):
-        """Return an array after it was filled with what stands in a file from a row on."""
+    def _fill(self, file, rows, first):
+        """Fill an array with what stands in a file from a row on."""
         left = memoryview(rows).cast("B")
         with self._lock:
             file.seek(first * rows[0].nbytes)
@@ -122,7 +130,6 @@ class _File:
                 if not n:
                     raise OSError(f"the temporary file of spooled rows ends before row {first + len(rows)}")
                 left = left[n:]
-        return rows
 
 
 def _write(file, rows):
