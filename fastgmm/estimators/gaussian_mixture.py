@@ -322,7 +322,8 @@ class GaussianMixture(FitMixin, StreamMixin, ConvertMixin, MixtureEstimator):
             Weights of the rows: an integer weight is that many rows, weight zero is none. None weighs each row by one.
         known_labels : array-like of shape (n_samples,), default=None
             The component that each row is known to belong to, from 0 on, or -1 where it is not known. Rows that are
-            known belong to theirs alone, and count in `lower_bound_` with its density times its weight.
+            known belong to theirs alone, and count in `lower_bound_` with its density times its weight. Of rows of a
+            Dask collection also a Dask array or series.
 
         Returns
         -------

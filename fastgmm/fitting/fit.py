@@ -117,7 +117,8 @@ def fit(
     sample_weight : (n_rows,) array or number, optional
     known_labels : (n_rows,) array of int, optional
         The component that each row is known to belong to, from 0 on, or -1 where it is not known. Rows that are known
-        belong to theirs alone; in bounds they count with its density times its weight. Rows have to be in an array.
+        belong to theirs alone; in bounds they count with its density times its weight. Of rows of a Dask
+        collection also a Dask array or series.
     n_threads : int, optional
         No result depends on it.
     missing : {"raise", "em"}, default="raise"

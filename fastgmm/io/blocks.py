@@ -12,7 +12,17 @@ import numpy as np
 
 from fastgmm._checks import ONE_PASS, as_array, check_labels
 
-from ._arrays import NPY_MAGIC, PARQUET_MAGIC, check_text, import_parquet, is_numeric, read_npy
+from ._arrays import NPY_MAGIC, PARQUET_MAGIC, check_text, read_npy
+from ._arrow import (
+    as_dataset,
+    beside_from_arrow,
+    chosen_columns,
+    decoder_bytes,
+    from_arrow,
+    is_arrow,
+    parquet_dataset,
+    record_batches,
+)
 from ._columns import TableError, as_labels, choose
 from ._text import TextReader
 
@@ -21,19 +31,12 @@ __all__ = [
     "WEIGHTS_THERE",
     "Block",
     "Blocks",
-    "beside_from_arrow",
-    "chosen_columns",
     "first_batch",
-    "from_arrow",
-    "is_arrow",
     "of_batches",
     "open_blocks",
     "refuse_beside",
     "refuse_given",
 ]
-
-BATCH_BYTES = 1 << 20  # of rows that are decoded at a time
-DECODER_BYTES = 24 << 20  # beside the row groups of a Parquet file
 
 WEIGHTS_THERE = "weights stand beside the rows, in a column, BatchSource(X, weights='w'), or in batches (rows, weights)"
 LABELS_THERE = (
@@ -157,7 +160,7 @@ def open_blocks(
         return _of_array(X, sample_weight, known_labels)
     refuse_beside("no array or NPY file", sample_weight, known_labels)
     if is_arrow(X):
-        return _of_arrow(_as_dataset(X), "X", how)
+        return _of_arrow(as_dataset(X), "X", how)
     if callable(X) or isinstance(X, Iterable):
         refuse_given("batches", "they are taken whole", columns=columns, weights=weights, labels=labels)
     if callable(X):
@@ -182,22 +185,17 @@ def refuse_beside(what, sample_weight, known_labels):
     refuse_given(what, LABELS_THERE, known_labels=known_labels)
 
 
-def is_arrow(X):
-    """Whether X is Arrow data that `open_blocks` reads by name of columns."""
-    return type(X).__module__.partition(".")[0] == "pyarrow"
-
-
 def _open_path(path, how, sample_weight, known_labels):
     """Blocks of a file, or of a folder of Parquet files."""
     if os.path.isdir(path):
         refuse_beside(path, sample_weight, known_labels)
-        return _of_arrow(_dataset(path), path, how)
+        return _of_arrow(parquet_dataset(path), path, how)
     with open(path, "rb") as file:
         magic = file.read(8)
     if not magic.startswith(NPY_MAGIC):
         refuse_beside(path, sample_weight, known_labels)
     if magic.startswith(PARQUET_MAGIC):
-        return _of_arrow(_dataset(path), path, how)
+        return _of_arrow(parquet_dataset(path), path, how)
     if magic.startswith(NPY_MAGIC):
         table, names, _ = read_npy(path, None, None, None)
         places = choose(names, how.columns, how.weights, path, how.labels)
@@ -276,34 +274,6 @@ def _read_rows(filename, offset, like, first, last):
     return rows
 
 
-def _dataset(path):
-    """The Parquet files at a path as a data set."""
-    pyarrow, _ = import_parquet()
-    from pyarrow.dataset import dataset
-
-    try:
-        return dataset(path, format="parquet")
-    except pyarrow.ArrowException as error:
-        raise TableError(f"{path} is not a readable Parquet file: {error}") from error
-
-
-def _as_dataset(X):
-    """What is given as Arrow data as a data set."""
-    import_parquet()
-    import pyarrow.dataset
-    from pyarrow import parquet
-
-    if isinstance(X, pyarrow.RecordBatchReader):
-        raise TypeError(ONE_PASS.format(what="A RecordBatchReader"))
-    if isinstance(X, pyarrow.Table | pyarrow.RecordBatch):
-        return pyarrow.dataset.dataset(X)
-    if isinstance(X, parquet.ParquetFile):
-        raise TypeError("X is an open ParquetFile, which is read once: give its path, or a pyarrow.dataset of it")
-    if isinstance(X, pyarrow.dataset.Dataset):
-        return X
-    raise TypeError(f"X must be a path, an array, Arrow data, batches or a function that returns them, got {type(X)}")
-
-
 def _of_arrow(dataset, path, how):
     """Blocks of an Arrow data set, of which only the chosen columns are decoded."""
     import pyarrow
@@ -317,7 +287,7 @@ def _of_arrow(dataset, path, how):
     def read(n_rows):
         first = 0
         try:
-            for batch in _record_batches(dataset, read_columns, n_rows):
+            for batch in record_batches(dataset, read_columns, n_rows):
                 if batch.num_rows:
                     values = from_arrow(batch, wanted, path, first, dtype, how.gaps)
                     beside = beside_from_arrow(batch, weight, label, path, first)
@@ -327,84 +297,7 @@ def _of_arrow(dataset, path, how):
             raise TableError(f"{path} is not a readable Parquet file: {error}") from error
 
     has = {"weighted": weight is not None, "labelled": label is not None}
-    return Blocks(read, dtype, wanted, len(wanted), _decoder_bytes(dataset, set(read_columns)), **has)
-
-
-def chosen_columns(schema, columns, weights, labels, path):
-    """Return names of the columns to read of Arrow data, of weights, of labels, or None, and if all data are float32.
-
-    Raises
-    ------
-    TableError
-        If a column is unknown, or not of numbers.
-    """
-    import pyarrow
-
-    names = schema.names
-    chosen, *beside = choose(names, columns, weights, path, labels)
-    for j in (*chosen, *(place for place in beside if place is not None)):
-        if not is_numeric(pyarrow, schema.types[j]):
-            raise TableError(f"{path}, column {names[j]!r}: expected numbers, got {schema.types[j]}")
-    single = all(pyarrow.types.is_float32(schema.types[j]) for j in chosen)
-    return [names[j] for j in chosen], *(None if place is None else names[place] for place in beside), single
-
-
-def _is_parquet(dataset):
-    return getattr(getattr(dataset, "format", None), "default_extname", "") == "parquet"
-
-
-def _record_batches(dataset, columns, n_rows):
-    """Record batches of at most n_rows rows; of Parquet files few at a time, decoded as they are needed."""
-    if not _is_parquet(dataset):
-        yield from dataset.to_batches(columns=columns, batch_size=n_rows, use_threads=False)
-        return
-    from pyarrow.parquet import ParquetFile
-
-    n_rows = min(n_rows, max(1, BATCH_BYTES // (8 * len(columns))))
-    for fragment in dataset.get_fragments():
-        with dataset.filesystem.open_input_file(fragment.path) as file:
-            parts = ParquetFile(file, buffer_size=1 << 16, pre_buffer=False)
-            yield from parts.iter_batches(batch_size=n_rows, columns=columns, use_threads=False)
-
-
-def _decoder_bytes(dataset, columns):
-    """Return the bytes that decoding takes: two row groups at most, as measured, with large pages and dictionaries."""
-    if not _is_parquet(dataset):
-        return 0
-    largest = 0
-    for fragment in dataset.get_fragments():
-        for i in range(fragment.metadata.num_row_groups):
-            group = fragment.metadata.row_group(i)
-            parts = (group.column(j) for j in range(group.num_columns))
-            largest = max(
-                largest, sum(part.total_uncompressed_size for part in parts if part.path_in_schema in columns)
-            )
-    return 2 * largest + DECODER_BYTES
-
-
-def from_arrow(batch, names, path, first=0, dtype=None, gaps=False):
-    """Return columns of a record batch or table as an array (n, D), with NaN for nulls if gaps may be."""
-    columns = [batch.column(batch.schema.names.index(name)) for name in names]
-    for name, column in zip(names, columns, strict=True):
-        if column.null_count and not gaps:
-            row = first + column.is_null().to_numpy(zero_copy_only=False).argmax() + 1
-            raise TableError(f"{path}, row {row}, column {name!r}: the value is missing; fill in or remove such rows")
-    arrays = [np.asarray(column.to_numpy(zero_copy_only=False)) for column in columns]
-    if dtype is None:
-        dtype = np.float32 if all(array.dtype == np.float32 for array in arrays) else np.float64
-    values = np.empty((batch.num_rows, len(names)), dtype=dtype)
-    with np.errstate(over="ignore"):
-        for j, array in enumerate(arrays):
-            values[:, j] = array
-    return values
-
-
-def beside_from_arrow(batch, weight, label, path, first=0):
-    """Return the columns of weights and labels (n,) of a record batch, None without a name; nulls are not known."""
-    weights = None if weight is None else from_arrow(batch, [weight], path, first, float)[:, 0]
-    if label is None:
-        return weights, None
-    return weights, as_labels(from_arrow(batch, [label], path, first, float, gaps=True)[:, 0], path, label, first)
+    return Blocks(read, dtype, wanted, len(wanted), decoder_bytes(dataset, set(read_columns)), **has)
 
 
 def of_batches(open_batches, gaps, first=None):

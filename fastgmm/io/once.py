@@ -3,7 +3,8 @@
 import itertools
 from collections.abc import Iterator
 
-from .blocks import beside_from_arrow, chosen_columns, first_batch, from_arrow, is_arrow, of_batches, refuse_given
+from ._arrow import beside_from_arrow, chosen_columns, from_arrow, is_arrow
+from .blocks import first_batch, of_batches, refuse_given
 
 __all__ = ["open_once"]
 

@@ -1,0 +1,132 @@
+"""Arrow data and Parquet files, record batch by record batch."""
+
+import numpy as np
+
+from fastgmm._checks import ONE_PASS
+
+from ._arrays import import_parquet, is_numeric
+from ._columns import TableError, as_labels, choose
+
+__all__ = [
+    "as_dataset",
+    "beside_from_arrow",
+    "chosen_columns",
+    "decoder_bytes",
+    "from_arrow",
+    "is_arrow",
+    "parquet_dataset",
+    "record_batches",
+]
+
+BATCH_BYTES = 1 << 20  # of rows that are decoded at a time
+DECODER_BYTES = 24 << 20  # beside the row groups of a Parquet file
+
+
+def is_arrow(X):
+    """Whether X is Arrow data that `open_blocks` reads by name of columns."""
+    return type(X).__module__.partition(".")[0] == "pyarrow"
+
+
+def parquet_dataset(path):
+    """The Parquet files at a path as a data set."""
+    pyarrow, _ = import_parquet()
+    from pyarrow.dataset import dataset
+
+    try:
+        return dataset(path, format="parquet")
+    except pyarrow.ArrowException as error:
+        raise TableError(f"{path} is not a readable Parquet file: {error}") from error
+
+
+def as_dataset(X):
+    """What is given as Arrow data as a data set."""
+    import_parquet()
+    import pyarrow.dataset
+    from pyarrow import parquet
+
+    if isinstance(X, pyarrow.RecordBatchReader):
+        raise TypeError(ONE_PASS.format(what="A RecordBatchReader"))
+    if isinstance(X, pyarrow.Table | pyarrow.RecordBatch):
+        return pyarrow.dataset.dataset(X)
+    if isinstance(X, parquet.ParquetFile):
+        raise TypeError("X is an open ParquetFile, which is read once: give its path, or a pyarrow.dataset of it")
+    if isinstance(X, pyarrow.dataset.Dataset):
+        return X
+    raise TypeError(f"X must be a path, an array, Arrow data, batches or a function that returns them, got {type(X)}")
+
+
+def chosen_columns(schema, columns, weights, labels, path):
+    """Return names of the columns to read of Arrow data, of weights, of labels, or None, and if all data are float32.
+
+    Raises
+    ------
+    TableError
+        If a column is unknown, or not of numbers.
+    """
+    import pyarrow
+
+    names = schema.names
+    chosen, *beside = choose(names, columns, weights, path, labels)
+    for j in (*chosen, *(place for place in beside if place is not None)):
+        if not is_numeric(pyarrow, schema.types[j]):
+            raise TableError(f"{path}, column {names[j]!r}: expected numbers, got {schema.types[j]}")
+    single = all(pyarrow.types.is_float32(schema.types[j]) for j in chosen)
+    return [names[j] for j in chosen], *(None if place is None else names[place] for place in beside), single
+
+
+def _is_parquet(dataset):
+    return getattr(getattr(dataset, "format", None), "default_extname", "") == "parquet"
+
+
+def record_batches(dataset, columns, n_rows):
+    """Record batches of at most n_rows rows; of Parquet files few at a time, decoded as they are needed."""
+    if not _is_parquet(dataset):
+        yield from dataset.to_batches(columns=columns, batch_size=n_rows, use_threads=False)
+        return
+    from pyarrow.parquet import ParquetFile
+
+    n_rows = min(n_rows, max(1, BATCH_BYTES // (8 * len(columns))))
+    for fragment in dataset.get_fragments():
+        with dataset.filesystem.open_input_file(fragment.path) as file:
+            parts = ParquetFile(file, buffer_size=1 << 16, pre_buffer=False)
+            yield from parts.iter_batches(batch_size=n_rows, columns=columns, use_threads=False)
+
+
+def decoder_bytes(dataset, columns):
+    """Return the bytes that decoding takes: two row groups at most, as measured, with large pages and dictionaries."""
+    if not _is_parquet(dataset):
+        return 0
+    largest = 0
+    for fragment in dataset.get_fragments():
+        for i in range(fragment.metadata.num_row_groups):
+            group = fragment.metadata.row_group(i)
+            parts = (group.column(j) for j in range(group.num_columns))
+            largest = max(
+                largest, sum(part.total_uncompressed_size for part in parts if part.path_in_schema in columns)
+            )
+    return 2 * largest + DECODER_BYTES
+
+
+def from_arrow(batch, names, path, first=0, dtype=None, gaps=False):
+    """Return columns of a record batch or table as an array (n, D), with NaN for nulls if gaps may be."""
+    columns = [batch.column(batch.schema.names.index(name)) for name in names]
+    for name, column in zip(names, columns, strict=True):
+        if column.null_count and not gaps:
+            row = first + column.is_null().to_numpy(zero_copy_only=False).argmax() + 1
+            raise TableError(f"{path}, row {row}, column {name!r}: the value is missing; fill in or remove such rows")
+    arrays = [np.asarray(column.to_numpy(zero_copy_only=False)) for column in columns]
+    if dtype is None:
+        dtype = np.float32 if all(array.dtype == np.float32 for array in arrays) else np.float64
+    values = np.empty((batch.num_rows, len(names)), dtype=dtype)
+    with np.errstate(over="ignore"):
+        for j, array in enumerate(arrays):
+            values[:, j] = array
+    return values
+
+
+def beside_from_arrow(batch, weight, label, path, first=0):
+    """Return the columns of weights and labels (n,) of a record batch, None without a name; nulls are not known."""
+    weights = None if weight is None else from_arrow(batch, [weight], path, first, float)[:, 0]
+    if label is None:
+        return weights, None
+    return weights, as_labels(from_arrow(batch, [label], path, first, float, gaps=True)[:, 0], path, label, first)
