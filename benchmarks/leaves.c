@@ -77,14 +77,15 @@ void measured(block *b) {
     for (ptrdiff_t p = 0; p < PANELS; p++)
         if (!leaf->softmax(b->logit + p * K * FG_PANEL * b->item, K, b->weights, b->lse + p * FG_PANEL)) exit(5);
     if (across) leaf->rows_of_panels(b->z, PANELS, D, stride, b->by_row);
-    for (ptrdiff_t k = 0; k < K; k++) {
+    const ptrdiff_t size = (D + 1) * (D + 2) / 2;
+    if (b->kind == FG_DIAGONAL) leaf->moments_diagonal(b->z, PANELS, K, D, b->logit, b->mu, b->moments, size);
+    if (b->kind == FG_SPHERICAL) leaf->moments_spherical(b->z, PANELS, K, D, b->logit, b->mu, b->moments, size);
+    if (b->kind == FG_ROTATED) leaf->moments_linear(b->z, PANELS, K, D, b->logit, b->mu, b->moments, size);
+    for (ptrdiff_t k = 0; k < K && b->kind == FG_FULL; k++) {
         const char *r = b->logit + k * FG_PANEL * b->item, *mu = b->mu + k * D * b->item;
-        double *A = b->moments + k * (D + 1) * (D + 2) / 2;
+        double *A = b->moments + k * size;
         if (across) leaf->moments_outer(b->by_row, PANELS, D, stride, r, K * FG_PANEL, mu, b->u, A);
-        else if (b->kind == FG_FULL) leaf->moments_full(b->z, PANELS, D, r, K * FG_PANEL, mu, b->u, A);
-        else if (b->kind == FG_DIAGONAL) leaf->moments_diagonal(b->z, PANELS, D, r, K * FG_PANEL, mu, A);
-        else if (b->kind == FG_SPHERICAL) leaf->moments_spherical(b->z, PANELS, D, r, K * FG_PANEL, mu, A);
-        else leaf->moments_linear(b->z, PANELS, D, r, K * FG_PANEL, mu, A);
+        else leaf->moments_full(b->z, PANELS, D, r, K * FG_PANEL, mu, b->u, A);
     }
 }
 

@@ -113,8 +113,10 @@ typedef struct {
     /* rows_of_panels: rows (P FG_PANEL, stride) <- z, row by row; stride is FG_ROW_STRIDE(D, sizeof(REAL)). */
     void (*rows_of_panels)(const void *z, ptrdiff_t P, ptrdiff_t D, ptrdiff_t stride, void *rows);
 
-    /* moments_*: add the weighted moments of one component about mu to A (float64).
-     *   r (P, FG_PANEL) with stride r_stride (in REALs) between panels: responsibilities times weights, >= 0
+    /* moments_*: add the weighted moments of one component about mu to A (float64), or of K components, each about its own,
+     * to their A, which are `size` apart.
+     *   r (P, FG_PANEL) with stride r_stride (in REALs) between panels, or (P, K, FG_PANEL): responsibilities times
+     *   weights, >= 0
      *   u  scratch (P, D + 1, FG_PANEL)
      * full, outer: A (packed triangle of D + 1, see FG_TRI); outer reads rows instead of panels, which pays from
      * FG_OUTER_FROM features on, and its u is (1 + P FG_PANEL, stride); diagonal: A = n, s (D), S (D); spherical: A = n, s (D), q;
@@ -123,12 +125,12 @@ typedef struct {
                          void *u, double *A);
     void (*moments_outer)(const void *rows, ptrdiff_t P, ptrdiff_t D, ptrdiff_t stride, const void *r, ptrdiff_t r_stride,
                           const void *mu, void *u, double *A);
-    void (*moments_diagonal)(const void *z, ptrdiff_t P, ptrdiff_t D, const void *r, ptrdiff_t r_stride, const void *mu,
-                             double *A);
-    void (*moments_spherical)(const void *z, ptrdiff_t P, ptrdiff_t D, const void *r, ptrdiff_t r_stride, const void *mu,
-                              double *A);
-    void (*moments_linear)(const void *z, ptrdiff_t P, ptrdiff_t D, const void *r, ptrdiff_t r_stride, const void *mu,
-                           double *A);
+    void (*moments_diagonal)(const void *z, ptrdiff_t P, ptrdiff_t K, ptrdiff_t D, const void *r, const void *mu, double *A,
+                             ptrdiff_t size);
+    void (*moments_spherical)(const void *z, ptrdiff_t P, ptrdiff_t K, ptrdiff_t D, const void *r, const void *mu, double *A,
+                              ptrdiff_t size);
+    void (*moments_linear)(const void *z, ptrdiff_t P, ptrdiff_t K, ptrdiff_t D, const void *r, const void *mu, double *A,
+                           ptrdiff_t size);
     /* low_rank: reads rows, and projects offsets on the axes of the component, t = axes (x - mu).
      * A = n, s (D), S (D), C (rank, D) = sum r t (x - mu)^T; u is (1 + P FG_PANEL, stride), then (1 + rank, P FG_PANEL). */
     void (*moments_low_rank)(const void *rows, ptrdiff_t P, ptrdiff_t D, ptrdiff_t rank, ptrdiff_t stride, const void *r,

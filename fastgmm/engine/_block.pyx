@@ -250,6 +250,15 @@ cdef void add_moments(const Job *job, Py_ssize_t P, Scratch *s, double *moments)
     cdef char *r
     cdef const char *pivot
     cdef double *A
+    if m.kind == FG_DIAGONAL:
+        m.leaf.moments_diagonal(s.z, P, m.K, m.D, s.logit, job.pivot, moments, job.moment_size)
+        return
+    if m.kind == FG_SPHERICAL:
+        m.leaf.moments_spherical(s.z, P, m.K, m.D, s.logit, job.pivot, moments, job.moment_size)
+        return
+    if m.kind == FG_ROTATED:
+        m.leaf.moments_linear(s.z, P, m.K, m.D, s.logit, job.pivot, moments, job.moment_size)
+        return
     if across_features(m):
         m.leaf.rows_of_panels(s.z, P, m.D, row_stride, s.rows)
     for k in range(m.K):
@@ -261,14 +270,8 @@ cdef void add_moments(const Job *job, Py_ssize_t P, Scratch *s, double *moments)
                                     <char *> m.axes + k * m.rank * row_stride * m.item, s.u, A)
         elif across_features(m):
             m.leaf.moments_outer(s.rows, P, m.D, row_stride, r, stride, pivot, s.u, A)
-        elif m.kind == FG_FULL:
-            m.leaf.moments_full(s.z, P, m.D, r, stride, pivot, s.u, A)
-        elif m.kind == FG_DIAGONAL:
-            m.leaf.moments_diagonal(s.z, P, m.D, r, stride, pivot, A)
-        elif m.kind == FG_SPHERICAL:
-            m.leaf.moments_spherical(s.z, P, m.D, r, stride, pivot, A)
         else:
-            m.leaf.moments_linear(s.z, P, m.D, r, stride, pivot, A)
+            m.leaf.moments_full(s.z, P, m.D, r, stride, pivot, s.u, A)
 
 
 cdef void nearest_block(const Job *job, Py_ssize_t first, Py_ssize_t n, Py_ssize_t P, Scratch *s,

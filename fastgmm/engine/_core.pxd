@@ -61,12 +61,12 @@ cdef extern from "fg_leaves.h" nogil:
                               void *, double *) noexcept nogil
         void (*moments_full)(const void *, Py_ssize_t, Py_ssize_t, const void *, Py_ssize_t, const void *, void *,
                              double *) noexcept nogil
-        void (*moments_diagonal)(const void *, Py_ssize_t, Py_ssize_t, const void *, Py_ssize_t, const void *,
-                                 double *) noexcept nogil
-        void (*moments_spherical)(const void *, Py_ssize_t, Py_ssize_t, const void *, Py_ssize_t, const void *,
-                                  double *) noexcept nogil
-        void (*moments_linear)(const void *, Py_ssize_t, Py_ssize_t, const void *, Py_ssize_t, const void *,
-                               double *) noexcept nogil
+        void (*moments_diagonal)(const void *, Py_ssize_t, Py_ssize_t, Py_ssize_t, const void *, const void *, double *,
+                                 Py_ssize_t) noexcept nogil
+        void (*moments_spherical)(const void *, Py_ssize_t, Py_ssize_t, Py_ssize_t, const void *, const void *, double *,
+                                  Py_ssize_t) noexcept nogil
+        void (*moments_linear)(const void *, Py_ssize_t, Py_ssize_t, Py_ssize_t, const void *, const void *, double *,
+                               Py_ssize_t) noexcept nogil
         void (*moments_low_rank)(const void *, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, const void *,
                                  Py_ssize_t, const void *, const void *, void *, double *) noexcept nogil
         void (*nearest)(const void *, Py_ssize_t, int32_t *, double *) noexcept nogil
