@@ -20,7 +20,7 @@ import numpy as np
 from fastgmm._errors import IllDefinedCovarianceError, InvalidParameterError
 from fastgmm.covariance.noise import Noise
 from fastgmm.engine import KernelConstants, _linalg
-from fastgmm.engine._coordinates import images, ratios
+from fastgmm.engine._coordinates import scaled_step
 
 __all__ = ["Family", "Parameters"]
 
@@ -232,15 +232,14 @@ class Family(ABC):
         complete-data information of one row: twice that of the logarithms of standard deviations, once that of what is
         off the diagonal of V^T U^-T, with U and V the factors of precisions. Where they share one it comes once.
         """
-        means, U, V = after.means - before.means, before.precisions_cholesky, after.precisions_cholesky
+        U, V = before.precisions_cholesky, after.precisions_cholesky
         if self.container in ("full", "tied"):
-            W, after = (np.ascontiguousarray(factors.swapaxes(-1, -2)) for factors in (U, V))
-            if self.shared:
-                return images(W[None], means), ratios(W[None], after[None])[0]
-            return images(W, means), ratios(W, after)
-        if self.container == "diag":
-            return means * U, np.sqrt(2) * np.log(V / U)
-        return means * U[:, None], np.sqrt(2 * means.shape[1]) * np.log(V / U)
+            return scaled_step(before.means, after.means, U, V)
+        means = after.means - before.means
+        with np.errstate(all="ignore"):
+            if self.container == "diag":
+                return means * U, np.sqrt(2) * np.log(V / U)
+            return means * U[:, None], np.sqrt(2 * means.shape[1]) * np.log(V / U)
 
     @abstractmethod
     def dense_covariances(self, covariances, n_components, n_features):

@@ -206,9 +206,10 @@ class LowRank(Family):
     def scaled_step(self, before, after):
         """Return steps of means and covariances as `Family.scaled_step`: where the latent coordinates are known too."""
         (psi, old), (other, new) = ((p.covariances[:, :1], p.covariances[:, 1:]) for p in (before, after))
-        width = 1 / np.sqrt(psi)
-        covariances = np.concatenate([np.sqrt(0.5) * np.log(other / psi), (new - old) * width], axis=1)
-        return (after.means - before.means) * width[:, 0], covariances
+        with np.errstate(all="ignore"):
+            width = 1 / np.sqrt(psi)
+            covariances = np.concatenate([np.sqrt(0.5) * np.log(other / psi), (new - old) * width], axis=1)
+            return (after.means - before.means) * width[:, 0], covariances
 
     def variances(self, covariances, n_components, n_features):
         return covariances[:, 0] + (covariances[:, 1:] ** 2).sum(axis=1)

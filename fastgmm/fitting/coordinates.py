@@ -22,7 +22,8 @@ import numpy as np
 
 from fastgmm._errors import IllDefinedCovarianceError
 from fastgmm.covariance import Parameters
-from fastgmm.engine._coordinates import inner
+from fastgmm.engine._coordinates import inner, join, part, weighted_step
+from fastgmm.engine._linalg import all_finite, is_plain
 
 __all__ = ["SLACK", "Coordinates", "length", "step"]
 
@@ -58,27 +59,24 @@ class Coordinates(NamedTuple):
 
     def of(self, params):
         """Return the coordinates of Parameters; a component without mass has infinite ones."""
-        with np.errstate(divide="ignore"):
-            log_weights = np.log(params.weights)
         covariances = self.family.to_coordinates(params.precisions_cholesky, self.scale)
-        means = ((params.means - self.centre) / self.scale).ravel()
-        return np.concatenate([log_weights, means, covariances.ravel(), *_odds(params.noise)])
+        coordinates = join(params.weights, params.means, self.centre, self.scale, covariances)
+        return coordinates if params.noise is None else np.append(coordinates, _odds(params.noise))
 
     def at(self, coordinates, like):
         """Return the Parameters at coordinates, in the shapes of others; None if a number there overflows."""
-        K, before = like.weights.size, like.weights.size + like.means.size
+        before = like.weights.size + like.means.size
+        after = before + like.precisions_cholesky.size
+        weights, means = part(coordinates, like.weights.size, self.centre, self.scale)
         with np.errstate(all="ignore"):
-            weights = np.exp(coordinates[:K] - coordinates[:K].max())
-            means = self.centre + self.scale * coordinates[K:before].reshape(like.means.shape)
-            after = before + like.precisions_cholesky.size
             shaped = coordinates[before:after].reshape(like.precisions_cholesky.shape)
-            params = Parameters(weights / weights.sum(), means, *self.family.from_coordinates(shaped, self.scale))
+            params = Parameters(weights, means, *self.family.from_coordinates(shaped, self.scale))
             if like.noise is not None:
                 share = 1 / (1 + np.exp(-coordinates[after]))
                 params = replace(params, noise=like.noise.of_weight(share)) if 0 <= share < 1 else None
         if params is None:
             return None
-        return params if all(np.isfinite(array).all() for array in params.arrays()) else None
+        return params if all(map(_is_finite, params.arrays())) else None
 
     def trial(self, coordinates, like):
         """Return (Parameters, coordinates) of a trial at coordinates or near them; None if no mixture is there."""
@@ -97,11 +95,14 @@ class Coordinates(NamedTuple):
 
 
 def _odds(noise):
-    """Return the coordinate of the share of the noise, none without noise."""
-    if noise is None:
-        return ()
+    """Return the coordinate of the share of the noise."""
     with np.errstate(divide="ignore"):
-        return ([np.log(noise.weight) - np.log1p(-noise.weight)],)
+        return np.log(noise.weight) - np.log1p(-noise.weight)
+
+
+def _is_finite(array):
+    """Return whether all numbers of an array are finite."""
+    return all_finite(array) if is_plain(array) else bool(np.isfinite(array).all())
 
 
 def step(family, before, after):
@@ -117,15 +118,8 @@ def step(family, before, after):
     (n,) array
         Not finite where a covariance has lost all its width. A component without mass has no part in it.
     """
-    weights = before.weights
-    root = np.sqrt(weights)
-    with np.errstate(all="ignore"):
-        by_weights = (after.weights - weights) / root
-        means, covariances = family.scaled_step(before, after)
-        covariances = covariances if family.shared else (covariances.T * root).T
-    if np.count_nonzero(weights) < len(weights):
-        by_weights[weights == 0] = 0.0
-    return np.concatenate([by_weights, (means * root[:, None]).ravel(), covariances.ravel()])
+    means, covariances = family.scaled_step(before, after)
+    return weighted_step(before.weights, after.weights, means, covariances, family.shared)
 
 
 def length(vector):

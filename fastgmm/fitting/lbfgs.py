@@ -18,6 +18,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from fastgmm.covariance import Parameters
+from fastgmm.engine._coordinates import inner, quasi_newton
+from fastgmm.engine._linalg import all_finite
 from fastgmm.fitting.coordinates import SLACK, Coordinates, step
 from fastgmm.fitting.path import Path
 
@@ -96,7 +98,7 @@ class LBFGS(Path):
     @property
     def gain(self):
         """What a step of EM from the last point that was kept gains at most, near an optimum."""
-        return float(self.em @ self.em)
+        return inner(self.em, self.em)
 
     def accepts(self, bound):
         """Whether a point of this bound is kept: a trial is not, if it gains less than a part of a step of EM."""
@@ -118,12 +120,14 @@ class LBFGS(Path):
         else:
             here, ahead = self.coordinates.of(self.point) if self.image is None else self.image, self.em
         image, em = self.coordinates.of(mapped), step(family, self.point, mapped)
-        places = {"point": mapped, "parameters": mapped, "kept": here, "image": image, "em": em, "trial": None}
-        path = self.changed(bound=bound, passes=self.passes + 1, capped=False, rate=None, **places)
+        saved, cap = self.saved, self.cap
         if tried:
-            saved = min((bound - self.bound) / self.gain, self.cap) - 1
-            path = path.changed(saved=self.saved + saved, cap=self.cap * CAP_GROWTH if self.capped else self.cap)
-        if self.kept is None or not (np.isfinite(image).all() and np.isfinite(here).all() and np.isfinite(em).all()):
+            saved += min((bound - self.bound) / self.gain, cap) - 1
+            cap = cap * CAP_GROWTH if self.capped else cap
+        places = {"point": mapped, "parameters": mapped, "kept": here, "image": image, "em": em, "trial": None}
+        counts = {"passes": self.passes + 1, "saved": saved, "cap": cap, "capped": False}
+        path = self.changed(bound=bound, rate=None, **places, **counts)
+        if self.kept is None or not (all_finite(image) and all_finite(here) and all_finite(em)):
             return path.changed(pairs=())
         pair = here - self.kept, (self.image - self.kept) - (image - here), ahead, self.em - em
         return path._learn(pair, self.point, tried)
@@ -131,23 +135,24 @@ class LBFGS(Path):
     def _learn(self, pair, here, tried):
         """Return the path with one more pair, and a trial if there is reason for one; `here` is the point kept."""
         _, _, s_length, y_length = pair
-        curvature, length = float(s_length @ y_length), float(s_length @ s_length)
+        curvature, length = inner(s_length, y_length), inner(s_length, s_length)
         if not (math.isfinite(curvature) and 0 < length < math.inf):
             return self.changed(pairs=())
         pairs = self.pairs
-        if curvature > LEAST_CURVATURE * (y_length @ y_length):
+        if curvature > LEAST_CURVATURE * inner(y_length, y_length):
             pairs = (*pairs[-MEMORY + 1 :], pair)
         path = self.changed(pairs=pairs, rate=max(1 - curvature / length, 0.0) ** 2)
         before = self.em + y_length
-        straight = tried or self.em @ before >= TURN * math.sqrt((self.em @ self.em) * (before @ before))
+        straight = tried or inner(self.em, before) >= TURN * math.sqrt(self.gain * inner(before, before))
         afford = self.lost + 1 <= MAX_LOST * (self.passes + 1 + self.saved)
         return path._try(here) if pairs and straight and afford else path
 
     def _try(self, here):
         """Return the path with the next pass at a trial; without one if no direction leads up, or to a mixture."""
-        ahead, length = direction(self.pairs, self.image - self.kept, self.em)
-        ratio = math.sqrt((length @ length) / self.gain) if self.gain > 0 else math.nan
-        if not (length @ self.em > 0 and math.isfinite(ratio)):
+        ahead, length = quasi_newton(self.pairs, self.image - self.kept, self.em, MAX_SCALE)
+        gain = self.gain
+        ratio = math.sqrt(inner(length, length) / gain) if gain > 0 else math.nan
+        if not (inner(length, self.em) > 0 and math.isfinite(ratio)):
             return self
         capped = ratio >= self.cap
         found = self.coordinates.trial(self.kept + ahead * (self.cap / ratio if capped else 1.0), self.parameters)
@@ -155,19 +160,3 @@ class LBFGS(Path):
             return self
         point, trial = found
         return self.changed(point=point, trial=trial, ahead=step(self.coordinates.family, here, point), capped=capped)
-
-
-def direction(pairs, f, em):
-    """Return the quasi-Newton direction, in coordinates and as a step of known length, from EM's step in both."""
-    factors = []
-    for _, y, s_length, y_length in reversed(pairs):
-        factor = (s_length @ em) / (s_length @ y_length)
-        f, em = f - factor * y, em - factor * y_length
-        factors.append(factor)
-    _, _, s_length, y_length = pairs[-1]
-    scale = min((s_length @ y_length) / (y_length @ y_length), MAX_SCALE)
-    f, em = scale * f, scale * em
-    for (s, _, s_length, y_length), before in zip(pairs, reversed(factors), strict=True):
-        factor = before - (y_length @ em) / (s_length @ y_length)
-        f, em = f + factor * s, em + factor * s_length
-    return f, em

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fastgmm.covariance import Parameters
+from fastgmm.engine._coordinates import inner
 from fastgmm.fitting.coordinates import SLACK, Coordinates
 from fastgmm.fitting.path import Path
 
@@ -102,7 +103,7 @@ class Squarem(Path):
         with np.errstate(invalid="ignore"):  # a component without mass has no coordinates: inf - inf
             step = here - self.kept
             bend = image - here - step
-            length, bent = math.sqrt(step @ step), math.sqrt(bend @ bend)
+            length, bent = math.sqrt(inner(step, step)), math.sqrt(inner(bend, bend))
         if not (math.isfinite(length) and math.isfinite(bent) and min(length, bent) > 0):
             return path
         rate, factor = max(1 - bent / length, 0.0) ** 2, min(length / bent, self.cap)
