@@ -24,7 +24,8 @@ def peak():
 
 fastgmm.fit(np.eye(3), 1, max_memory="200 MB")  # what is loaded on first use
 before = peak()
-options = dict(covariance_type={name!r}, max_iter=2, tol=0, random_state=0, n_threads=2, missing={missing!r})
+options = dict(covariance_type={name!r}, max_iter=2, tol=0, random_state=0, n_threads=2)
+options.update(missing={missing!r}, noise={noise})
 result = fastgmm.fit({X}, {K}, max_memory={limit}, **options)
 Batches = BatchSource if {missing!r} == "raise" else GappedBatchSource
 assert result.mixture.score(Batches({X}, max_memory={limit}), n_threads=2) == result.lower_bound
@@ -32,9 +33,10 @@ print(json.dumps([peak() - before, result.lower_bound]))
 """
 
 
-def taken(run_python, X, K, name, limit, arrow=False, missing="raise"):
+def taken(run_python, X, K, name, limit, arrow=False, missing="raise", noise=None):
     """Bytes that a fit takes in a fresh process beside the imported libraries, and its log-likelihood."""
-    return json.loads(run_python(CODE.format(X=X, K=K, name=name, limit=limit, arrow=arrow, missing=missing)))
+    how = {"arrow": arrow, "missing": missing, "noise": noise}
+    return json.loads(run_python(CODE.format(X=X, K=K, name=name, limit=limit, **how)))
 
 
 def write_rows(path, n_rows, n_features):
@@ -63,6 +65,14 @@ def test_a_fit_of_a_file_larger_than_its_memory_keeps_to_it(run_python, tmp_path
 def test_a_file_many_times_larger_keeps_to_it(K, name, limit, run_python, tmp_path):
     write_rows(tmp_path / "rows.npy", 1 << 22, 32)  # 512 MB
     assert taken(run_python, "'rows.npy'", K, name, limit * MB)[0] < limit * MB
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("D", [4, 32])
+def test_the_box_of_noise_keeps_to_it(D, run_python, tmp_path):
+    """Rows are turned in pieces of a size of their own."""
+    write_rows(tmp_path / "rows.npy", (1 << 25) // D, D)  # 128 MB
+    assert taken(run_python, "'rows.npy'", 2, "diag", 100 * MB, noise=True)[0] < 100 * MB
 
 
 @pytest.mark.long

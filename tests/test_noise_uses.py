@@ -132,6 +132,7 @@ def test_fits_of_rows_with_gaps_know_their_box():
     assert 0.1 < (labels == -1).mean() < 0.5
     of_volume = fitted(X, 1, noise=1e5).mixture
     assert of_volume.noise.centre is None
+    np.testing.assert_array_equal(of_volume.impute(rows), rows)
     for use in (of_volume.sample, lambda: of_volume.impute(X)):
         with pytest.raises(ValueError, match="need to know where its noise is, but its volume alone is known"):
             use()
@@ -248,6 +249,22 @@ def test_estimators_hold_the_box(tmp_path):
     model.noise_centre_ = tuple(np.array(before) + 1000.0)
     drawn = model.to_mixture().sample(200, random_state=0)
     assert drawn[0][drawn[1] == -1].mean() > 900
+
+
+@pytest.mark.parametrize("noise", [(), ("300",)])
+def test_command_line_draws_and_fills(noise, cli, tmp_path):
+    rng = np.random.default_rng(0)
+    X = with_gaps(np.concatenate([rng.normal(size=(60, 2)), rng.uniform(-9, 9, (20, 2))]), 0.1, rng)
+    (tmp_path / "x.csv").write_text("a,b\n" + "\n".join(f"{a},{b}" for a, b in X))
+    model, table = tmp_path / "m.npz", tmp_path / "x.csv"
+    outputs = "--model", model, "--plot", tmp_path / "x.png"
+    cli("fit", table, "--components", 1, "--missing", "em", "--noise", *noise, *outputs)
+    assert (tmp_path / "x.png").stat().st_size > 0
+    if not noise:
+        drawn = cli("sample", model, "--rows", 200).splitlines()
+        assert sum(line.endswith(",-1") for line in drawn) > 10
+        filled = [line.split(",") for line in cli("impute", model, table).splitlines()[1:]]
+        np.testing.assert_allclose(np.array(filled, dtype=float), fastgmm.load(model).impute(X), rtol=1e-12)
 
 
 def test_bad_boxes_are_refused():

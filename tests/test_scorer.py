@@ -306,6 +306,21 @@ def test_table_for_c_scores_as_the_method_does(table, dtype):
     assert right(borrowed, X.ctypes.data, 9, None, None, None) == 0
 
 
+def test_table_for_c_counts_noise_as_a_component(table):
+    mixture = mixture_of("diag", 3, 4)
+    noise = fastgmm.Noise(0.3, log_volume=9.0)
+    with_noise = fastgmm.Mixture(mixture.weights, mixture.means, mixture.covariances, "diag", noise=noise)
+    X, scorer = np.array([mixture.means[2], np.full(3, 1e6)]), with_noise.scorer()
+    resp, labels = np.full((3, 5), -7.0), np.full(3, -7)
+    borrowed = table.borrow(scorer)
+    assert table.n_components(borrowed) == scorer.n_components == 5
+    assert table.score_f64(borrowed, X.ctypes.data, 2, None, resp.ctypes.data, labels.ctypes.data) == 0
+    np.testing.assert_allclose(resp[:2], with_noise.predict_proba(X), rtol=1e-12)
+    assert (labels[1], labels[2]) == (-1, -7)
+    assert labels[0] == with_noise.predict(X)[0] >= 0
+    assert (resp[2] == -7).all()
+
+
 def test_table_for_c_lends_scorers_only(table):
     with pytest.raises(TypeError, match=r"expected what Mixture.scorer\(\) returns, got Mixture"):
         table.borrow(mixture_of("full", 2, 2))

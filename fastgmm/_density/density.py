@@ -115,8 +115,8 @@ class Density(Criteria):
         InvalidParameterError
             If `draws` is neither None nor an int of at least one.
         ValueError
-            If X holds infinities or has other features than the mixture, or if noise is in no box along the features
-            whose centre is known: see `fastgmm.Noise`.
+            If X holds infinities or has other features than the mixture, or if there are gaps, and noise that is in no
+            box along the features whose centre is known: see `fastgmm.Noise`.
 
         Examples
         --------
@@ -132,15 +132,16 @@ class Density(Criteria):
         rows = self._checked_source(Rows.of(X))
         if draws is not None:
             draws = check_number(draws, "draws", Integral, 1)
-        constants, sides = self._filling()
         gapped = GappedRows.of(rows)
         filled = np.array(rows.array, dtype=rows.dtype)
-        if draws is None:
-            if gapped is not None:
-                conditional_means(gapped, constants, filled, n_threads)
+        if draws is not None:
+            filled = np.repeat(filled[None], draws, axis=0)
+        if gapped is None:
             return filled
-        filled = np.repeat(filled[None], draws, axis=0)
-        if gapped is not None:
+        constants, sides = self._filling()
+        if draws is None:
+            conditional_means(gapped, constants, filled, n_threads)
+        else:
             conditional_draws(gapped, constants, filled, generator(random_state), n_threads, sides)
         return filled
 

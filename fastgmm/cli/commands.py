@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import sys
 import time
@@ -230,7 +231,9 @@ def _write_outputs(outputs: dict[str, str], mixture: Mixture, data: Data, best: 
         from fastgmm.plot import picture, save_picture
 
         rows, weights = data.shown()
-        rows = mixture.impute(rows) if how["missing"] == "em" else rows
+        if how["missing"] == "em":  # by the Gaussians alone: noise need not know where it is, and a picture shows it
+            own = Mixture.from_parameters(dataclasses.replace(mixture.parameters, noise=None), mixture.family)
+            rows = own.impute(rows)
         figure = picture(mixture, rows, feature_names=data.names, sample_weight=weights, title=title)
         save_picture(figure, outputs["plot"])
     if "convergence" in outputs:
