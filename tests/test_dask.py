@@ -124,6 +124,24 @@ def test_rows_with_gaps(client):
     np.testing.assert_array_equal(labels.compute(), found.mixture.predict(X, missing="em"))
 
 
+def test_known_labels(client):
+    X, w = rows_and_weights()
+    known = np.where(np.arange(N) % 5 == 0, np.argmin(np.abs(X[:, :1] - [5.0, -5.0, 0.0]), axis=1), -1)
+    whole, lazy = fit(X, sample_weight=w, known_labels=known), as_array(X)
+    close(fit(lazy, sample_weight=w, known_labels=known), whole)
+    there = dask.array.from_array(known, chunks=777, name=False).persist()
+    source = DaskSource(lazy, w, known_labels=there)  # nobody else holds what was persisted
+    del there
+    close(fit(source), whole)
+    known[0] = 1 - known[0]  # not what the mixture says
+    model = GaussianMixture(K, random_state=0)
+    labels = model.fit_predict(lazy, sample_weight=w, known_labels=known)
+    np.testing.assert_array_equal(labels.compute(), model.fit_predict(X, sample_weight=w, known_labels=known))
+    X[::50, 0] = np.nan
+    options = {"missing": "em", "sample_weight": w, "known_labels": known, "max_iter": 2}
+    close(fit(as_array(X), **options), fit(X, **options))
+
+
 def test_selections_are_those_of_an_array(client):
     X, w = rows_and_weights()
     plan = {"n_components": [2, 3], "covariance_type": ["EII", "VEI"], "criterion": "icl", "random_state": 0}

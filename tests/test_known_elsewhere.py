@@ -421,6 +421,9 @@ def test_dask_labels_that_do_not_fit(data):
         DaskSource(rows, known_labels=np.where(np.arange(N) == 700, -2, known)),
     )
     frame = dask.dataframe.from_pandas(pandas.DataFrame(X), npartitions=4)
+    for names in ("sample_weight", "known_labels"):
+        with pytest.raises(ValueError, match=f"{names} must have one dimension, got 2"):
+            DaskSource(rows, **{names: frame})
     with pytest.raises(TypeError, match="known_labels must be a Dask array or series where lengths of partitions"):
         DaskSource(frame, known_labels=known)
     series = dask.dataframe.from_pandas(pandas.Series(known), npartitions=3)

@@ -346,6 +346,8 @@ class BatchSource(Source):
 
     def unknown(self):
         """Return the source of the rows whose component is not known, None without such rows: see `Source.unknown`."""
+        if not self._blocks.labelled:
+            return self
         if self.n_known == self.n_rows:
             return None
         rest, read = copy.copy(self), self._blocks.read

@@ -305,6 +305,8 @@ def _in_partitions(values, X, name, as_values):
         if hasattr(X, "to_dask_array") or np.isnan(X.shape[0]):
             raise TypeError(f"{name} must be a Dask array or series where lengths of partitions are unknown")
         values = as_values(values, name)
+    elif values.ndim != 1:
+        raise ValueError(f"{name} must have one dimension, got {values.ndim}")
     elif not hasattr(values, "rechunk") or not hasattr(X, "chunks") or np.isnan(X.shape[0]):
         return values
     if values.shape != X.shape[:1]:
