@@ -136,6 +136,21 @@ def test_never_falls_and_is_never_below_em(X, family, weighted, name):
 
 
 @by_name
+@pytest.mark.parametrize("family", ["full", "tied", "VEE", "EVV", "VVE", "EEV"])
+def test_rounding_is_not_multiplied_by_trials(family, name):
+    """With condition numbers of 1e8 the log-likelihood falls by what rounding takes from EM's own, not by more."""
+    rng = np.random.default_rng([8, 10])
+    axes = np.linalg.qr(rng.normal(size=(4, 4)))[0]
+    noise = rng.normal(size=(300, 4))
+    X = (noise + 1.2 * rng.normal(size=(3, 4))[rng.integers(3, size=300)]) * 10.0 ** -np.linspace(0, 4, 4) @ axes.T
+    options = {"covariance_type": family, "reg_covar": 0.0, "random_state": 0}
+    first = run(X, 3, max_iter=0, **options).mixture.parameters
+    options |= {"start": first, "tol": 0.0, "stopping": "aitken", "max_iter": 150}
+    bounds = run(X, 3, acceleration=name, **options).lower_bounds
+    assert np.diff(bounds).min() > -1e-9
+
+
+@by_name
 @by_family
 def test_needs_fewer_passes(X, family, name):
     model = start(family, X)

@@ -190,6 +190,15 @@ class CoupledMatrices(Coupled, Full):
         """Return covariances above a floor, and which met it: see `Family.floored`."""
         return super().floored(covariances, self.metric(floor))
 
+    def feasible(self, params):
+        """Return Parameters with the covariances of the structure that are nearest.
+
+        Where its coordinates lead out of it by rounding alone that counts too: long steps multiply it time and again.
+        """
+        mass = np.maximum(params.weights, MIN_MASS)
+        covariances = self.nearest(params.covariances, mass, previous=params.covariances)
+        return self.complete(params.weights, params.means, covariances, mend=False)
+
 
 class Oriented(CoupledMatrices):
     """A coupled family of matrices whose axes are orthogonal in the units of the features."""
@@ -197,12 +206,6 @@ class Oriented(CoupledMatrices):
     def metric(self, floor):
         """Return a floor that is the same in all directions."""
         return floor.isotropic
-
-    def feasible(self, params):
-        """Return Parameters with the covariances of the structure that are nearest."""
-        mass = np.maximum(params.weights, MIN_MASS)
-        covariances = self.nearest(params.covariances, mass, previous=params.covariances)
-        return self.complete(params.weights, params.means, covariances, mend=False)
 
 
 def _ceiling(floor):
