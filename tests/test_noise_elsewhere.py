@@ -87,7 +87,8 @@ def test_volumes_are_those_of_the_twin(X, tmp_path):
 def test_volumes_of_batches_have_every_bit(n_rows, dtype, monkeypatch):
     """Products of matrices round by their edges: pieces of five rows have many, in chunks of seven rows others."""
     rng, n_features = np.random.default_rng(3), 12
-    monkeypatch.setattr(box, "MAX_VALUES", 5 * n_features)
+    monkeypatch.setattr(box, "MAX_VALUES", 1)
+    monkeypatch.setattr(box, "EVEN_ROWS", 5)
     monkeypatch.setattr("fastgmm.sources.batches.CHUNK_BYTES", 7 * (n_features * np.dtype(dtype).itemsize + 8))
     axes = np.linalg.qr(rng.normal(size=(n_features, n_features)))[0]
     rows = (rng.uniform(-1, 1, (N, n_features)) * 2.0 ** np.arange(n_features) @ axes).astype(dtype)

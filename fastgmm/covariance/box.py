@@ -24,7 +24,8 @@ NO_ROWS = (
     "noise=True takes the volume of a box around the rows, but their source gives no rows (it has no method sum_over): "
     "give the volume, noise=volume"
 )
-MAX_VALUES = 1 << 20  # of rows that are turned at a time
+MAX_VALUES = 1 << 17  # of rows that are turned at a time: a megabyte
+EVEN_ROWS = 64  # a multiple of the rows that products of matrices take together: then cuts between pieces round nothing
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +97,7 @@ def noise_around(source, scales=None):
 
 def piece_rows(n_features):
     """Return how many rows are turned at a time."""
-    return max(1, MAX_VALUES // n_features)
+    return max(1, MAX_VALUES // n_features // EVEN_ROWS) * EVEN_ROWS
 
 
 def bounds_in_boxes(mean, axes, rows, weights=None):
