@@ -140,7 +140,7 @@ def run(
     }
     few = source  # what starts are made of, and components that are put anew
     if not isinstance(source, ArraySource) and (seeds != [None] or split_merge or on_collapse == "reseed"):
-        few = source.sample(n_start_rows, rng)
+        few = source.sample(n_start_rows, np.random.default_rng([seeds[0] or 0, 2]))  # draws of starts are an array's
         few.sample_of = source if few.n_rows < source.n_rows else None
     ordered = arranged(source, family.kind, n_components) if max_iter and noise is None else source
     begin = Beginnings(few, family, n_components, init_params, start, given, constraints, special)
