@@ -63,8 +63,8 @@ cdef extern from "fg_leaves.h" nogil:
                              double *) noexcept nogil
         void (*moments_diagonal)(const void *, Py_ssize_t, Py_ssize_t, Py_ssize_t, const void *, const void *, double *,
                                  Py_ssize_t) noexcept nogil
-        void (*moments_spherical)(const void *, Py_ssize_t, Py_ssize_t, Py_ssize_t, const void *, const void *, double *,
-                                  Py_ssize_t) noexcept nogil
+        void (*moments_spherical)(const void *, Py_ssize_t, Py_ssize_t, Py_ssize_t, const void *, const void *,
+                                  double *, Py_ssize_t) noexcept nogil
         void (*moments_linear)(const void *, Py_ssize_t, Py_ssize_t, Py_ssize_t, const void *, const void *, double *,
                                Py_ssize_t) noexcept nogil
         void (*moments_low_rank)(const void *, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, const void *,
