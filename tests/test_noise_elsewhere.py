@@ -142,6 +142,29 @@ def test_noise_goes_with_the_rest(X, options, tmp_path):
             assert found.lower_bound == pytest.approx(whole.lower_bound, rel=1e-11)
 
 
+@pytest.mark.parametrize("gapped", [False, True])
+def test_rows_whose_component_is_known(X, gapped, tmp_path):
+    known = np.where(np.arange(N) % 5, -1, X[:, 0] > X[:, 0].mean())
+    X = gap_cases.with_gaps(X, 0.1, np.random.default_rng(2)) if gapped else X
+    np.save(tmp_path / "rows.npy", X)
+    parts = [(X[i:j], None, known[i:j]) for i, j in ((0, 9), (9, 1500), (1500, N))]
+    options = {"noise": True, "random_state": 0}
+    fit = gap_cases.fitted if gapped else fastgmm.fit
+    whole = fit(X, K, known_labels=known, **options)
+    assert 0.02 < whole.mixture.noise.weight < 0.2  # a fifth of the outliers are known not to be noise
+    source = (GappedBatchSource if gapped else BatchSource)(parts)
+    dask_source = (GappedDaskSource if gapped else DaskSource)(
+        dask.array.from_array(X, chunks=(800, D)), known_labels=known
+    )
+    of_file = fit(tmp_path / "rows.npy", K, known_labels=known, **options)
+    for found in (of_file, fit(source, K, **options)):
+        assert gapped or found == whole
+    for found in (of_file, fit(dask_source, K, **options)):
+        assert found.mixture.noise.log_volume == pytest.approx(whole.mixture.noise.log_volume, rel=1e-13)
+        assert found.mixture.noise.weight == pytest.approx(whole.mixture.noise.weight, rel=1e-4)
+        assert found.lower_bound == pytest.approx(whole.lower_bound, rel=1e-6)
+
+
 def test_what_is_asked_of_the_fit(X, tmp_path):
     model = GaussianMixture(K, noise=True, random_state=0).fit(X)
     np.save(tmp_path / "rows.npy", X)
