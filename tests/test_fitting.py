@@ -113,9 +113,8 @@ def test_kmeans_of_many_rows_ends_among_all_of_them():
     """Centres are sought in samples, yet what is returned is where Lloyd's algorithm stops on all rows."""
     X = problems.rows(2, 30_000, 3, 4, separation=6.0)
     centres, labels, inertia = kmeans.cluster(ArraySource(X), 4, np.random.default_rng(0))
-    moved, expected = reference.lloyd_step(X, centres)
-    assert inertia == pytest.approx(expected, rel=1e-12)
-    assert inertia - reference.lloyd_step(X, moved)[1] <= kmeans.GAIN * inertia
+    np.testing.assert_allclose(centres, [X[labels == k].mean(axis=0) for k in range(4)], rtol=1e-10)
+    assert 0 <= inertia - reference.lloyd_step(X, centres)[1] <= kmeans.GAIN * inertia
     assert labels.shape == (30_000,)
 
 
@@ -134,14 +133,13 @@ def test_kmeans_of_very_many_rows_makes_few_passes_over_all_of_them():
 
     X = np.random.default_rng(3).random((n_rows, 2))
     found = [kmeans.cluster(Counted(X, n_threads=n), 20, np.random.default_rng(0)) for n in (1, 2)]
-    assert 2 * 2 <= n_passes <= 2 * (kmeans.ITERATIONS_AFTER_SAMPLES + 1)
+    assert n_passes == 2 * kmeans.ITERATIONS_AFTER_SAMPLES
     for one, two in zip(*found, strict=True):
         assert problems.same_bits(one, two)
     centres, labels, inertia = found[0]
     assert labels.shape == (n_rows,)
-    assert inertia == pytest.approx(reference.lloyd_step(X, centres)[1], rel=1e-12)
     on_the_end = kmeans.lloyd(ArraySource(X), centres, gain=0.0)[2]
-    assert on_the_end <= inertia <= 1.01 * on_the_end
+    assert on_the_end <= reference.lloyd_step(X, centres)[1] <= inertia <= 1.03 * on_the_end
 
 
 # ----------------------------------------------------------------------------------------------- the loop

@@ -9,22 +9,20 @@ import math
 
 import numpy as np
 
-from fastgmm.engine.kmeans import heap_of, positions
 from fastgmm.fitting.comparable import Frame
 
 __all__ = ["cluster", "cluster_comparable", "lloyd", "seed"]
 
 MAX_ITER = 300
-GAIN = 1e-3  # share of the inertia: where an iteration of Lloyd's algorithm lowers it by less, EM goes on as well
+GAIN = 5e-4  # share of the inertia: where an iteration of Lloyd's algorithm lowers it by less, EM goes on as well
 
 # Where rows are many, centres are sought among a few of them, several times for less than once among all. The best go
-# on among more and more rows, which move them less and less. Iterations over samples cost little and go on for longer.
+# on among more and more rows, which move them less and less.
 SAMPLE_ROWS = 512
 SAMPLE_ROWS_PER_CLUSTER = 32
 SAMPLE_GROWTH = 4
-SAMPLE_GAIN = GAIN / 2
-ITERATIONS_AFTER_SAMPLES = 5  # at most, over all rows, from centres of a sample that was not the smallest
-TRIES, TRY_ITERATIONS, TRY_GAIN = 4, 8, 3 * GAIN
+ITERATIONS_AFTER_SAMPLES = 2  # at most, over all rows, from centres of a sample that was not the smallest
+TRIES, TRY_ITERATIONS, TRY_GAIN = 4, 8, 3e-3
 FRAME_ROWS = 4096  # from which comparable coordinates come, and in them centres
 FRAME_ROWS_PER_CLUSTER = 128
 
@@ -43,7 +41,7 @@ def cluster(source, n_clusters, rng, *, labels=True):
     few, *more = _samples(source, n_clusters, rng)
     centres = _sought(few, n_clusters, min(TRIES, source.n_rows // few.n_rows), rng)
     for rows in (few, *more)[:-1]:
-        centres, _, _ = lloyd(rows, centres, gain=SAMPLE_GAIN, labels=False)
+        centres, _, _ = lloyd(rows, centres, labels=False)
     return lloyd(source, centres, max_iter=ITERATIONS_AFTER_SAMPLES if len(more) > 1 else MAX_ITER, labels=labels)
 
 
@@ -117,7 +115,7 @@ def seed(source, n_clusters, rng):
     centres = [source.rows_at([first])[0]]
     closest = source.close_rows(centres[0], shift=shift)
     for draw in draws:
-        candidates = source.rows_at(positions(heap_of(closest, weights), draw))
+        candidates = source.rows_at(_drawn(closest if weights is None else closest * weights, draw))
         best = candidates[np.argmin(source.potential(candidates, closest, shift=shift))]
         centres.append(best)
         if len(centres) < n_clusters:
@@ -129,18 +127,30 @@ def _first(weights, n_rows, rng):
     """Return a position drawn in proportion to weights (None: all alike)."""
     if weights is None:
         return int(rng.integers(n_rows))
-    return int(positions(np.cumsum(weights), rng.random(1))[0])
+    return int(_drawn(weights, rng.random(1))[0])
+
+
+def _drawn(masses, draws):
+    """Return the positions (n_draws,) that draws in [0, 1) have among masses (n,); by their number if all are zero."""
+    n, heap = len(masses), np.cumsum(masses)
+    if not heap[-1] > 0:
+        return np.minimum((draws * n).astype(np.intp), n - 1)
+    return np.minimum(np.searchsorted(heap, draws * heap[-1], side="right"), n - 1)
 
 
 def lloyd(source, centres, *, max_iter=MAX_ITER, gain=GAIN, labels=True):
     """Return centres (K, D), labels and inertia after Lloyd's algorithm from given centres.
+
+    Labels are those of the last pass, and centres the means of these clusters; so the inertia is that of the centres
+    before they moved last.
 
     Parameters
     ----------
     source : ArraySource
     centres : (K, D) array
     max_iter : int, default=300
-    gain : float, default=1e-3
+        One at least.
+    gain : float, default=5e-4
         Stop when an iteration has lowered the inertia by no more than this share of it.
     labels : bool, default=True
         Whether labels are wanted.
@@ -154,20 +164,18 @@ def lloyd(source, centres, *, max_iter=MAX_ITER, gain=GAIN, labels=True):
     shift, _, _ = source.moments()
     at_once = source.lloyd(centres, shift=shift, max_iter=max_iter, gain=gain, labels=labels)
     if at_once is not None:
-        centres, found = at_once
-        return centres, found.labels, found.inertia
+        return at_once
     before = math.inf
     for _ in range(max_iter):
-        found = source.nearest(centres, shift=shift, sums=True)
+        found = source.nearest(centres, shift=shift, sums=True, labels=labels)
         moved = shift + np.divide(found.s, found.n[:, None], out=centres - shift, where=found.n[:, None] > 0)
         empty = np.flatnonzero(found.n == 0)
         if len(empty):
             moved[empty] = _farthest_rows(source, centres, shift, len(empty))
         centres = moved
-        if before - found.inertia <= gain * found.inertia:
+        if not before - found.inertia > gain * found.inertia:  # nor where it overflowed
             break
         before = found.inertia
-    found = source.nearest(centres, shift=shift, labels=labels)
     return centres, found.labels, found.inertia
 
 

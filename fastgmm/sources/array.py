@@ -201,12 +201,20 @@ class ArraySource(Source):
         return engine.potential(self._rows, candidates, closest, shift=shift, **self._options)
 
     def lloyd(self, centres, *, shift, **how):
-        """Return what `fastgmm.engine.kmeans.lloyd` does; None if that has to go pass by pass."""
-        return kmeans.lloyd(self._rows, self._weights, centres, shift=shift, **how) if self._rows.native else None
+        """Return what `fastgmm.engine.kmeans.lloyd` does; None where rows are many, which go pass by pass."""
+        panels = self._panels(shift)
+        if panels is None:
+            return None
+        return kmeans.lloyd(panels, self._rows, self._weights, centres, shift=shift, n_threads=self._n_threads, **how)
 
     def seed(self, first, draws, *, shift):
-        """Return the positions of seeds, see `fastgmm.engine.kmeans.seed`; None if that has to go pass by pass."""
-        return kmeans.seed(self._rows, self._weights, first, draws, shift=shift) if self._rows.native else None
+        """Return the positions of seeds, see `fastgmm.engine._kmeans`; None where rows are many."""
+        panels = self._panels(shift)
+        return None if panels is None else panels.seed(first, draws, self._n_threads)
+
+    def _panels(self, shift):
+        """Return the rows as all starts by k-means share them, None where they are many; shift is their mean."""
+        return self.remembered("panels", lambda: kmeans.pack(self._rows, self._weights, shift))
 
     def moments(self):
         """Return mean (D,), variances (D,) and total weight of the rows; the first call takes a pass.
