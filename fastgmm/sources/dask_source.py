@@ -10,18 +10,16 @@ import operator
 import pickle
 import sys
 import uuid
-from typing import NamedTuple
 
 import numpy as np
 
 from fastgmm import engine
 from fastgmm._checks import as_array, check_label_type
 from fastgmm.engine import KernelConstants
-from fastgmm.engine.rows import Rows, Weights, check_sample_weight, check_weight_values, numbers
+from fastgmm.engine.rows import numbers
+from fastgmm.sources import dask_tasks as tasks
 from fastgmm.sources.array import ArraySource
 from fastgmm.sources.base import NO_ROWS, Source
-from fastgmm.sources.chunks import known_of
-from fastgmm.sources.reservoir import Reservoir
 
 __all__ = ["DaskSource", "is_dask"]
 
@@ -29,7 +27,6 @@ BRANCHES = 16  # of the tree of additions
 SENT_BYTES = 1 << 18  # of parameters that go out with every task: of more, a task of their own sends them to workers
 SEEDING_ROUNDS = 5  # of k-means||, and candidates per component in each: Bahmani et al. find 5 and 2 enough
 SEEDING_FACTOR = 2
-PARTITION = "partition {} (counted from 0)"
 
 
 def is_dask(X):
@@ -124,18 +121,18 @@ class DaskSource(Source):
         from dask.delayed import Delayed
 
         run = uuid.uuid4().hex
-        name, merged, graph = f"fastgmm{step.__name__}-{run}", f"fastgmm-add-{run}", dict(self._graph)
-        given = Parcel(shared)
+        name, merged, graph = f"fastgmm-{step.__name__}-{run}", f"fastgmm-add-{run}", dict(self._graph)
+        given = tasks.Parcel(shared)
         if len(pickle.dumps(given)) > SENT_BYTES:
             graph[f"fastgmm-given-{run}"], given = given, f"fastgmm-given-{run}"
         how = {"dtype": self.dtype, "n_threads": self._n_threads, "leave_known": self._leave_known}
         for number, columns in enumerate(zip(self._parts, self._weights, self._labels, strict=True)):
-            graph[name, number] = functools.partial(_on_partition, step, number, how), *columns, given
+            graph[name, number] = functools.partial(tasks.on_partition, step, number, how), *columns, given
         layer, level = [(name, number) for number in range(len(self._parts))], 0
         while len(layer) > 1:
             groups, level = [layer[i : i + BRANCHES] for i in range(0, len(layer), BRANCHES)], level + 1
             layer = [(merged, level, number) for number in range(len(groups))]
-            call = functools.partial(_merged, merge)
+            call = functools.partial(tasks.merged, merge)
             graph.update((key, (call, group)) for key, group in zip(layer, groups, strict=True))
         made = Delayed(layer[0], graph).compute()
         if made is None:
@@ -168,7 +165,7 @@ class DaskSource(Source):
         if not self._is_labelled:
             return 0, 0
         if not hasattr(self, "_named"):
-            self._named = self._passed(_names, _both_names)
+            self._named = self._passed(tasks.names, tasks.both_names)
         return self._named
 
     def unknown(self):
@@ -192,32 +189,32 @@ class DaskSource(Source):
         name, (parts, graph) = f"fastgmm-known-{uuid.uuid4().hex}", _parts_of(labels)
         graph = {**self._graph, **graph}
         for number, both in enumerate(zip(parts, self._labels, strict=True)):
-            graph[name, number] = _with_known, *both
+            graph[name, number] = tasks.with_known, *both
         return dask.array.Array(graph, name, labels.chunks, meta=np.empty(0, np.int64))
 
     def accumulate_nearest(self, kind, centres):
         """Return the Statistics of all rows, each given to the nearest of some centres (K, D), about these."""
-        return self._passed(_accumulate_nearest, operator.add, kind, centres)
+        return self._passed(tasks.accumulate_nearest, operator.add, kind, centres)
 
     def score(self, constants):
         """Return the Scores of all rows under a mixture: their log-likelihood and weight."""
-        return engine.Scores(*self._passed(self._scoring, add_pairs, constants))
+        return engine.Scores(*self._passed(self._scoring, tasks.add_pairs, constants))
 
     @property
     def _accumulating(self):
         """What accumulates a partition."""
-        return accumulate
+        return tasks.accumulate
 
     @property
     def _scoring(self):
         """What scores a partition."""
-        return score
+        return tasks.score
 
     def together(self, asked):
         """Return what several calls of `accumulate` and `score` return, of one task each partition."""
         steps = {"accumulate": self._accumulating, "score": self._scoring}
         many = [(steps[name], (constants, None) if name == "accumulate" else (constants,)) for name, constants in asked]
-        found = self._passed(_together, _add_each, many)
+        found = self._passed(tasks.together, tasks.add_each, many)
         return [engine.Scores(*each) if isinstance(each, tuple) else each for each in found]
 
     def sample(self, n_rows, rng):
@@ -226,7 +223,7 @@ class DaskSource(Source):
 
     def _reservoir(self, n_rows, rng, centres=None):
         """Return a Reservoir by which all rows came, by weights, times distances from centres if there are any."""
-        return self._passed(_reservoir, _merge, n_rows, int(rng.integers(2**63)), centres)
+        return self._passed(tasks.reservoir, tasks.merge, n_rows, int(rng.integers(2**63)), centres)
 
     def cluster(self, n_clusters, rng):
         """Return candidates for centres of k-means, weighted by the rows near to them: k-means||.
@@ -248,12 +245,12 @@ class DaskSource(Source):
             drawn = self._reservoir(SEEDING_FACTOR * n_clusters, rng, candidates)
             candidates = np.concatenate([candidates, drawn.source().array])
         candidates = np.unique(candidates, axis=0)
-        near = self._passed(_weigh, operator.add, candidates)
+        near = self._passed(tasks.weigh, operator.add, candidates)
         return ArraySource(candidates, near)
 
     def sum_over(self, function, n_rows=1):
         """Return the sum of what a function makes of parts of the rows, where they lie: see `Source.sum_over`."""
-        return self._passed(_sum_over, operator.add, function)
+        return self._passed(tasks.sum_over, operator.add, function)
 
     def map_rows(self, function, width, dtype):
         """Return a Dask array of what a function makes of every row, not yet computed: see `Source.map_rows`."""
@@ -261,9 +258,9 @@ class DaskSource(Source):
 
         empty = np.empty((0,) if width is None else (0, width), dtype)
         name, given = f"fastgmm-map-{uuid.uuid4().hex}", f"fastgmm-given-{uuid.uuid4().hex}"
-        graph = {**self._graph, given: Parcel(function)}  # once for all tasks
+        graph = {**self._graph, given: tasks.Parcel(function)}  # once for all tasks
         places = [(name, number, *(0,) * (empty.ndim - 1)) for number in range(len(self._parts))]
-        step = functools.partial(_map, empty)
+        step = functools.partial(tasks.mapped, empty)
         graph.update((place, (step, given, part)) for place, part in zip(places, self._parts, strict=True))
         chunks = tuple(self._lengths), *((n,) for n in empty.shape[1:])
         return dask.array.Array(graph, name, chunks, meta=empty)
@@ -312,188 +309,3 @@ def _in_partitions(values, X, name, as_values):
     if values.shape != X.shape[:1]:
         raise ValueError(f"{name}.shape == {values.shape}, expected {X.shape[:1]}!")
     return values.rechunk((X.chunks[0],)) if is_dask(values) else dask.array.from_array(values, chunks=(X.chunks[0],))
-
-
-# ------------------------------------------------------------------------------------- what runs where a partition is
-
-
-class Parcel:
-    """What is sent from process to process in one piece; for Dask one thing, in which it looks for no keys.
-
-    Dask sends arrays as views of what came over the network, at any byte: the engine wants them aligned.
-    """
-
-    def __init__(self, content):
-        self.content = content
-
-    def __reduce__(self):
-        return _unpacked, (pickle.dumps(self.content, protocol=pickle.HIGHEST_PROTOCOL),)
-
-
-def _unpacked(sent):
-    return Parcel(pickle.loads(sent))
-
-
-def _on_partition(step, number, how, part, weights, labels, given):
-    found = partition(number, part, weights, labels, **how)
-    made = None if found is None else step(found, *given.content)
-    return None if made is None else Parcel(made)
-
-
-def _merged(merge, parcels):
-    """What merging makes of the contents, in order; None if there is nothing."""
-    made = [parcel.content for parcel in parcels if parcel is not None]
-    return Parcel(functools.reduce(merge, made)) if made else None
-
-
-class Partition(NamedTuple):
-    """What lies in one partition that has rows of positive weight.
-
-    Attributes
-    ----------
-    number : int
-    rows : Rows
-    weights : Weights
-    labels : (n,) int64 array or None
-        Components of rows that are known, -1 for others.
-    n_threads : int
-    """
-
-    number: int
-    rows: Rows
-    weights: Weights
-    labels: np.ndarray | None
-    n_threads: int
-
-    @property
-    def options(self):
-        """Arguments of passes."""
-        return {"sample_weight": self.weights, "n_threads": self.n_threads}
-
-    def source(self):
-        """Return its rows as a source, of which none is known."""
-        return ArraySource(self.rows, self.weights, n_threads=self.n_threads)
-
-    def kept(self):
-        """Return rows, weights and labels of the rows with positive weight; weights and labels may be None."""
-        source = self.source()
-        labels = None if self.labels is None else source.on_kept_rows(self.labels)
-        return source.on_kept_rows(self.rows.array), source.weights(), labels
-
-    def check_features(self, n_features):
-        """Raise ValueError if it has another number of columns."""
-        if self.rows.n_features != n_features:
-            name = PARTITION.format(self.number)
-            raise ValueError(f"{name} has {self.rows.n_features} columns, expected {n_features}")
-
-
-def partition(number, part, weights, labels, *, dtype, n_threads, leave_known):
-    """Return a checked Partition, None if it has no rows of positive weight; without known rows if they are left."""
-    name = PARTITION.format(number)
-    if not len(part):
-        return None
-    rows = Rows(part, name=name)
-    if rows.dtype != dtype:
-        raise ValueError(f"{name} has the dtype {rows.dtype}, expected {dtype}")
-    labels = known_of(labels, rows.n_rows, name)
-    if weights is not None:
-        weights = numbers(weights, f"sample_weight of {name}")
-        if weights.ndim == 0:
-            weights = np.full(rows.n_rows, weights)
-        if weights.shape != (rows.n_rows,):
-            raise ValueError(f"sample_weight of {name} has the shape {weights.shape}, expected {(rows.n_rows,)}")
-        check_weight_values(weights, f"sample_weight of {name}")
-    if leave_known:
-        weights, labels = np.where(labels >= 0, 0.0, 1.0 if weights is None else weights), None
-    if weights is not None and not weights.any():
-        return None
-    return Partition(number, rows, check_sample_weight(weights, rows.n_rows), labels, n_threads)
-
-
-def accumulate(part, constants, pivot, labelled=True):
-    """Return the Statistics of a partition under a mixture, by its known labels or not."""
-    part.check_features(constants.n_features)
-    known = part.labels if labelled else None
-    return engine.accumulate(part.rows, constants, pivot=pivot, known_labels=known, **part.options)
-
-
-def _accumulate_nearest(part, kind, centres):
-    shift = centres.mean(axis=0)
-    labels = part.source().nearest(centres, shift=shift, labels=True).labels
-    return engine.accumulate_given(part.rows, kind, centres, labels=labels, shift=shift, **part.options)
-
-
-def score(part, constants):
-    """Return the log-likelihood of a partition under a mixture, and its weight."""
-    part.check_features(constants.n_features)
-    scores = engine.score(part.rows, constants, known_labels=part.labels, **part.options)
-    return scores.log_likelihood, scores.total_weight
-
-
-def _together(part, many):
-    return [step(part, *args) for step, args in many]
-
-
-def _sum_over(part, function):
-    return part.source().sum_over(function)
-
-
-def _names(part):
-    """Number of components that labels name, and of rows with positive weight that they are of."""
-    _, _, labels = part.kept()
-    return int(labels.max()) + 1, int((labels >= 0).sum())
-
-
-def _reservoir(part, n_rows, seed, centres):
-    """Rows drawn in proportion to their weights, times their squared distances from centres if there are any."""
-    rows, weights, labels = part.kept()
-    reservoir = Reservoir(n_rows, np.random.default_rng([seed, part.number]))
-    if centres is None:
-        reservoir.add(rows, weights, labels)
-        return reservoir
-    source = part.source()
-    distances = source.nearest(centres, shift=centres.mean(axis=0), distances2=True).distances2
-    mass = source.on_kept_rows(distances) * (1.0 if weights is None else weights)
-    away = mass > 0
-    if not away.any():
-        return None
-    reservoir.add(rows[away], mass[away])
-    return reservoir
-
-
-def _weigh(part, centres):
-    """Weight of the rows that are nearest to each centre (K,)."""
-    return part.source().nearest(centres, shift=centres.mean(axis=0), sums=True).n
-
-
-def _map(empty, given, rows):
-    """What a function makes of rows; what is empty of none."""
-    return given.content(rows) if len(rows) else empty
-
-
-def _with_known(labels, known):
-    """Labels (n,) with those that are known in their places."""
-    known = np.asarray(known)
-    return np.where(known >= 0, known, labels)
-
-
-# ----------------------------------------------------------------------------------------------------- the additions
-
-
-def add_pairs(one, other):
-    """Return the sums of two pairs."""
-    return one[0] + other[0], one[1] + other[1]
-
-
-def _both_names(one, other):
-    return max(one[0], other[0]), one[1] + other[1]
-
-
-def _add_each(one, other):
-    return [(add_pairs if isinstance(a, tuple) else operator.add)(a, b) for a, b in zip(one, other, strict=True)]
-
-
-def _merge(one, other):
-    both = copy.copy(one)  # what a task has returned may be wanted again
-    both.merge(other)
-    return both

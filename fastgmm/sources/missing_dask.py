@@ -9,7 +9,8 @@ import operator
 import numpy as np
 
 from fastgmm.engine.gaps import GappedRows
-from fastgmm.sources.dask_source import DaskSource, accumulate, score
+from fastgmm.sources.dask_source import DaskSource
+from fastgmm.sources.dask_tasks import accumulate, score
 from fastgmm.sources.gapped import Gapped, counts_of
 from fastgmm.sources.missing import moments_by, observed_sums
 
