@@ -119,7 +119,7 @@ def _add_fit(commands: Any) -> None:
         metavar="NAME",
         help=f"what chooses among them: {', '.join(CRITERIA)} (default: %(default)s)",
     )
-    _add_columns(fit, weights=True)
+    _add_columns(fit, weights=True, labels=True)
     _add_missing(fit)
     _add_estimation(fit)
     output = fit.add_argument_group("output")
@@ -308,13 +308,19 @@ def _add_model_and_file(command: argparse.ArgumentParser) -> None:
     command.add_argument("file", metavar="FILE", help=_FILE)
 
 
-def _add_columns(command: Any, weights: bool = False) -> None:
+def _add_columns(command: Any, weights: bool = False, labels: bool = False) -> None:
     group = command.add_argument_group("data")
     group.add_argument(
         "--columns", type=_names, metavar="A,B", help="columns to use, by name; x1, x2, ... where they have none"
     )
     if weights:
         group.add_argument("--weights", metavar="COLUMN", help="column that holds the weight of each row")
+    if labels:
+        group.add_argument(
+            "--known-labels",
+            metavar="COLUMN",
+            help="column that holds the component of each row, from 0 on, and nothing or -1 where it is not known",
+        )
 
 
 def _add_output(command: Any, text: str = "write to this file instead of standard output") -> None:

@@ -50,6 +50,7 @@ def fit(options: Any) -> None:
         options.max_memory,
         n_threads=options.threads,
         missing=options.missing,
+        labels=options.known_labels,
     )
     start = time.perf_counter()
     with log_lines(sys.stderr) if options.verbose else contextlib.nullcontext():
@@ -182,12 +183,14 @@ def _select(data: Data, families: list[str], options: Any) -> Selection:
                 families,
                 options.criterion,
                 sample_weight=data.weights,
+                known_labels=data.known,
                 random_state=options.seed,
                 progress=follow,
                 n_threads=options.threads,
                 **_settings(options),
             )
         except NothingFittedError as error:
+            _check_known(data, options)
             first = error.errors[0]
             if isinstance(first, IllDefinedCovarianceError):
                 raise FitFailedError(f"no candidate could be fitted: {first}") from error
@@ -195,6 +198,15 @@ def _select(data: Data, families: list[str], options: Any) -> Selection:
     if found.interrupted:
         raise KeyboardInterrupt
     return found
+
+
+def _check_known(data: Data, options: Any) -> None:
+    """Say so if all candidates have too few components for the labels that are known."""
+    if data.n_named > max(options.components):
+        raise ValueError(
+            f"{data.path}, column {options.known_labels!r}: known labels must be below the largest number of "
+            f"--components, {max(options.components)}, as they count from 0, got {data.n_named - 1}"
+        )
 
 
 def _check_outputs(outputs: dict[str, str | None]) -> None:
@@ -224,7 +236,7 @@ def _write_outputs(outputs: dict[str, str], mixture: Mixture, data: Data, best: 
     if "model" in outputs:
         mixture.save(outputs["model"])
     if "labels" in outputs:
-        labels = (mixture.predict(rows, **how) for rows in data.blocks())
+        labels = data.labels(lambda rows: mixture.predict(rows, **how))
         _write_parts(({"label": each} for each in labels), outputs["labels"])
     title = f"{os.path.basename(data.path)}: {best.covariance_type} covariance, {mixture.n_components} components"
     if "plot" in outputs:

@@ -6,7 +6,7 @@ import csv
 import io
 import os
 import shlex
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -43,6 +43,10 @@ class Data:
         What is fitted and scored.
     weights : ndarray or None
         Weights of the rows of an array; a source has its own.
+    known : ndarray or None
+        Components of the rows of an array, -1 where they are not known; a source has its own.
+    weighted, labelled : bool
+        Whether there is a column of weights, and one of known labels.
     names : list of str
     named : bool
         Whether the file has names of columns.
@@ -60,11 +64,13 @@ class Data:
         self.path, self.names, self.named = path, list(table.names), table.named
         self.X: Any
         if isinstance(table, Table):
-            self.X, self.weights, self.weighted = table.values, table.weights, table.weights is not None
+            self.X, self.weights, self.known = table.values, table.weights, table.labels
+            self.weighted, self.labelled = table.weights is not None, table.labels is not None
         else:
             source = GappedBatchSource if gaps else BatchSource
             self.X = source(table, max_memory=max_memory, n_threads=n_threads)
-            self.weights, self.weighted = None, table.weighted
+            self.weights = self.known = None
+            self.weighted, self.labelled = table.weighted, table.labelled
 
     @property
     def n_features(self) -> int:
@@ -88,6 +94,20 @@ class Data:
             return float(self.X.total_weight)
         return float(len(self.X) if self.weights is None else self.weights.sum())
 
+    @property
+    def n_known(self) -> int:
+        """Number of rows with positive weight whose component is known."""
+        if self.known is None:
+            return int(self.X.n_known) if self.labelled else 0
+        return int((self.known[slice(None) if self.weights is None else self.weights > 0] >= 0).sum())
+
+    @property
+    def n_named(self) -> int:
+        """Number of components that known labels name, from 0 on."""
+        if self.known is None:
+            return int(self.X.n_named) if self.labelled else 0
+        return int(self.known.max()) + 1
+
     def gaps(self) -> tuple[int, int]:
         """Number of missing values, and of rows that hold nothing else."""
         if not self._gaps:
@@ -100,6 +120,13 @@ class Data:
     def blocks(self) -> Iterator[np.ndarray]:
         """The rows, block by block."""
         return self.X.blocks() if isinstance(self.X, BatchSource) else iter([self.X])
+
+    def labels(self, predict: Callable[[np.ndarray], np.ndarray]) -> Iterator[np.ndarray]:
+        """The components of the rows, block by block: where they are not known, what `predict` makes of the rows."""
+        blocks = self.X.labelled_blocks() if isinstance(self.X, BatchSource) else [(self.X, self.known)]
+        for rows, known in blocks:
+            found = predict(rows)
+            yield found if known is None else np.where(known >= 0, known, found)
 
     def shown(self) -> tuple[np.ndarray, np.ndarray | None]:
         """Rows for a picture, and their weights: a sample of those that are not held."""
@@ -117,13 +144,14 @@ def open_table(
     max_memory: int | str | None = None,
     n_threads: int | None = None,
     missing: str = "raise",
+    labels: str | None = None,
 ) -> Data:
     """The rows for a fit: held whole, unless memory is limited. Errors name the option that helps."""
     gaps = missing == "em"
     try:
         if max_memory is None:
-            return Data(path, read_table(path, columns, weights, dtype, gaps=gaps), gaps=gaps)
-        return Data(path, _blocks(path, columns, weights, dtype, gaps=gaps), max_memory, n_threads, gaps)
+            return Data(path, read_table(path, columns, weights, dtype, labels=labels, gaps=gaps), gaps=gaps)
+        return Data(path, _blocks(path, columns, weights, dtype, labels, gaps=gaps), max_memory, n_threads, gaps)
     except TableError as error:
         if error.numeric:
             raise TableError(f"{error} (to use the columns of numbers: --columns {_option(error.numeric)})") from error
@@ -144,7 +172,7 @@ def open_for(
     """
     gaps = missing == "em"
     if path != "-" and os.path.isfile(path):
-        blocks = _blocks(path, columns, weights, None, mixture.feature_names, gaps)
+        blocks = _blocks(path, columns, weights, if_named=mixture.feature_names, gaps=gaps)
         data = Data(path, blocks, n_threads=n_threads, gaps=gaps)
     else:
         data = Data(path, read_table(path, columns, weights, if_named=mixture.feature_names, gaps=gaps), gaps=gaps)
@@ -160,13 +188,16 @@ def _blocks(
     path: str,
     columns: list[str] | None,
     weights: str | None,
-    dtype: str | None,
+    dtype: str | None = None,
+    labels: str | None = None,
+    *,
     if_named: Any = None,
     gaps: bool = False,
 ) -> Blocks:
     if path == "-":
         raise ValueError("standard input is read once, but --max-memory reads in every pass: give a file")
-    return open_blocks(path, columns=columns, weights=weights, dtype=dtype, if_named=if_named, gaps=gaps)
+    names = {"columns": columns, "weights": weights, "labels": labels, "if_named": if_named}
+    return open_blocks(path, **names, dtype=dtype, gaps=gaps)
 
 
 def _option(names: list[str]) -> str:

@@ -72,6 +72,8 @@ def data(rows: Data) -> dict[str, Any]:
         "dtype": np.dtype(rows.dtype).name,
         "total_weight": rows.total_weight,
         "weighted": rows.weighted,
+        "labelled": rows.labelled,
+        "known_rows": rows.n_known,
         "missing_values": missing,
         "unobserved_rows": unobserved,
     }

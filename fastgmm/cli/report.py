@@ -98,6 +98,9 @@ def _title(what: str, data: dict[str, Any], style: Style) -> Iterator[str]:
     yield style.faint(_listing("columns: ", data["columns"], style))
     if data["weighted"]:
         yield style.faint(f"weighted rows, total weight {data['total_weight']:.10g}")
+    if data["labelled"]:
+        share = data["known_rows"] / data["rows"]
+        yield style.faint(f"known labels: {_count(data['known_rows'], 'row')} ({share:.1%})")
     if data["missing_values"]:
         share = data["missing_values"] / (data["rows"] * len(data["columns"]))
         nothing = f", all those of {_count(data['unobserved_rows'], 'row')}" if data["unobserved_rows"] else ""

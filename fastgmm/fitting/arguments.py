@@ -15,16 +15,16 @@ def check_known(source, n_components, on_collapse, split_merge):
     """Raise ValueError if rows are known to belong to components that there are not, or that may be moved."""
     if not source.n_named:
         return
-    if source.n_named > n_components:
-        raise ValueError(
-            f"known_labels must be below n_components={n_components}, or -1 where they are not known, got "
-            f"{source.n_named - 1}"
-        )
     if on_collapse in ("reseed", "drop"):
         raise ValueError(
             f"known_labels name components, so that on_collapse must be 'raise' or 'floor', got {on_collapse!r}"
         )
     check_moves(source, split_merge)
+    if source.n_named > n_components:
+        raise ValueError(
+            f"known_labels must be below n_components={n_components}, or -1 where they are not known, got "
+            f"{source.n_named - 1}"
+        )
 
 
 def check_moves(source, split_merge):

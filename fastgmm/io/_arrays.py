@@ -5,7 +5,7 @@ import warnings
 
 import numpy as np
 
-from ._columns import TableError, choose, default_names
+from ._columns import TableError, as_labels, choose, default_names
 
 __all__ = ["NPY_MAGIC", "PARQUET_MAGIC", "check_text", "import_parquet", "is_numeric", "read_npy", "read_parquet"]
 
@@ -24,7 +24,7 @@ def check_text(magic, path):
             raise TableError(f"{path} is not a table: expected CSV, NPY or Parquet, but it is {kind}")
 
 
-def read_npy(path, columns, weights, dtype):
+def read_npy(path, columns, weights, dtype, labels=None):
     """Read the NPY file at `path`, memory-mapped: rows are fetched as they are used and never copied whole.
 
     A one-dimensional array is a table of one column. Columns are called x1, x2, ...
@@ -33,7 +33,7 @@ def read_npy(path, columns, weights, dtype):
     ----------
     path : str
         The file.
-    columns, weights
+    columns, weights, labels
         The choice of columns, see `fastgmm.io._columns.choose`.
     dtype : numpy dtype or None
         Of the values; None keeps that of the file.
@@ -42,7 +42,7 @@ def read_npy(path, columns, weights, dtype):
     -------
     values : ndarray of shape (N, D)
     names : list of str
-    weights : ndarray of shape (N,) or None
+    weights, labels : ndarray of shape (N,) or None
 
     Raises
     ------
@@ -63,7 +63,7 @@ def read_npy(path, columns, weights, dtype):
         raise TableError(f"{path} is empty: its array has shape {table.shape}")
     table = table.reshape(len(table), -1)
     names = default_names(table.shape[1])
-    chosen, weight, _ = choose(names, columns, weights, path)
+    chosen, *beside = choose(names, columns, weights, path, labels)
     values = table
     if chosen == list(range(chosen[0], chosen[0] + len(chosen))):
         values = table[:, chosen[0] : chosen[-1] + 1]  # neighbours stay a view on the file
@@ -71,25 +71,27 @@ def read_npy(path, columns, weights, dtype):
         values = table[:, chosen]
     if dtype is not None:
         values = values.astype(dtype, copy=False)
-    given = None if weight is None else np.array(table[:, weight], dtype=np.float64)
-    return values, [names[j] for j in chosen], given
+    weight, label = (None if place is None else table[:, place] for place in beside)
+    given = None if weight is None else np.array(weight, dtype=np.float64)
+    known = None if label is None else as_labels(label, path, labels, 0)
+    return values, [names[j] for j in chosen], given, known
 
 
-def read_parquet(path, columns, weights, dtype, gaps=False):
+def read_parquet(path, columns, weights, dtype, gaps=False, labels=None):
     """Read the Parquet file at `path`: only the chosen columns are decoded.
 
     Parameters
     ----------
-    path, columns, weights, dtype
+    path, columns, weights, dtype, labels
         As for `read_npy`; the values are float32 if every chosen column is, else float64.
     gaps : bool, default=False
-        Whether values may be missing: they are NaN then, those of the weights excepted.
+        Whether values may be missing: they are NaN then. Weights may not, labels may always: they are -1 then.
 
     Returns
     -------
     values : ndarray of shape (N, D), Fortran order
     names : list of str
-    weights : ndarray of shape (N,) or None
+    weights, labels : ndarray of shape (N,) or None
 
     Raises
     ------
@@ -100,14 +102,15 @@ def read_parquet(path, columns, weights, dtype, gaps=False):
     try:
         schema = parquet.read_schema(path)
         names = schema.names
-        chosen, weight, _ = choose(names, columns, weights, path)
+        chosen, *beside = choose(names, columns, weights, path, labels)
         numeric = [j for j in chosen if is_numeric(pyarrow, schema.types[j])]
-        for j in chosen if weight is None else [*chosen, weight]:
+        read = [*chosen, *(place for place in beside if place is not None)]
+        for j in read:
             if not is_numeric(pyarrow, schema.types[j]):
-                suggested = [names[i] for i in numeric] if columns is None and j != weight else []
+                suggested = [names[i] for i in numeric] if columns is None and j in chosen else []
                 raise TableError(f"{path}, column {names[j]!r}: expected numbers, got {schema.types[j]}", suggested)
         wanted = [names[j] for j in chosen]
-        table = parquet.read_table(path, columns=wanted if weight is None else [*wanted, names[weight]])
+        table = parquet.read_table(path, columns=[names[j] for j in read])
     except pyarrow.ArrowException as error:
         raise TableError(f"{path} is not a readable Parquet file: {error}") from error
     if table.num_rows == 0:
@@ -120,7 +123,9 @@ def read_parquet(path, columns, weights, dtype, gaps=False):
         for j, array in enumerate(arrays):
             values[:, j] = array
             _check_finite(values[:, j], wanted[j], path, gaps)
-    return values, wanted, None if weight is None else _column(table, names[weight], path).astype(np.float64)
+    given = None if weights is None else _column(table, weights, path).astype(np.float64)
+    known = None if labels is None else as_labels(_numbers(table.column(labels)), path, labels, 0)
+    return values, wanted, given, known
 
 
 def import_parquet():
@@ -147,11 +152,15 @@ def _column(table, name, path, gaps=False):
         raise TableError(
             f"{path}, row {row + 1}, column {name!r}: the value is missing; fill in or remove such rows first"
         )
-    array = column.to_numpy()
-    if array.dtype.kind not in _NUMERIC_KINDS:  # decimals and booleans arrive as objects
-        array = array.astype(np.float64)
+    array = _numbers(column)
     _check_finite(array, name, path, gaps)
     return array
+
+
+def _numbers(column):
+    """A column as an array of numbers, NaN for nulls."""
+    array = column.to_numpy()
+    return array if array.dtype.kind in _NUMERIC_KINDS else array.astype(np.float64)  # decimals and booleans: objects
 
 
 def _check_finite(array, name, path, gaps=False):

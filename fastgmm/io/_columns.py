@@ -4,9 +4,12 @@ import dataclasses
 
 import numpy as np
 
-__all__ = ["Table", "TableError", "as_labels", "check_weights", "choose", "default_names"]
+__all__ = ["A_LABEL", "Table", "TableError", "as_labels", "check_weights", "choose", "default_names"]
+
+A_LABEL = "the number of a component, from 0 on, or -1 or nothing where it is not known"
 
 _SHOWN = 12  # names listed in a message before it is cut short
+_MAX_LABEL = 2**53  # up to which floating-point numbers hold every whole number
 
 
 class TableError(ValueError):
@@ -41,6 +44,8 @@ class Table:
         The file, for messages.
     named : bool
         Whether the names stand in the file; False if they are x1, x2, ... for want of better.
+    labels : ndarray of shape (N,) or None
+        The component of each row, int64, -1 where it is not known, if a column of labels was asked for.
     """
 
     values: np.ndarray
@@ -48,6 +53,7 @@ class Table:
     weights: np.ndarray | None
     path: str
     named: bool
+    labels: np.ndarray | None = None
 
 
 def default_names(n_columns):
@@ -110,16 +116,13 @@ def as_labels(values, path, name, first):
     Raises
     ------
     TableError
-        If one is no whole number.
+        If one is no number of a component.
     """
     labels = np.where(np.isnan(values), -1.0, values)
-    wrong = np.flatnonzero(labels != np.rint(labels))
+    wrong = np.flatnonzero((labels != np.rint(labels)) | (labels < -1) | (labels > _MAX_LABEL))
     if wrong.size:
         row = wrong[0]
-        raise TableError(
-            f"{path}, row {first + row + 1}, column {name!r}: expected the number of a component, from 0 on, or -1 or "
-            f"nothing where it is not known, got {values[row]:g}"
-        )
+        raise TableError(f"{path}, row {first + row + 1}, column {name!r}: expected {A_LABEL}, got {values[row]:g}")
     return labels.astype(np.int64)
 
 

@@ -12,7 +12,7 @@ import itertools
 
 import numpy as np
 
-from ._columns import TableError, as_labels, choose, default_names
+from ._columns import A_LABEL, TableError, as_labels, choose, default_names
 
 __all__ = ["TextReader", "read_text"]
 
@@ -23,7 +23,7 @@ _COMMENT = "# "  # what numpy.savetxt puts before a header
 _MISSING = {"", "na", "n/a", "nan", "null", "none"}
 
 
-def read_text(file, path, columns, weights, dtype, if_named=None, gaps=False):
+def read_text(file, path, columns, weights, dtype, if_named=None, gaps=False, labels=None):
     """Read the open binary `file` as a delimited table of numbers.
 
     Parameters
@@ -32,20 +32,20 @@ def read_text(file, path, columns, weights, dtype, if_named=None, gaps=False):
         Seekable, at its start.
     path : str
         Its name, for messages.
-    columns, weights
+    columns, weights, labels
         The choice of columns, see `fastgmm.io._columns.choose`.
     dtype : numpy dtype
         Of the values.
     if_named : sequence of str, default=None
         What `columns` defaults to if there is a header.
     gaps : bool, default=False
-        Whether values may be missing: they are NaN then, those of the weights excepted.
+        Whether values may be missing: they are NaN then. Weights may not, labels may always: they are -1 then.
 
     Returns
     -------
     values : ndarray of shape (N, D)
     names : list of str
-    weights : ndarray of shape (N,) or None
+    weights, labels : ndarray of shape (N,) or None
     named : bool
         Whether the file has a header.
 
@@ -54,11 +54,10 @@ def read_text(file, path, columns, weights, dtype, if_named=None, gaps=False):
     TableError
         Naming file, line and column.
     """
-    reader = TextReader(file, path, columns, weights, dtype, if_named, gaps)
-    parts = list(reader.blocks(_CHUNK))
-    values, given, _ = zip(*parts, strict=True)
-    given = None if reader.weight is None else np.concatenate(given)
-    return np.concatenate(values), reader.names, given, reader.named
+    reader = TextReader(file, path, columns, weights, dtype, if_named, gaps, labels)
+    values, *beside = zip(*reader.blocks(_CHUNK), strict=True)
+    beside = (None if each[0] is None else np.concatenate(each) for each in beside)
+    return np.concatenate(values), reader.names, *beside, reader.named
 
 
 class TextReader:
@@ -66,10 +65,8 @@ class TextReader:
 
     Parameters
     ----------
-    file, path, columns, weights, dtype, if_named, gaps
+    file, path, columns, weights, dtype, if_named, gaps, labels
         As for `read_text`.
-    labels : str, optional
-        Name of the column of labels, which may be missing.
 
     Attributes
     ----------
@@ -95,11 +92,7 @@ class TextReader:
         self.names = [names[j] for j in chosen]
         self._rows = rows if self.named else itertools.chain([first], rows)
         self._converter = _Converter(
-            path,
-            names,
-            chosen + [place for place in (self.weight, self.label) if place is not None],
-            columns is None,
-            [*(chosen if gaps else ()), self.label],
+            path, names, chosen, self.weight, self.label, by_default=columns is None, gaps=gaps
         )
         self._path, self._dtype, self._labels = path, dtype, labels
 
@@ -140,9 +133,10 @@ def _as_dtype(table, dtype, names, path, first):
 class _Converter:
     """Turns chunks of fields into numbers, or into the error that says where they are none."""
 
-    def __init__(self, path, names, chosen, by_default, gaps):
-        self.path, self.names, self.chosen, self.by_default = path, names, chosen, by_default
-        self.gaps = frozenset(gaps)  # columns where values may be missing
+    def __init__(self, path, names, data, weight, label, *, by_default, gaps):
+        self.path, self.names, self.data, self.label, self.by_default = path, names, data, label, by_default
+        self.chosen = [*data, *(place for place in (weight, label) if place is not None)]
+        self.gaps = frozenset([*(data if gaps else ()), label])  # columns where values may be missing
 
     def convert(self, chunk):
         """Numbers of shape (rows, chosen columns), finite but for gaps, from a list of (line number, fields)."""
@@ -188,14 +182,16 @@ class _Converter:
         if _is_missing(field):
             what = f"({field!r}) " if field else ""
             return TableError(f"{place}: the value {what}is missing; fill in or remove such rows first")
+        shown = field if len(field) <= 40 else field[:37] + "..."
+        if j == self.label:
+            return TableError(f"{place}: expected {A_LABEL}, got {shown!r}")
         if _is_number(field):
             return TableError(f"{place}: {field} is not finite; correct or remove such rows first")
         hint = "; decimals are written with a point" if _is_number(field.replace(",", ".")) else ""
-        shown = field if len(field) <= 40 else field[:37] + "..."
         numeric = []
-        if self.by_default:
+        if self.by_default and j in self.data:
             sound = [row for row in rows if len(row) == len(self.names)]
-            numeric = [self.names[i] for i in self.chosen if all(self._is_sound(row[i], i) for row in sound)]
+            numeric = [self.names[i] for i in self.data if all(self._is_sound(row[i], i) for row in sound)]
         return TableError(f"{place}: expected a number, got {shown!r}{hint}", numeric)
 
 

@@ -197,7 +197,7 @@ def _open_path(path, how, sample_weight, known_labels):
     if magic.startswith(PARQUET_MAGIC):
         return _of_arrow(parquet_dataset(path), path, how)
     if magic.startswith(NPY_MAGIC):
-        table, names, _ = read_npy(path, None, None, None)
+        table, names, *_ = read_npy(path, None, None, None)
         places = choose(names, how.columns, how.weights, path, how.labels)
         names = [names[j] for j in places[0]]
         blocks = _of_array(table, sample_weight, known_labels, path, places, how)

@@ -18,7 +18,7 @@ __all__ = ["Table", "TableError", "check_table", "read_table", "write_csv", "wri
 _ROWS_AT_ONCE = 1 << 14  # rows turned into text at a time, to bound the memory
 
 
-def read_table(path, columns=None, weights=None, dtype=None, *, if_named=None, gaps=False):
+def read_table(path, columns=None, weights=None, dtype=None, *, labels=None, if_named=None, gaps=False):
     r"""Read rows of numbers from a CSV, NPY or Parquet file; which of them it is, its first bytes tell.
 
     Text may be cut by commas, semicolons, tabs or blanks; its first row is a header unless all of it is numbers. NPY
@@ -29,21 +29,24 @@ def read_table(path, columns=None, weights=None, dtype=None, *, if_named=None, g
     path : str or os.PathLike
         The file; "-" is text on standard input.
     columns : sequence of str, optional
-        Names of the columns to read, in this order. Default: all that have a name, except `weights`. Columns of files
-        without names are called x1, x2, ...
+        Names of the columns to read, in this order. Default: all that have a name, except `weights` and `labels`.
+        Columns of files without names are called x1, x2, ...
     weights : str, optional
         Name of a column that holds the weight of each row.
     dtype : {"float64", "float32"} or numpy dtype, optional
         Of the values. Default: float64 for text, for others as in the file.
+    labels : str, optional
+        Name of a column that holds the component of each row where it is known, from 0 on, else -1 or nothing.
     if_named : sequence of str, optional
         What `columns` defaults to where the file has names.
     gaps : bool, default=False
-        Whether values may be missing, in CSV empty, NA, N/A, NaN, null or none: they are NaN then. Weights may not.
+        Whether values may be missing, in CSV empty, NA, N/A, NaN, null or none: they are NaN then. Weights may not,
+        labels may always.
 
     Returns
     -------
     table : Table
-        With the attributes `values` (N, D), `names`, `weights` (N,) or None, `path`, `named`.
+        With the attributes `values` (N, D), `names`, `weights` (N,) or None, `path`, `named`, `labels` (N,) or None.
 
     Raises
     ------
@@ -73,17 +76,19 @@ def read_table(path, columns=None, weights=None, dtype=None, *, if_named=None, g
         magic = file.read(8)
         file.seek(0)
         if magic.startswith(NPY_MAGIC):
-            values, names, given = read_npy(path, columns, weights, dtype)
+            values, names, given, known = read_npy(path, columns, weights, dtype, labels)
             named = False
         elif magic.startswith(PARQUET_MAGIC):
-            values, names, given = read_parquet(path, if_named if columns is None else columns, weights, dtype, gaps)
+            columns = if_named if columns is None else columns
+            values, names, given, known = read_parquet(path, columns, weights, dtype, gaps, labels)
         else:
             check_text(magic, path)
             dtype = dtype or np.dtype(np.float64)
-            values, names, given, named = read_text(file, path, columns, weights, dtype, if_named, gaps)
+            how = columns, weights, dtype, if_named, gaps, labels
+            values, names, given, known, named = read_text(file, path, *how)
     if given is not None:
         check_weights(given, path, weights)
-    return Table(values, names, given, path, named)
+    return Table(values, names, given, path, named, known)
 
 
 def check_table(path):

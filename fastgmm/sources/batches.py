@@ -340,9 +340,14 @@ class BatchSource(Source):
 
     def blocks(self):
         """Yield the rows (n, D) as they come, block by block, read ahead; those of weight zero too."""
+        for values, _ in self.labelled_blocks():
+            yield values
+
+    def labelled_blocks(self):
+        """Yield what `blocks` does, and the known labels (n,) of the rows, None where a source has none."""
         for block in read_ahead(self._blocks.read(self._chunk_rows(1))):
             if len(block.values):
-                yield block.values
+                yield block.values, known_of(block.labels, len(block.values), block.name)
 
     def unknown(self):
         """Return the source of the rows whose component is not known, None without such rows: see `Source.unknown`."""
@@ -361,8 +366,7 @@ class BatchSource(Source):
         """Return labels (N,) of all rows with those that are known in their places: see `Source.with_known`."""
         if not self.n_named:
             return labels
-        blocks = read_ahead(self._blocks.read(self._chunk_rows(1)))
-        known = np.concatenate([known_of(b.labels, len(b.values), b.name) for b in blocks if len(b.values)])
+        known = np.concatenate([known for _, known in self.labelled_blocks()])
         return np.where(known >= 0, known, labels)
 
     def map_rows(self, function, width, dtype):
