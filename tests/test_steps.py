@@ -115,6 +115,13 @@ def test_same_end(family, stopping, max_iter):
 
 
 @by_family
+def test_time_ends_a_run_between_steps_that_were_made_together(family):
+    X = problems.rows(7, 120, 2, 3)
+    _, found = assert_same_runs(X, family, start(family, X, 3), deadline=0.0)
+    assert (found.stopped_by, len(found.bounds)) == ("max_time", 1)
+
+
+@by_family
 def test_callback_sees_every_step(family):
     X = problems.rows(8, 120, 2, 3)
     seen = []

@@ -7,6 +7,7 @@ likely to say.
 """
 
 import math
+from typing import NamedTuple
 
 from fastgmm.covariance import Parameters
 from fastgmm.covariance.base import MIN_MASS, MOST_SPREAD
@@ -16,6 +17,41 @@ __all__ = ["MAX_CANCELLATION", "Ahead"]
 
 MAX_CANCELLATION = 1e6  # beyond this factor an M-step's statistics are taken again about the new means
 AT_ONCE = 16  # steps
+
+
+def _parameters(made, at):
+    """Return the Parameters after a step."""
+    weights, means, covariances, factors = made
+    return Parameters(weights[at], means[at], covariances[at], factors[at])
+
+
+class Stretch(NamedTuple):
+    """Steps of EM that were made in one call.
+
+    Attributes
+    ----------
+    start : Parameters
+    bounds : list of float
+        Mean log-likelihood before each step.
+    made : list of arrays
+        Weights, means, covariances and factors after each step of the call, along the first axis.
+    first : int
+        Where the first of these steps is there.
+    end : Parameters
+        After the last step.
+    """
+
+    start: Parameters
+    bounds: list
+    made: list
+    first: int
+    end: Parameters
+
+    def step(self, number):
+        """Return the Parameters before and after a step."""
+        before = _parameters(self.made, self.first + number - 1) if number else self.start
+        is_last = number == len(self.bounds) - 1
+        return before, self.end if is_last else _parameters(self.made, self.first + number)
 
 
 class Ahead:
@@ -50,20 +86,31 @@ class Ahead:
         most : int
             Number of steps that may still be asked for, this one included.
         """
-        if not self._goes:
+        if not self._is_ready(point, most):
             return None
+        self._bound, self._last = self._bounds[self._at], _parameters(self._made, self._at)
+        self._at += 1
+        return self._bound, self._last
+
+    def stretch(self, point, most):
+        """Return a Stretch of as many steps from Parameters as are made in one call, as `next` would give them."""
+        if not self._is_ready(point, most):
+            return None
+        first, self._at = self._at, len(self._bounds)
+        self._bound, self._last = self._bounds[-1], _parameters(self._made, self._at - 1)
+        return Stretch(point, self._bounds[first:], self._made, first, self._last)
+
+    def _is_ready(self, point, most):
+        """Return whether a step from a point is made, after making some if there is none."""
+        if not self._goes:
+            return False
         if point is not self._last:
             self._bound, self._count = -math.inf, self._at_first
             self._make(point, min(self._count, most))
         elif self._at == len(self._bounds):
             self._count = min(2 * self._count, AT_ONCE)
             self._make(point, min(self._count, most))
-        if self._at == len(self._bounds):
-            return None
-        at, (weights, means, covariances, factors) = self._at, self._made
-        self._bound, self._at = self._bounds[at], at + 1
-        self._last = Parameters(weights[at], means[at], covariances[at], factors[at])
-        return self._bound, self._last
+        return self._at < len(self._bounds)
 
     def _make(self, point, count):
         """Make up to so many steps from a point."""

@@ -149,14 +149,27 @@ def expectation_maximisation(
     ahead = Ahead(source, family, reg_covar, shift, enough, at_first) if mstep is None else None
     mstep = PlainMStep(family, reg_covar) if mstep is None else mstep
     path = begin(acceleration, family, parameters, source, path, mstep.feasible)
-    bounds, stopped_by, em_step = [], "max_iter", None
-    for iteration in range(1, max_iter + 1):
+    leaps = ahead is not None and acceleration is None and callback is None  # nobody looks at single steps
+    bounds, reason, em_step = [], None, None
+
+    def end(progress):
+        return progress.reason(stopping, tol) or ("max_time" if time.monotonic() >= deadline else None)
+
+    while len(bounds) < max_iter and reason is None:
+        most = max_iter - len(bounds)
+        stretch = ahead.stretch(path.point, most) if leaps else None
+        if stretch is not None:
+            n_taken, progress, reason = _along(stretch, progress, end)
+            bounds += stretch.bounds[:n_taken]
+            em_step = stretch.step(n_taken - 1)
+            path = path.after(bounds[-1], em_step[1])
+            continue
         previous, on_trial = progress.bound, path.on_trial
-        made = None if ahead is None else ahead.next(path.point, max_iter - iteration + 1)
+        made = None if ahead is None or leaps else ahead.next(path.point, most)
         if made is None:
             stats = statistics_under(source, family.constants(path.point, dtype=source.dtype, shift=shift))
             bound = mstep.bound(stats, path.point)
-            mapped = _maximise(mstep, stats, path, iteration) if path.accepts(bound) else None
+            mapped = _maximise(mstep, stats, path, len(bounds) + 1) if path.accepts(bound) else None
         else:
             bound, mapped = made[0], made[1] if path.accepts(made[0]) else None
         em_step = em_step if mapped is None else (path.point, mapped)
@@ -171,16 +184,23 @@ def expectation_maximisation(
         else:
             progress = progress.after(bound, path.rate, path.gain)
         bounds.append(bound)
-
-        reason = progress.reason(stopping, tol) or ("max_time" if time.monotonic() >= deadline else None)
-        stop = callback is not None and callback(
-            FitState(init, iteration, bound, bound - previous, path.parameters, reason)
-        )
-        if reason or stop:
-            stopped_by = reason or "callback"
-            break
+        reason = end(progress)
+        if callback is not None:
+            state = FitState(init, len(bounds), bound, bound - previous, path.parameters, reason)
+            reason = "callback" if callback(state) and reason is None else reason
     last_step = None if em_step is None else (family, *em_step)
-    return Run(path.parameters, bounds, stopped_by, progress, path, last_step, list(mstep.collapses))
+    return Run(path.parameters, bounds, reason or "max_iter", progress, path, last_step, list(mstep.collapses))
+
+
+def _along(stretch, progress, end):
+    """Return how many steps of a stretch a run takes, the progress after them, and why the run ends there, or None."""
+    n_taken = 0
+    for bound in stretch.bounds:
+        n_taken, progress = n_taken + 1, progress.after(bound)
+        reason = end(progress)
+        if reason is not None:
+            break
+    return n_taken, progress, reason
 
 
 class PlainMStep:
