@@ -33,8 +33,12 @@ FAMILIES = ("full", "tied", "diag", "spherical")
 CASES = tuple(
     f"{level} {dtype} {family} {D} {K}"
     for level, dtype in itertools.product(("x86-64", "avx2"), ("f64", "f32"))
-    for families, counts in ((FAMILIES, (8,)), (("full", "diag"), (1, 3)))
-    for family, D, K in itertools.product(families, (10, 33), counts)
+    for families, widths, counts in (
+        (FAMILIES, (10, 33), (8,)),
+        (("full", "diag"), (10, 33), (1, 3)),
+        (("full",), (65,), (8,)),
+    )
+    for family, D, K in itertools.product(families, widths, counts)
 )
 
 Counts = dict[str, dict[str, int]]  # case -> leaf -> instructions

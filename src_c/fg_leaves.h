@@ -46,7 +46,7 @@ typedef struct {
 /* REALs from one row to the next where rows lie one by one: D + 1 features in an odd number of cache lines, since an even
  * one (a power of two at worst) would leave most of the L1 cache unused. */
 #define FG_ROW_STRIDE(D, item) ((((D) * (item) + (item) + FG_ALIGN - 1) / FG_ALIGN | 1) * FG_ALIGN / (item))
-#define FG_OUTER_FROM 24
+#define FG_OUTER_FROM 48
 
 /* REALs that the logits of a low-rank component read: a (D), g (rank), Q (D, rank). */
 #define FG_LOW_RANK_SIZE(D, rank) ((D) + (rank) + (D) * (rank))
