@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import csv
 import inspect
 from typing import Any, NoReturn
 
@@ -11,7 +10,8 @@ from fastgmm import covariance, fitting
 from fastgmm._checks import MISSING
 from fastgmm._version import __version__
 from fastgmm.selection import CRITERIA, select
-from fastgmm.sources import parse_memory
+
+from . import values
 
 __all__ = ["SETTINGS", "parser"]
 
@@ -34,7 +34,6 @@ SETTINGS = (
 )
 """The options that are arguments of `fastgmm.select` of the same name; their defaults are the same too."""
 
-_MAX_CANDIDATES = 1000  # numbers of components in one sweep
 _EXAMPLES = """\
 examples:
   python -m fastgmm fit data.csv                          choose family and size by BIC
@@ -99,7 +98,7 @@ def _add_fit(commands: Any) -> None:
     models = fit.add_argument_group("models to try")
     models.add_argument(
         "--components",
-        type=_numbers,
+        type=values.numbers,
         default="1-9",
         metavar="K",
         help="numbers of components: 3, 1-9 or 2,4,8 (default: %(default)s)",
@@ -107,14 +106,14 @@ def _add_fit(commands: Any) -> None:
     known = (*covariance.known(), *covariance.WITH_RANK)
     models.add_argument(
         "--covariance",
-        type=_names,
+        type=values.names,
         metavar="LIST",
         help=f"families: any of {','.join(known)}, or all (default: the first four)",
     )
     first = next(iter(CRITERIA))
     models.add_argument(
         "--criterion",
-        type=_criterion,
+        type=values.criterion,
         default=first,
         metavar="NAME",
         help=f"what chooses among them: {', '.join(CRITERIA)} (default: %(default)s)",
@@ -143,13 +142,13 @@ def _add_estimation(fit: argparse.ArgumentParser) -> None:
     em = fit.add_argument_group("estimation")
     em.add_argument(
         "--n-init",
-        type=_positive,
+        type=values.positive,
         metavar="N",
         help="starts of each kind and number of components (default: %(default)s)",
     )
     em.add_argument(
         "--init",
-        type=_start,
+        type=values.start,
         dest="init_params",
         metavar="NAME",
         help=f"how starts are made: {', '.join(fitting.STARTS)}; several with commas between are raced, as race does "
@@ -157,14 +156,14 @@ def _add_estimation(fit: argparse.ArgumentParser) -> None:
     )
     em.add_argument(
         "--split-merge",
-        type=_count,
+        type=values.count,
         metavar="N",
         help="moves out of poor optima that each model makes at most: two components made one, another cut in two "
         "(default: %(default)s)",
     )
     em.add_argument(
         "--tol",
-        type=_not_negative,
+        type=values.not_negative,
         metavar="T",
         help="stop when the log-likelihood per row gains less (default: %(default)g)",
     )
@@ -173,16 +172,16 @@ def _add_estimation(fit: argparse.ArgumentParser) -> None:
         choices=fitting.STOPPING,
         help="what has to be below --tol: the last gain, or an estimate of all that is to come (default: %(default)s)",
     )
-    em.add_argument("--max-iter", type=_positive, metavar="N", help="iterations at most (default: %(default)s)")
+    em.add_argument("--max-iter", type=values.positive, metavar="N", help="iterations at most (default: %(default)s)")
     em.add_argument(
-        "--max-time", type=_not_negative, metavar="SECONDS", help="for each model to try (default: without limit)"
+        "--max-time", type=values.not_negative, metavar="SECONDS", help="for each model to try (default: without limit)"
     )
     em.add_argument(
         "--acceleration", choices=fitting.ACCELERATIONS, help="take fewer iterations (default: those of plain EM)"
     )
     em.add_argument(
         "--reg-covar",
-        type=_not_negative,
+        type=values.not_negative,
         metavar="R",
         help="added to all variances, so that none becomes zero; in squared units of the data (default: %(default)g)",
     )
@@ -193,7 +192,7 @@ def _add_estimation(fit: argparse.ArgumentParser) -> None:
     )
     em.add_argument(
         "--covariance-floor",
-        type=_share,
+        type=values.share,
         metavar="F",
         help="keep covariances above this share of the data's (default: 1e-6 where --on-collapse needs a floor)",
     )
@@ -204,7 +203,7 @@ def _add_estimation(fit: argparse.ArgumentParser) -> None:
     )
     em.add_argument(
         "--noise",
-        type=_volume,
+        type=values.volume,
         nargs="?",
         const=True,
         metavar="VOLUME",
@@ -213,7 +212,7 @@ def _add_estimation(fit: argparse.ArgumentParser) -> None:
     em.add_argument("--equal-weights", action="store_true", help="give all components the same weight")
     em.add_argument(
         "--seed",
-        type=_seed,
+        type=values.seed,
         default=0,
         metavar="S",
         help="of the random starts; it decides the result (default: %(default)s)",
@@ -222,7 +221,7 @@ def _add_estimation(fit: argparse.ArgumentParser) -> None:
     _add_threads(em)
     em.add_argument(
         "--max-memory",
-        type=_memory,
+        type=values.memory,
         metavar="SIZE",
         help="such as 500MB: read the file in every pass instead of holding it (default: hold it)",
     )
@@ -268,10 +267,16 @@ def _add_impute(commands: Any) -> None:
     )
     _add_model_and_file(impute)
     impute.add_argument(
-        "--draws", type=_positive, metavar="M", help="draw values instead, so many times: a column draw says which"
+        "--draws",
+        type=values.positive,
+        metavar="M",
+        help="draw values instead, so many times: a column draw says which",
     )
     impute.add_argument(
-        "--seed", type=_seed, metavar="S", help="the same seed gives the same draws (default: other ones each time)"
+        "--seed",
+        type=values.seed,
+        metavar="S",
+        help="the same seed gives the same draws (default: other ones each time)",
     )
     _add_columns(impute)
     _add_output(impute)
@@ -290,9 +295,14 @@ def _add_missing(group: Any) -> None:
 def _add_sample(commands: Any) -> None:
     sample = _command(commands, "sample", "draw rows from a mixture", "Write random rows of a mixture, as CSV.")
     sample.add_argument("model", metavar="MODEL", help="model file")
-    sample.add_argument("-n", "--rows", type=_positive, default=1, metavar="N", help="how many (default: %(default)s)")
     sample.add_argument(
-        "--seed", type=_seed, metavar="S", help="the same seed gives the same rows (default: other ones each time)"
+        "-n", "--rows", type=values.positive, default=1, metavar="N", help="how many (default: %(default)s)"
+    )
+    sample.add_argument(
+        "--seed",
+        type=values.seed,
+        metavar="S",
+        help="the same seed gives the same rows (default: other ones each time)",
     )
     _add_output(sample)
 
@@ -311,7 +321,7 @@ def _add_model_and_file(command: argparse.ArgumentParser) -> None:
 def _add_columns(command: Any, weights: bool = False, labels: bool = False) -> None:
     group = command.add_argument_group("data")
     group.add_argument(
-        "--columns", type=_names, metavar="A,B", help="columns to use, by name; x1, x2, ... where they have none"
+        "--columns", type=values.names, metavar="A,B", help="columns to use, by name; x1, x2, ... where they have none"
     )
     if weights:
         group.add_argument("--weights", metavar="COLUMN", help="column that holds the weight of each row")
@@ -330,7 +340,7 @@ def _add_output(command: Any, text: str = "write to this file instead of standar
 def _add_threads(group: Any) -> None:
     group.add_argument(
         "--threads",
-        type=_positive,
+        type=values.positive,
         metavar="N",
         help="threads; the result is the same for any number (default: as many as are free)",
     )
@@ -338,109 +348,3 @@ def _add_threads(group: Any) -> None:
 
 def _add_json(group: Any) -> None:
     group.add_argument("--json", action="store_true", help="write the report as one JSON document")
-
-
-def _numbers(text: str) -> list[int]:
-    """Numbers of components: "3", "1-9", "2,4,8-10", rising and each once."""
-    numbers: set[int] = set()
-    for part in text.split(","):
-        first, dash, last = part.partition("-")
-        try:
-            low = int(first)
-            high = int(last) if dash else low
-        except ValueError:
-            raise _wrong("numbers such as 3, 1-9 or 2,4,8", text) from None
-        if not 1 <= low <= high:
-            raise _wrong("numbers from 1, the smaller first", text)
-        if high - low + len(numbers) >= _MAX_CANDIDATES:
-            raise _wrong(f"at most {_MAX_CANDIDATES} numbers", text)
-        numbers.update(range(low, high + 1))
-    return sorted(numbers)
-
-
-def _names(text: str) -> list[str]:
-    """Names between commas; one that holds a comma stands in double quotes."""
-    names = [name.strip() for name in next(csv.reader([text], skipinitialspace=True), [])]
-    if not names or not all(names):
-        raise _wrong("names with commas between", text)
-    return names
-
-
-def _criterion(text: str) -> str:
-    if text not in CRITERIA:
-        raise _wrong(f"one of {', '.join(CRITERIA)}", text)
-    return text
-
-
-def _start(text: str) -> str | list[str]:
-    """One name, or several that are raced."""
-    names = [name.strip() for name in text.split(",")]
-    known = (*fitting.STARTS, fitting.RACE) if len(names) == 1 else fitting.STARTS
-    for name in names:
-        if name not in known:
-            raise _wrong(f"{'one' if len(names) == 1 else 'any'} of {', '.join(known)}", name)
-    return names[0] if len(names) == 1 else names
-
-
-def _positive(text: str) -> int:
-    return _whole(text, 1)
-
-
-def _count(text: str) -> int:
-    return _whole(text, 0)
-
-
-def _whole(text: str, least: int) -> int:
-    try:
-        number = int(text)
-    except ValueError:
-        number = -1
-    if not least <= number < 2**63:  # what an array can be long
-        raise _wrong(f"a whole number from {least}", text)
-    return number
-
-
-def _memory(text: str) -> str:
-    try:
-        parse_memory(text)
-    except ValueError:
-        raise _wrong("a size such as 500MB or 2GB", text) from None
-    return text
-
-
-def _seed(text: str) -> int:
-    try:
-        number = int(text)
-    except ValueError:
-        number = -1
-    if not 0 <= number < 2**32:
-        raise _wrong("a whole number from 0 to 4294967295", text)
-    return number
-
-
-def _not_negative(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = -1.0
-    if not 0 <= number < float("inf"):
-        raise _wrong("a number from 0", text)
-    return number
-
-
-def _volume(text: str) -> float:
-    volume = _not_negative(text)
-    if volume == 0:
-        raise _wrong("a number above 0", text)
-    return volume
-
-
-def _share(text: str) -> float:
-    share = _not_negative(text)
-    if not 0 < share <= 1:
-        raise _wrong("a number above 0, up to 1", text)
-    return share
-
-
-def _wrong(expected: str, text: str) -> argparse.ArgumentTypeError:
-    return argparse.ArgumentTypeError(f"expected {expected}, got {text!r}")
