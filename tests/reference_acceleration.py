@@ -53,7 +53,7 @@ def lbfgs(family, X, start, n_passes):
     for n in range(1, n_passes + 1):
         mapped, bound = reference.em_step(family, point, X)
         if trial is not None:
-            trials.append(bool(bound >= kept_bound + 0.25 * em @ em))
+            trials.append(bool(bound >= kept_bound + 0.1 * em @ em))
             if not trials[-1]:
                 point, trial, pairs, cap, capped = image, None, [], max(cap / 2, 2.0), False
                 bounds.append(kept_bound)
@@ -86,7 +86,7 @@ def direction(pairs, f, em):
     Inner products are those of steps of known length, results are in coordinates and as such a step.
     """
     s, y = pairs[-1][2:]
-    scale = min((s @ y) / (y @ y), 4.0)
+    scale = min((s @ y) / (y @ y), 3.0)
 
     def apply(n, f, em):
         if n == 0:

@@ -7,7 +7,7 @@ Inner products are those of the complete-data information, for which EM is steep
 with EM's own step (Jamshidian and Jennrich 1997, J. R. Statist. Soc. B 59:569). A pair belongs to the point where it
 was seen; its steps are taken over to others as they are, in units of each component's own spread.
 
-A trial is kept if it gains at least a quarter of |f|^2; near an optimum a step of EM gains between half of that square
+A trial is kept if it gains at least a tenth of |f|^2; near an optimum a step of EM gains between half of that square
 and all of it. Else it is given up for what EM led to before it, and the pairs are forgotten. Passes lost in this way,
 and what other trials fall short of EM's gain, may make up a fifth of all passes, less what trials have saved.
 """
@@ -26,11 +26,11 @@ from fastgmm.fitting.path import Path
 __all__ = ["LBFGS"]
 
 MEMORY = 5  # pairs
-LEAST_GAIN = 0.25  # of a trial, in |f|^2
+LEAST_GAIN = 0.1  # of a trial, in |f|^2
 MAX_LOST = 0.2  # of all passes
 TURN = 0.5  # cosine between two steps of EM that are on one way: before that nothing is tried
 FIRST_CAP, MIN_CAP, CAP_GROWTH = 4.0, 2.0, 4.0  # of |trial - t| / |f|
-MAX_SCALE = 4.0  # of the direction's part that no pair knows
+MAX_SCALE = 3.0  # of the direction's part that no pair knows
 LEAST_CURVATURE = 1e-8  # s.y / y.y of a pair: less is a saddle or rounding
 
 
