@@ -57,6 +57,12 @@ class MixtureEstimator(CallbackSupportMixin, CriteriaMixin, DensityMixin, BaseEs
     missing: str = "raise"
     random_state: Any
 
+    @classmethod
+    @functools.cache
+    def _get_param_names(cls) -> list[str]:
+        """Names of the constructor's parameters, which scikit-learn looks up in every call of get_params."""
+        return super()._get_param_names()
+
     def _validate_params(self) -> None:
         """Raise an InvalidParameterError for the first constructor parameter that is out of range.
 
