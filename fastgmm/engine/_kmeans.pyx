@@ -25,6 +25,7 @@ cnp.import_array()
 PANEL = FG_PANEL  # rows
 
 cdef Py_ssize_t GROUP = 32  # panels
+cdef double LIGHT = 1e-6  # of the largest weight, which the unit is next to
 cdef double SERIAL_WORK = 4e7  # of a pass (see `row_work`), below which a second thread is hardly there in time
 
 cdef extern from "Python.h":
@@ -34,7 +35,7 @@ cdef extern from "Python.h":
 cdef struct Packed:
     const fg_leaves *leaf
     bint single
-    bint uneven              # whether weights differ
+    bint uneven              # whether some weights are as nothing beside others
     Py_ssize_t n, D, item
     Py_ssize_t P             # panels
     Py_ssize_t groups
@@ -135,7 +136,7 @@ cdef class Panels:
         else:
             fill_weights[double](<double *> r.w + first, n, <const double *> data_of(values), r.unit)
         for i in range(first, first + n):
-            r.uneven = r.uneven or weight(r, i) != weight(r, 0)
+            r.uneven = r.uneven or weight(r, i) < LIGHT
         return r.leaf.pack(&source, 0, n, r.D, float64_values(self.shift), r.z + first * r.D * r.item) != 0
 
     cdef _Room points(self, Py_ssize_t K, Points *points):

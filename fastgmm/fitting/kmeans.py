@@ -39,9 +39,10 @@ def cluster(source, n_clusters, rng, *, labels=True):
         Whether labels are wanted.
     """
     few, *more = _samples(source, n_clusters, rng)
-    centres = _sought(few, n_clusters, min(TRIES, source.n_rows // few.n_rows), rng)
+    shift = source.moments()[0]
+    centres = _sought(few, n_clusters, min(TRIES, source.n_rows // few.n_rows), rng, shift)
     for rows in (few, *more)[:-1]:
-        centres, _, _ = lloyd(rows, centres, labels=False)
+        centres, _, _ = lloyd(rows, centres, labels=False, shift=shift)
     return lloyd(source, centres, max_iter=ITERATIONS_AFTER_SAMPLES if len(more) > 1 else MAX_ITER, labels=labels)
 
 
@@ -53,16 +54,16 @@ def _samples(source, n_clusters, rng):
     samples = [source]
     for size in reversed(sizes):
         if 2 * size < source.n_rows:
-            samples.insert(0, samples[0].sample(size, rng).gathered())
+            samples.insert(0, samples[0].sample(size, rng))
     return samples
 
 
-def _sought(few, n_clusters, n_tries, rng):
+def _sought(few, n_clusters, n_tries, rng, shift):
     """Return centres (K, D): seeds, or the best of several that some iterations have moved."""
     if n_tries == 1:
-        return seed(few, n_clusters, rng)
-    options = {"max_iter": TRY_ITERATIONS, "gain": TRY_GAIN, "labels": False}
-    tries = [lloyd(few, seed(few, n_clusters, rng), **options) for _ in range(n_tries)]
+        return seed(few, n_clusters, rng, shift=shift)
+    options = {"max_iter": TRY_ITERATIONS, "gain": TRY_GAIN, "labels": False, "shift": shift}
+    tries = [lloyd(few, seed(few, n_clusters, rng, shift=shift), **options) for _ in range(n_tries)]
     return min(tries, key=lambda found: found[2])[0]
 
 
@@ -95,7 +96,7 @@ def _comparable(few, whitened):
     return frame, frame.space(few)
 
 
-def seed(source, n_clusters, rng):
+def seed(source, n_clusters, rng, *, shift=None):
     """Return centres (K, D) drawn by greedy k-means++.
 
     Parameters
@@ -103,8 +104,10 @@ def seed(source, n_clusters, rng):
     source : ArraySource
     n_clusters : int
     rng : numpy.random.Generator
+    shift : (D,) array, optional
+        About where the rows are, the same in all calls with a source; default: their mean.
     """
-    shift, _, _ = source.moments()
+    shift = source.moments()[0] if shift is None else shift
     weights = source.weights()
     n_trials = 2 + int(math.log(n_clusters))
     first = _first(weights, source.n_rows, rng)
@@ -138,7 +141,7 @@ def _drawn(masses, draws):
     return np.minimum(np.searchsorted(heap, draws * heap[-1], side="right"), n - 1)
 
 
-def lloyd(source, centres, *, max_iter=MAX_ITER, gain=GAIN, labels=True):
+def lloyd(source, centres, *, max_iter=MAX_ITER, gain=GAIN, labels=True, shift=None):
     """Return centres (K, D), labels and inertia after Lloyd's algorithm from given centres.
 
     Labels are those of the last pass, and centres the means of these clusters; so the inertia is that of the centres
@@ -154,6 +157,8 @@ def lloyd(source, centres, *, max_iter=MAX_ITER, gain=GAIN, labels=True):
         Stop when an iteration has lowered the inertia by no more than this share of it.
     labels : bool, default=True
         Whether labels are wanted.
+    shift : (D,) array, optional
+        As in `seed`.
 
     Returns
     -------
@@ -161,7 +166,7 @@ def lloyd(source, centres, *, max_iter=MAX_ITER, gain=GAIN, labels=True):
     labels : (N,) int64 array, over all rows of the source's array, or None
     inertia : float
     """
-    shift, _, _ = source.moments()
+    shift = source.moments()[0] if shift is None else shift
     at_once = source.lloyd(centres, shift=shift, max_iter=max_iter, gain=gain, labels=labels)
     if at_once is not None:
         return at_once

@@ -213,7 +213,7 @@ class ArraySource(Source):
         return None if panels is None else panels.seed(first, draws, self._n_threads)
 
     def _panels(self, shift):
-        """Return the rows as all starts by k-means share them, None where they are many; shift is their mean."""
+        """Return the rows as all starts by k-means share them, None where they are many; shift is always the same."""
         return self.remembered("panels", lambda: kmeans.pack(self._rows, self._weights, shift))
 
     def moments(self):
@@ -268,8 +268,10 @@ class ArraySource(Source):
         else:
             heap = np.cumsum(weights)
             places = np.minimum(np.searchsorted(heap, points * heap[-1], side="right"), self.n_rows - 1)
-        places, repeats = np.unique(np.minimum(places, self.n_rows - 1), return_counts=True)
-        counts = repeats.astype(np.float64) if len(repeats) < n_rows else None
+        np.minimum(places, self.n_rows - 1, out=places)
+        first = np.flatnonzero(np.diff(places, prepend=-1))  # of each row that was drawn: they are in order
+        counts = np.diff(first, append=n_rows).astype(np.float64) if len(first) < n_rows else None
+        places = places[first]
         drawn = Weights(counts, places if kept is None else kept[places], 1.0)
         return ArraySource(self._rows, drawn, known_labels=self.known_labels, n_threads=self._n_threads)
 
