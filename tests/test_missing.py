@@ -160,7 +160,12 @@ def test_many_separated_components_are_fitted_without_an_order_of_rows():
     centres = 50 * rng.standard_normal((32, 4))
     X = np.repeat(centres, 1000, axis=0) + rng.standard_normal((32_000, 4))
     X[::7, 0] = np.nan
-    result = fitted(X, 32, means_init=centres, max_iter=2, random_state=0)
+    start = {
+        "weights_init": np.full(32, 1 / 32),
+        "means_init": centres,
+        "precisions_init": np.tile(np.eye(4), (32, 1, 1)),
+    }
+    result = fitted(X, 32, **start, max_iter=2, random_state=0)
     np.testing.assert_allclose(result.mixture.means, centres, atol=0.3)
 
 

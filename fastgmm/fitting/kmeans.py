@@ -14,15 +14,15 @@ from fastgmm.fitting.comparable import Frame
 __all__ = ["cluster", "cluster_comparable", "lloyd", "seed"]
 
 MAX_ITER = 300
-GAIN = 5e-4  # share of the inertia: where an iteration of Lloyd's algorithm lowers it by less, EM goes on as well
+GAIN = 3e-4  # share of the inertia: where an iteration of Lloyd's algorithm lowers it by less, EM goes on as well
 
 # Where rows are many, centres are sought among a few of them, several times for less than once among all. The best go
 # on among more and more rows, which move them less and less.
 SAMPLE_ROWS = 512
 SAMPLE_ROWS_PER_CLUSTER = 32
+SAMPLE_SHARE, MOST_SAMPLE_ROWS = 16, 4096  # of more rows the smallest sample is a sixteenth
 SAMPLE_GROWTH = 4
-ITERATIONS_AFTER_SAMPLES = 2  # at most, over all rows, from centres of a sample that was not the smallest
-TRIES, TRY_ITERATIONS, TRY_GAIN = 4, 8, 3e-3
+TRIES, TRY_ITERATIONS, TRY_GAIN = 6, 12, 1e-3
 FRAME_ROWS = 4096  # from which comparable coordinates come, and in them centres
 FRAME_ROWS_PER_CLUSTER = 128
 
@@ -38,24 +38,48 @@ def cluster(source, n_clusters, rng, *, labels=True):
     labels : bool, default=True
         Whether labels are wanted.
     """
-    few, *more = _samples(source, n_clusters, rng)
+    rows, centres, found, inertia = cluster_many(source, n_clusters, rng, labels=labels)
+    return (centres, found, inertia) if rows is source else lloyd(source, centres, max_iter=1, labels=labels)
+
+
+def cluster_many(source, n_clusters, rng, *, labels=True):
+    """Return rows, and centres (K, D), labels and inertia of k-means over them: all rows, or many of them.
+
+    Parameters
+    ----------
+    source : ArraySource
+    n_clusters : int
+    rng : numpy.random.Generator
+    labels : bool, default=True
+        Whether labels are wanted.
+
+    Returns
+    -------
+    rows : ArraySource
+        The source, or a sample of 2,048 of its rows or more, an eighth at the least.
+    centres, labels, inertia
+        As `lloyd` returns them.
+    """
+    *few, rows = _samples(source, n_clusters, rng)
     shift = source.moments()[0]
-    centres = _sought(few, n_clusters, min(TRIES, source.n_rows // few.n_rows), rng, shift)
-    for rows in (few, *more)[:-1]:
-        centres, _, _ = lloyd(rows, centres, labels=False, shift=shift)
-    return lloyd(source, centres, max_iter=ITERATIONS_AFTER_SAMPLES if len(more) > 1 else MAX_ITER, labels=labels)
+    first = few[0] if few else rows
+    centres = _sought(first, n_clusters, min(TRIES, source.n_rows // first.n_rows), rng, shift)
+    for sample in few:
+        centres, _, _ = lloyd(sample, centres, labels=False, shift=shift)
+    return rows, *lloyd(rows, centres, labels=labels, shift=shift)
 
 
 def _samples(source, n_clusters, rng):
-    """Return the source, and before it samples of half of its rows at most, each of a share of those that follow."""
-    sizes = [max(SAMPLE_ROWS, SAMPLE_ROWS_PER_CLUSTER * n_clusters)]
+    """Return samples of half of the rows at most, each of a share of the next; of few rows they end in all of them."""
+    share = min(source.n_rows // SAMPLE_SHARE, MOST_SAMPLE_ROWS)
+    sizes = [max(SAMPLE_ROWS, SAMPLE_ROWS_PER_CLUSTER * n_clusters, share)]
     while 2 * SAMPLE_GROWTH * sizes[-1] < source.n_rows:
         sizes.append(SAMPLE_GROWTH * sizes[-1])
     samples = [source]
     for size in reversed(sizes):
         if 2 * size < source.n_rows:
             samples.insert(0, samples[0].sample(size, rng))
-    return samples
+    return samples[:-1] if len(samples) > 2 else samples
 
 
 def _sought(few, n_clusters, n_tries, rng, shift):
@@ -153,7 +177,7 @@ def lloyd(source, centres, *, max_iter=MAX_ITER, gain=GAIN, labels=True, shift=N
     centres : (K, D) array
     max_iter : int, default=300
         One at least.
-    gain : float, default=5e-4
+    gain : float, default=3e-4
         Stop when an iteration has lowered the inertia by no more than this share of it.
     labels : bool, default=True
         Whether labels are wanted.

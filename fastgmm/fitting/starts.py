@@ -19,9 +19,17 @@ START_ROWS = 65536
 START_VALUES = 1 << 22
 START_ROWS_PER_COMPONENT = 64
 
+ROWS_PER_FEATURE = 8  # in every cluster of a part of the rows whose moments EM starts from
+
 
 def _kmeans(source, n_components, rng):
-    centres, labels, _ = kmeans.cluster(source, n_components, rng)
+    """Where clusters among a part of the rows are large, their moments are as good a start as those of all rows."""
+    rows, centres, labels, _ = kmeans.cluster_many(source, n_components, rng)
+    if rows is not source:
+        sizes = np.bincount(labels[labels >= 0], minlength=n_components)
+        if source.known_labels is None and sizes.min() >= ROWS_PER_FEATURE * source.n_features:
+            return {"labels": labels, "rows": rows}, centres
+        centres, labels, _ = kmeans.lloyd(source, centres, max_iter=1)
     return {"labels": labels}, centres
 
 
@@ -224,7 +232,8 @@ def first_parameters(source, family, n_components, init_params, rng, *, reg_cova
         given, pivot = _given_start(source, init_params, n_components, rng)
     if source.known_labels is not None:
         given, pivot = _with_known(source, n_components, given, pivot)
-    return _parameters_of(family.first_statistics(source, pivot, given), family, reg_covar, floor, prior)
+    rows = given.pop("rows", source)
+    return _parameters_of(family.first_statistics(rows, pivot, given), family, reg_covar, floor, prior)
 
 
 def _clustered(whole, family, n_components, rng):
