@@ -101,7 +101,7 @@ def test_weights_strides_and_known_rows(family, dtype):
 @by_family
 @pytest.mark.parametrize("acceleration", ["lbfgs", "squarem"])
 def test_same_bits_with_an_acceleration(family, acceleration):
-    X = problems.rows(6, 200, 3, 4, separation=1.0)
+    X = problems.rows(7, 200, 3, 4, separation=1.0)
     counted, _ = assert_same_runs(X, family, start(family, X, 4), acceleration=acceleration)
     assert counted.n_passes == 0
 
