@@ -234,16 +234,17 @@ def _run(source: ArraySource, family: Family, parameters: Parameters, n_iter: in
     """Return a start after a few iterations of EM."""
     shift, bounds = source.moments()[0], []
     ahead = Ahead(source, family, reg_covar, shift, 0.0, n_iter) if parameters.noise is None else None
-    for iteration in range(n_iter):
-        made = None if ahead is None else ahead.next(parameters, n_iter - iteration)
-        if made is None:
-            noise = parameters.noise
-            stats = statistics_under(source, family.constants(parameters, dtype=source.dtype, shift=shift))
-            bound = stats.log_likelihood / stats.total_weight
-            if noise is not None:
-                stats, noise = without_noise(stats, noise)
-            parameters = family.maximise(stats, reg_covar=reg_covar, previous=parameters)
-            made = bound, parameters if noise is None else replace(parameters, noise=noise)
-        bounds.append(made[0])
-        parameters = made[1]
+    while len(bounds) < n_iter:
+        stretch = None if ahead is None else ahead.stretch(parameters, n_iter - len(bounds))
+        if stretch is not None:
+            bounds += stretch.bounds
+            parameters = stretch.end
+            continue
+        noise = parameters.noise
+        stats = statistics_under(source, family.constants(parameters, dtype=source.dtype, shift=shift))
+        bounds.append(stats.log_likelihood / stats.total_weight)
+        if noise is not None:
+            stats, noise = without_noise(stats, noise)
+        parameters = family.maximise(stats, reg_covar=reg_covar, previous=parameters)
+        parameters = parameters if noise is None else replace(parameters, noise=noise)
     return Runner(bounds, parameters)
