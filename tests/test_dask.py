@@ -46,11 +46,11 @@ def fit(X, name="full", **options):
         return fastgmm.fit(X, K, covariance_type=name, **{"max_iter": 5, "tol": 0, "random_state": 0, **options})
 
 
-def close(one, other):
-    """Two fits are equal but for the rounding of sums in another order."""
+def close(one, other, turned=0.0):
+    """Two fits are equal but for the rounding of sums in another order, and for what that turns of covariances."""
     for name in ("weights", "means", "covariances"):
         a, b = getattr(one.mixture, name), getattr(other.mixture, name)
-        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=turned if name == "covariances" and turned else 1e-12)
     assert one.lower_bound == pytest.approx(other.lower_bound, rel=1e-12)
 
 
@@ -294,4 +294,6 @@ def test_every_family(client, name):
     X, w = rows_and_weights()
     X = X[:, :1] if name in ("E", "V") else X
     lazy = dask.array.from_array(X, chunks=(3000, X.shape[1]), name=False)
-    close(fit(lazy, name, sample_weight=w, max_iter=3), fit(X, name, sample_weight=w, max_iter=3))
+    # Axes in common are where turning them gains no more, and near a maximum a gain of rounding turns them by its root.
+    turned = 1e-9 if name in ("EVE", "VVE") else 0.0
+    close(fit(lazy, name, sample_weight=w, max_iter=3), fit(X, name, sample_weight=w, max_iter=3), turned)

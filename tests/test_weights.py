@@ -105,6 +105,8 @@ def test_unit_weights_are_no_weights(family):
     plain = problems.em(family, X, start, N_ITER)
     ones = problems.em(family, X, start, N_ITER, sample_weight=np.ones(len(X)))
     problems.assert_close_parameters(family, ones.mixture, plain.mixture, 1e-12)
+    started = {"n_components": 3, "covariance_type": family, "random_state": 0}
+    assert run(X, sample_weight=np.ones(len(X)), **started) == run(X, **started)
 
 
 @by_family

@@ -188,7 +188,7 @@ class Weights(NamedTuple):
     Attributes
     ----------
     values : float64 array of shape (n_kept,) or None
-        The positive weights; None if there are none given.
+        The positive weights; None if none are given, or all are one.
     kept : intp array of shape (n_kept,) or None
         The rows with positive weight, None for all. Rows of weight zero are dropped before blocks are formed, so that
         they change no bit of any result.
@@ -251,6 +251,8 @@ def check_sample_weight(sample_weight, n_rows):
         total = weights.sum()
     if total > LARGEST_TOTAL_WEIGHT:
         raise ValueError(f"sample_weight: the sum of the weights is {total}, expected at most {LARGEST_TOTAL_WEIGHT}.")
+    if (weights == 1).all():
+        return Weights()
     positive = weights > 0
     unit = float(np.ldexp(1.0, np.frexp(weights.max())[1] - 1))
     if positive.all():

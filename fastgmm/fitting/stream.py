@@ -24,8 +24,8 @@ converge": Darken and Moody 1991, Advances in Neural Information Processing Syst
 given out are the M-step of the other, in which the noise of the fast one averages out (Polyak and Juditsky 1992, SIAM
 J. Control Optim. 30:838). Statistics are averaged and not parameters, as a mean of covariances may leave its family.
 
-Warm-up: the first rows are held, and fitted as any others, until there are enough to begin with. Fewer rows than
-components give components around the rows there are.
+Warm-up: the first rows are held, and fitted as any others, until there are enough to begin with; the last of these
+fits has several starts. Fewer rows than components give components around the rows there are.
 
 Gaps change nothing of this: the statistics of a batch are then those of its completed rows (`fastgmm.engine.gaps`),
 whose expectation under the present parameters is what stepwise EM averages.
@@ -41,6 +41,7 @@ from fastgmm.covariance import Parameters
 from fastgmm.engine import Statistics
 from fastgmm.fitting.em import statistics_under
 from fastgmm.fitting.run import run
+from fastgmm.fitting.starts import start_rows
 from fastgmm.sources import ArraySource, as_source
 
 __all__ = ["Stream", "advance", "as_if_fitted", "step_size", "warm_up_rows"]
@@ -53,6 +54,7 @@ ROWS_PER_COMPONENT, ROWS_PER_FEATURE = 500, 5  # and component: those of a warm-
 TINY = np.finfo(np.float64).tiny  # the weight of a component that has none, so that its rows stay
 LONGEST = 250  # units of time that fast steps stay, times 1 - decay: with 80 some streams of 1e6 rows end 0.04 % lower
 GROWTH = 1.1  # of the held rows between two fits of them
+STARTS = 10  # at least, of the last of these fits: a stream has no second chance to find the better optimum
 
 
 @dataclass(frozen=True, eq=False)
@@ -264,6 +266,8 @@ def _warmer(stream, source, family, n_components, reg_covar, settings):
             "batch that has some value in every column"
         )
     held = as_source(rows, weights, missing="em", min_rows=1)
+    if ends and len(rows) <= start_rows(n_components, rows.shape[1]):
+        settings = {**settings, "n_init": max(settings["n_init"], STARTS)}
     if ends or len(rows) >= GROWTH * n_fitted:
         parameters, n_fitted = _fitted(held, family, n_components, reg_covar, settings), len(rows)
     statistics = statistics_under(held, _constants(family, parameters, held, held.moments()[0]))
