@@ -79,11 +79,11 @@ static inline vreal FG_FN(v_max)(vreal a, vreal b) {
 #define SHUFFLE(row, a, b, size) __builtin_shufflevector(a, b, FG_LANES4(row, 4, size, 0))
 #endif
 /* t[i][j] <-> t[j][i], by exchanging blocks off the diagonal, of one lane, two, four ... (Eklundh 1972, IEEE Trans. Comput.
- * C-21:801). The largest blocks, of half a vector, are left to the caller unless `whole`. */
-static inline __attribute__((always_inline)) void FG_FN(v_transpose)(vreal t[LANES], const int whole) {
+ * C-21:801). Of n = LANES / 2 vectors, both halves, each as a square of its own. */
+static inline __attribute__((always_inline)) void FG_FN(v_transpose)(vreal *t, const ptrdiff_t n) {
 #define EXCHANGE(size)                                      \
     _Pragma("GCC unroll 16")                                \
-    for (ptrdiff_t i = 0; i < LANES; i++)                   \
+    for (ptrdiff_t i = 0; i < n; i++)                       \
         if (!(i & (size))) {                                \
             const vreal a = t[i], b = t[i + (size)];        \
             t[i] = SHUFFLE(FG_FIRST, a, b, size);           \
@@ -93,12 +93,12 @@ static inline __attribute__((always_inline)) void FG_FN(v_transpose)(vreal t[LAN
 #if FG_VBYTES == 64 && defined(FG_IS_F32)
     EXCHANGE(2)
     EXCHANGE(4)
-    if (whole) EXCHANGE(8)
+    if (n == LANES) EXCHANGE(8)
 #elif FG_VBYTES == 64 || (FG_VBYTES == 32 && defined(FG_IS_F32))
     EXCHANGE(2)
-    if (whole) EXCHANGE(4)
+    if (n == LANES) EXCHANGE(4)
 #else
-    if (whole) EXCHANGE(2)
+    if (n == LANES) EXCHANGE(2)
 #endif
 #undef EXCHANGE
 }
