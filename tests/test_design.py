@@ -32,17 +32,17 @@ def test_em_by_hand_runs_over_several_chunks_to_the_bits_of_fit():
 
 def test_rows_larger_than_memory_are_fitted_as_shown(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    names = run_block(SOURCES, 0, 1)
+    names = run_block(SOURCES, 0, 1, 2)
     np.testing.assert_array_equal(names["labels"], names["on_disk"].mixture.predict(names["rows"]))
     assert names["spooled"] == names["on_disk"]
 
 
 def test_dask_collections_are_fitted_as_shown():
-    assert run_block(SOURCES, 2)["model"].converged_
+    assert run_block(SOURCES, 3)["model"].converged_
 
 
 def test_source_of_your_own_is_fitted():
-    names = run_block(SOURCES, 3)
+    names = run_block(SOURCES, 4)
     assert names["result"].converged
 
 

@@ -251,14 +251,11 @@ def check_sample_weight(sample_weight, n_rows):
         total = weights.sum()
     if total > LARGEST_TOTAL_WEIGHT:
         raise ValueError(f"sample_weight: the sum of the weights is {total}, expected at most {LARGEST_TOTAL_WEIGHT}.")
-    if (weights == 1).all():
-        return Weights()
     positive = weights > 0
     unit = float(np.ldexp(1.0, np.frexp(weights.max())[1] - 1))
-    if positive.all():
-        return Weights(weights, None, unit)
-    kept = np.flatnonzero(positive)
-    return Weights(weights[kept], kept, unit)
+    kept = None if positive.all() else np.flatnonzero(positive)
+    weights = weights if kept is None else weights[kept]
+    return Weights(None, kept) if (weights == 1).all() else Weights(weights, kept, unit)
 
 
 def numbers(values, name):

@@ -23,6 +23,7 @@ SAMPLE_ROWS_PER_CLUSTER = 32
 SAMPLE_SHARE, MOST_SAMPLE_ROWS = 16, 4096  # of more rows the smallest sample is a sixteenth
 SAMPLE_GROWTH = 4
 TRIES, TRY_ITERATIONS, TRY_GAIN = 6, 12, 1e-3
+SAME = 1e-9  # of inertias, so that not rounding decides between tries that found the same centres in another order
 FRAME_ROWS = 4096  # from which comparable coordinates come, and in them centres
 FRAME_ROWS_PER_CLUSTER = 128
 
@@ -88,7 +89,8 @@ def _sought(few, n_clusters, n_tries, rng, shift):
         return seed(few, n_clusters, rng, shift=shift)
     options = {"max_iter": TRY_ITERATIONS, "gain": TRY_GAIN, "labels": False, "shift": shift}
     tries = [lloyd(few, seed(few, n_clusters, rng, shift=shift), **options) for _ in range(n_tries)]
-    return min(tries, key=lambda found: found[2])[0]
+    enough = min(inertia for _, _, inertia in tries) * (1 + SAME)
+    return next(centres for centres, _, inertia in tries if inertia <= enough)
 
 
 def cluster_comparable(source, n_clusters, rng, *, whitened):
