@@ -277,7 +277,7 @@ def test_choices_are_those_of_an_array(data, criterion):
     whole = select(X, sample_weight=w, known_labels=known, **plan)
     for source in (
         BatchSource(parts(X, w, known)),
-        ArraySource(X, w, known_labels=known),
+        ArraySource(X, w, known_labels=known, n_threads=3),
         DaskSource(lazily(X), w, known_labels=known),
     ):
         found = select(source, **plan)

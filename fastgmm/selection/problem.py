@@ -55,8 +55,12 @@ class Problem:
     feature_names: Any = None
 
     def fitted(self, n_threads: int) -> Source:
-        """Return the rows as fits with some threads take them: checked and measured once for all fits."""
-        if isinstance(self.source, ArraySource) and self.source.n_threads != n_threads:
+        """Return the rows as fits with some threads take them: checked and measured once for all fits.
+
+        A source that was given keeps the threads that it came with.
+        """
+        given = isinstance(self.rows, Source)
+        if isinstance(self.source, ArraySource) and not given and self.source.n_threads != n_threads:
             how = {"known_labels": self.source.known_labels, "n_threads": n_threads, "missing": self.plan["missing"]}
             return as_source(self.rows, self.sample_weight, **how)
         return self.source
