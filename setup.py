@@ -43,6 +43,7 @@ EXTENSIONS = [  # module, sources, what they include
     ("fastgmm.engine._pass", ["fastgmm/engine/_pass.pyx"], PARTS),
     ("fastgmm.engine._steps", ["fastgmm/engine/_steps.pyx"], PARTS),
     ("fastgmm.engine._coordinates", ["fastgmm/engine/_coordinates.pyx"], PARTS),
+    ("fastgmm.engine._panels", ["fastgmm/engine/_panels.pyx"], PARTS),
     ("fastgmm.engine._kmeans", ["fastgmm/engine/_kmeans.pyx"], PARTS),
     ("fastgmm.engine._linalg", ["fastgmm/engine/_linalg.pyx"], PARTS),
     ("fastgmm.engine._shapes", ["fastgmm/engine/_shapes.pyx"], PARTS),

@@ -123,6 +123,15 @@ def test_draws_are_in_proportion_to_weight_and_distance(kind):
         np.testing.assert_array_equal(seeds, X[[0, want]])
 
 
+def test_rows_that_were_packed_about_one_point_serve_for_another():
+    X = problems.rows(16, 200, 2, 3, separation=5.0)
+    source = ArraySource(X)
+    at_first = kmeans.lloyd(source, X[:3])
+    again = kmeans.lloyd(source, X[:3], shift=np.array([100.0, -3.0]))
+    np.testing.assert_allclose(again[0], at_first[0], rtol=1e-12)
+    np.testing.assert_array_equal(again[1], at_first[1])
+
+
 def test_layouts_change_no_bit():
     X = np.round(100 * problems.rows(14, 300, 3, 2))
     wide = np.zeros((600, 7))

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 
 import fastgmm
-from fastgmm.engine import Weights, _core, _kmeans, _scorer, _steps
+from fastgmm.engine import Weights, _core, _panels, _scorer, _steps
 
-WITH_FUNCTIONS = ("_coordinates", "_core", "_gaps", "_hierarchy", "_linalg", "_pass", "_steps")
-by_module = pytest.mark.parametrize("name", [*WITH_FUNCTIONS, "_kmeans", "_scorer"])
+WITH_FUNCTIONS = ("_coordinates", "_core", "_gaps", "_hierarchy", "_kmeans", "_linalg", "_pass", "_steps")
+by_module = pytest.mark.parametrize("name", [*WITH_FUNCTIONS, "_panels", "_scorer"])
 MIXTURE = ("diagonal", False, np.zeros((2, 3)), np.ones((2, 3)), np.zeros(2), np.zeros(3))
 ARGUMENTS = {
     _core.Kernel: MIXTURE,
-    _kmeans.Panels: (4, np.zeros(3), False, 1.0),
+    _panels.Panels: (4, np.zeros(3), False, 1.0),
     _scorer.Scorer: (*MIXTURE, False),
     _steps.Steps: (_core.Kernel(*MIXTURE), np.zeros((4, 3)), None, Weights(), None, None, 0.0, 0.0, 1e6, 1e3),
 }

@@ -1,18 +1,18 @@
-from typing import Self, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-_Real: TypeAlias = npt.NDArray[np.float32] | npt.NDArray[np.float64]
+from fastgmm.engine._panels import Panels
+
 _Float64: TypeAlias = npt.NDArray[np.float64]
-_Visited: TypeAlias = npt.NDArray[np.intp]
 
-PANEL: int
-
-class Panels:
-    def __new__(cls, n_rows: int, shift: _Float64, single: bool, unit: float) -> Self: ...
-    def fill(self, first: int, x: _Real, visited: _Visited | None, values: _Float64 | None) -> bool: ...
-    def seed(self, first: int, draws: _Float64, n_threads: int) -> _Visited: ...
-    def lloyd(
-        self, centres: _Float64, max_iter: int, gain: float, labels: npt.NDArray[np.int64] | None, n_threads: int
-    ) -> float: ...
+def seed(panels: Panels, first: int, draws: _Float64, n_threads: int) -> npt.NDArray[np.intp]: ...
+def lloyd(
+    panels: Panels,
+    centres: _Float64,
+    max_iter: int,
+    gain: float,
+    labels: npt.NDArray[np.int64] | None,
+    n_threads: int,
+) -> float: ...

@@ -1,55 +1,27 @@
-"""k-means of few rows, which are packed once and then passed over many times.
+"""k-means of few rows, packed: greedy k-means++ seeding and Lloyd's algorithm.
 
-Rows lie in panels as the leaves read them, z (P, D, FG_PANEL) minus shift, and in groups of panels, whose size is
-always the same. One thread works through a group and leaves its sums there; they are added up in the order of the
-groups. So no result depends on the number of threads.
+One thread works through a group of panels and leaves its sums there; they are added up in the order of the groups. So
+no result depends on the number of threads.
 """
 
-from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree
 from cython.parallel cimport prange, threadid
 from libc.math cimport INFINITY, isfinite
-from libc.stdint cimport int32_t, int64_t, uintptr_t
+from libc.stdint cimport int32_t, int64_t
 from libc.string cimport memset
 
 import numpy as np
 
 cimport numpy as cnp
 
-from fastgmm.engine._core cimport (
-    FG_ALIGN, FG_PANEL, FG_SPHERICAL, active_leaves, fg_leaves, fg_rows, float64_values, padded, row_work,
-)
-from fastgmm.engine._pass cimport data_of
+from fastgmm.engine._core cimport FG_ALIGN, FG_PANEL, FG_SPHERICAL, float64_values, padded, row_work
+from fastgmm.engine._panels cimport Packed, Panels, Points, _Room, real, value, weight
 
 cnp.import_array()
 
-PANEL = FG_PANEL  # rows
-
-cdef Py_ssize_t GROUP = 32  # panels
-cdef double LIGHT = 1e-6  # of the largest weight, which the unit is next to
 cdef double SERIAL_WORK = 4e7  # of a pass (see `row_work`), below which a second thread is hardly there in time
 
 cdef extern from "Python.h":
     int PyErr_CheckSignals() except -1
-
-
-cdef struct Packed:
-    const fg_leaves *leaf
-    bint single
-    bint uneven              # whether some weights are as nothing beside others
-    Py_ssize_t n, D, item
-    Py_ssize_t P             # panels
-    Py_ssize_t groups
-    char *z                  # (P, D, FG_PANEL) REAL, 0 where there is no row
-    char *w                  # (P, FG_PANEL) REAL: weights in their unit, 0 where there is no row
-    double unit
-
-
-cdef struct Points:
-    # some centres or candidates, for the spherical logits: those are then negative squared distances
-    Py_ssize_t K
-    char *mu                 # (K, D) REAL, minus shift
-    char *scale              # (K) REAL, 1
-    char *zero               # (K) REAL, 0
 
 
 cdef struct Partition:
@@ -60,203 +32,99 @@ cdef struct Partition:
     int64_t *count           # (groups, K) rows
     double *inertia          # (groups)
     char *logit              # (threads, K, FG_PANEL) REAL
+    int32_t *found           # (threads, FG_PANEL): labels of one panel
 
 
-ctypedef fused real:
-    float
-    double
+def seed(Panels panels, Py_ssize_t first, cnp.ndarray draws, int n_threads):
+    """Return the positions (K,) of the rows that greedy k-means++ takes as centres.
 
-
-cdef class _Room:
-    """Zeroed memory that goes with the object."""
-    cdef char *memory
-    cdef char *base
-    cdef Py_ssize_t size, taken
-
-    def __cinit__(self, Py_ssize_t size):
-        self.size = size
-        self.memory = <char *> PyMem_RawCalloc(FG_ALIGN + size, 1)
-        if self.memory == NULL:
-            raise MemoryError("rows of k-means")
-        self.base = <char *> <uintptr_t> padded(<uintptr_t> self.memory)
-
-    def __dealloc__(self):
-        PyMem_RawFree(self.memory)
-
-    cdef void *take(self, Py_ssize_t n_bytes) noexcept:
-        cdef void *part = self.base + self.taken
-        self.taken += padded(n_bytes)
-        return part
-
-
-cdef class Panels:
-    """Few rows for k-means.
-
-    Parameters
-    ----------
-    n_rows : int
-    shift : (D,) float64 array
-    single : bool
-        Whether to compute in float32.
-    unit : float
-        Power of two that weights are divided by.
+    first is the position of the first centre, draws (K - 1, n_trials) in [0, 1) say which candidates each further
+    one has.
     """
+    cdef const Packed *r = &panels.rows
+    cdef Py_ssize_t K = 1 + draws.shape[0], T = draws.shape[1], i, k, t, best
+    cdef Points points
+    cdef _Room _held = panels.points(T, &points)
+    cdef _Room room = _Room(r.P * T * FG_PANEL * r.item + r.P * (FG_PANEL + 1) * 8 + r.groups * T * 8
+                            + 4 * FG_ALIGN)
+    cdef char *logit = <char *> room.take(r.P * T * FG_PANEL * r.item)  # of all candidates
+    cdef double *closest = <double *> room.take(r.P * FG_PANEL * 8)  # squared distance to the closest centre
+    cdef double *heap = <double *> room.take(r.P * 8)  # of weights times these, panels added up
+    cdef double *sums = <double *> room.take(r.groups * T * 8)
+    cdef cnp.ndarray out = np.empty(K, np.intp), places = np.empty(T, np.intp)
+    cdef Py_ssize_t *chosen = <Py_ssize_t *> cnp.PyArray_DATA(out)
+    cdef Py_ssize_t *place = <Py_ssize_t *> cnp.PyArray_DATA(places)
+    cdef const double *draw = float64_values(draws)
+    cdef Py_ssize_t trials = 1  # there is no choice of the first
+    n_threads = threads_of(r, T, n_threads)
+    place[0] = first
+    for i in range(r.P * FG_PANEL):
+        closest[i] = INFINITY if i < r.n else 0
+    for k in range(K):
+        points.K, best = trials, 0
+        with nogil:
+            for t in range(trials):
+                take(r, place[t], points.mu, t)
+            price(r, &points, logit, closest, sums, n_threads)
+        for t in range(1, trials):
+            if sums[t] < sums[best]:
+                best = t
+        chosen[k] = place[best]
+        if k + 1 < K:
+            come_closer(r, trials, best, logit, closest, heap)
+            trials = T
+            for t in range(T):
+                place[t] = drawn(r, closest, heap, draw[k * T + t])
+        PyErr_CheckSignals()
+    return out
 
-    cdef Packed rows
-    cdef _Room room
-    cdef object shift
 
-    def __cinit__(self, Py_ssize_t n_rows, cnp.ndarray shift, bint single, double unit):
-        cdef Packed *r = &self.rows
-        float64_values(shift)
-        self.shift, r.single, r.unit, r.item = shift, single, unit, 4 if single else 8
-        r.leaf = active_leaves(single)
-        r.n, r.D = n_rows, shift.size
-        r.P = (n_rows + FG_PANEL - 1) // FG_PANEL
-        r.groups = (r.P + GROUP - 1) // GROUP
-        self.room = _Room((r.P * r.D + r.P) * FG_PANEL * r.item + 2 * FG_ALIGN)
-        r.z = <char *> self.room.take(r.P * r.D * FG_PANEL * r.item)
-        r.w = <char *> self.room.take(r.P * FG_PANEL * r.item)
+def lloyd(Panels panels, cnp.ndarray centres, Py_ssize_t max_iter, double gain, labels, int n_threads):
+    """Move centres (K, D), minus shift, in place by Lloyd's algorithm, and return the inertia before the last move.
 
-    def fill(self, Py_ssize_t first, x, visited, values):
-        """Pack rows from position `first`, a multiple of the rows of a panel; return whether they are finite.
-
-        x is a native aligned (n, D) float array of any strides; visited (intp) picks rows of it; values (float64) are
-        the weights of those, None if all are one.
-        """
-        cdef Packed *r = &self.rows
-        cdef fg_rows source
-        cdef Py_ssize_t n = cnp.PyArray_DIM(x if visited is None else visited, 0), i
-        source.data = <const char *> cnp.PyArray_DATA(x)
-        source.row_stride, source.col_stride = cnp.PyArray_STRIDE(x, 0), cnp.PyArray_STRIDE(x, 1)
-        source.is_f32 = x.dtype.itemsize == 4
-        source.rows = <const Py_ssize_t *> data_of(visited)
-        if r.single:
-            fill_weights[float](<float *> r.w + first, n, <const double *> data_of(values), r.unit)
-        else:
-            fill_weights[double](<double *> r.w + first, n, <const double *> data_of(values), r.unit)
-        for i in range(first, first + n):
-            r.uneven = r.uneven or weight(r, i) < LIGHT
-        return r.leaf.pack(&source, 0, n, r.D, float64_values(self.shift), r.z + first * r.D * r.item) != 0
-
-    cdef _Room points(self, Py_ssize_t K, Points *points):
-        """_Room for centres or candidates, whose places are still to be filled in."""
-        cdef Py_ssize_t item = self.rows.item, k
-        cdef _Room room = _Room((K * self.rows.D + 2 * K) * item + 3 * FG_ALIGN)
-        points.K = K
-        points.mu = <char *> room.take(K * self.rows.D * item)
-        points.scale, points.zero = <char *> room.take(K * item), <char *> room.take(K * item)
-        for k in range(K):
-            if self.rows.single:
-                (<float *> points.scale)[k] = 1
+    The centres are then the means of the clusters that labels (int64, if they are given) name.
+    """
+    cdef const Packed *r = &panels.rows
+    cdef Py_ssize_t K = centres.shape[0], D = r.D, i
+    cdef Points points
+    cdef Partition parts
+    cdef _Room _held = panels.points(K, &points)
+    n_threads = threads_of(r, K, n_threads)
+    cdef _Room room = _Room(r.P * FG_PANEL * 12 + r.groups * (K * (2 + D) + 1) * 8
+                            + n_threads * (padded(K * FG_PANEL * r.item) + FG_PANEL * 4) + 7 * FG_ALIGN)
+    cdef double *here = float64_values(centres)
+    cdef double before = INFINITY, inertia = INFINITY
+    cdef int64_t *out = NULL if labels is None else <int64_t *> cnp.PyArray_DATA(labels)
+    parts.label = <int32_t *> room.take(r.P * FG_PANEL * 4)
+    parts.distance2 = <double *> room.take(r.P * FG_PANEL * 8)
+    parts.sums = <double *> room.take(r.groups * K * (1 + D) * 8)
+    parts.count = <int64_t *> room.take(r.groups * K * 8)
+    parts.inertia = <double *> room.take(r.groups * 8)
+    parts.logit = <char *> room.take(n_threads * padded(K * FG_PANEL * r.item))
+    parts.found = <int32_t *> room.take(n_threads * FG_PANEL * 4)
+    memset(parts.label, -1, r.P * FG_PANEL * 4)
+    while max_iter > 0:
+        max_iter -= 1
+        for i in range(K * D):
+            if r.single:
+                (<float *> points.mu)[i] = <float> here[i]
             else:
-                (<double *> points.scale)[k] = 1
-        return room
-
-    def seed(self, Py_ssize_t first, cnp.ndarray draws, int n_threads):
-        """Return the positions (K,) of the rows that greedy k-means++ takes as centres.
-
-        first is the position of the first centre, draws (K - 1, n_trials) in [0, 1) say which candidates each further
-        one has.
-        """
-        cdef const Packed *r = &self.rows
-        cdef Py_ssize_t K = 1 + draws.shape[0], T = draws.shape[1], i, k, t, best
-        cdef Points points
-        cdef _Room _held = self.points(T, &points)
-        cdef _Room room = _Room(r.P * T * FG_PANEL * r.item + r.P * (FG_PANEL + 1) * 8 + r.groups * T * 8
-                                + 4 * FG_ALIGN)
-        cdef char *logit = <char *> room.take(r.P * T * FG_PANEL * r.item)  # of all candidates
-        cdef double *closest = <double *> room.take(r.P * FG_PANEL * 8)  # squared distance to the closest centre
-        cdef double *heap = <double *> room.take(r.P * 8)  # of weights times these, panels added up
-        cdef double *sums = <double *> room.take(r.groups * T * 8)
-        cdef cnp.ndarray out = np.empty(K, np.intp), places = np.empty(T, np.intp)
-        cdef Py_ssize_t *chosen = <Py_ssize_t *> cnp.PyArray_DATA(out)
-        cdef Py_ssize_t *place = <Py_ssize_t *> cnp.PyArray_DATA(places)
-        cdef const double *draw = float64_values(draws)
-        cdef Py_ssize_t trials = 1  # there is no choice of the first
-        n_threads = threads_of(r, T, n_threads)
-        place[0] = first
-        for i in range(r.P * FG_PANEL):
-            closest[i] = INFINITY if i < r.n else 0
-        for k in range(K):
-            points.K, best = trials, 0
-            with nogil:
-                for t in range(trials):
-                    take(r, place[t], points.mu, t)
-                price(r, &points, logit, closest, sums, n_threads)
-            for t in range(1, trials):
-                if sums[t] < sums[best]:
-                    best = t
-            chosen[k] = place[best]
-            if k + 1 < K:
-                come_closer(r, trials, best, logit, closest, heap)
-                trials = T
-                for t in range(T):
-                    place[t] = drawn(r, closest, heap, draw[k * T + t])
-            PyErr_CheckSignals()
-        return out
-
-    def lloyd(self, cnp.ndarray centres, Py_ssize_t max_iter, double gain, labels, int n_threads):
-        """Move centres (K, D), minus shift, in place by Lloyd's algorithm, and return the inertia before the last move.
-
-        The centres are then the means of the clusters that labels (int64, if they are given) name.
-        """
-        cdef const Packed *r = &self.rows
-        cdef Py_ssize_t K = centres.shape[0], D = r.D, i
-        cdef Points points
-        cdef Partition parts
-        cdef _Room _held = self.points(K, &points)
-        n_threads = threads_of(r, K, n_threads)
-        cdef _Room room = _Room(r.P * FG_PANEL * 12 + r.groups * (K * (2 + D) + 1) * 8
-                                + n_threads * padded(K * FG_PANEL * r.item) + 6 * FG_ALIGN)
-        cdef double *here = float64_values(centres)
-        cdef double before = INFINITY, inertia = INFINITY
-        cdef int64_t *out = NULL if labels is None else <int64_t *> cnp.PyArray_DATA(labels)
-        parts.label = <int32_t *> room.take(r.P * FG_PANEL * 4)
-        parts.distance2 = <double *> room.take(r.P * FG_PANEL * 8)
-        parts.sums = <double *> room.take(r.groups * K * (1 + D) * 8)
-        parts.count = <int64_t *> room.take(r.groups * K * 8)
-        parts.inertia = <double *> room.take(r.groups * 8)
-        parts.logit = <char *> room.take(n_threads * padded(K * FG_PANEL * r.item))
-        memset(parts.label, -1, r.P * FG_PANEL * 4)
-        while max_iter > 0:
-            max_iter -= 1
-            for i in range(K * D):
-                if r.single:
-                    (<float *> points.mu)[i] = <float> here[i]
-                else:
-                    (<double *> points.mu)[i] = here[i]
-            with nogil:
-                inertia = assign(r, &points, &parts, n_threads)
-                move(r, K, &parts, here)
-            PyErr_CheckSignals()
-            if not before - inertia > gain * inertia:  # nor where it overflowed
-                break
-            before = inertia
-        if out != NULL:
-            for i in range(r.n):
-                out[i] = parts.label[i]
-        return inertia * r.unit
+                (<double *> points.mu)[i] = here[i]
+        with nogil:
+            inertia = assign(r, &points, &parts, n_threads)
+            move(r, K, &parts, here)
+        PyErr_CheckSignals()
+        if not before - inertia > gain * inertia:  # nor where it overflowed
+            break
+        before = inertia
+    if out != NULL:
+        for i in range(r.n):
+            out[i] = parts.label[i]
+    return inertia * r.unit
 
 
 cdef int threads_of(const Packed *r, Py_ssize_t K, int n_threads) noexcept nogil:
     return 1 if r.n * row_work(FG_SPHERICAL, K, r.D, 0) < SERIAL_WORK else <int> min(n_threads, r.groups)
-
-
-cdef void fill_weights(real *w, Py_ssize_t n, const double *values, double unit) noexcept nogil:
-    cdef Py_ssize_t i
-    for i in range(n):
-        w[i] = <real> (1.0 if values == NULL else values[i] / unit)
-
-
-cdef inline double weight(const Packed *r, Py_ssize_t i) noexcept nogil:
-    return (<const float *> r.w)[i] if r.single else (<const double *> r.w)[i]
-
-
-cdef inline double value(const Packed *r, Py_ssize_t i, Py_ssize_t j) noexcept nogil:
-    """Feature j of row i, minus shift."""
-    cdef Py_ssize_t at = (i // FG_PANEL * r.D + j) * FG_PANEL + i % FG_PANEL
-    return (<const float *> r.z)[at] if r.single else (<const double *> r.z)[at]
 
 
 cdef void take(const Packed *r, Py_ssize_t i, char *mu, Py_ssize_t k) noexcept nogil:
@@ -273,7 +141,7 @@ cdef void take(const Packed *r, Py_ssize_t i, char *mu, Py_ssize_t k) noexcept n
 
 cdef void price_group(const Packed *r, const Points *points, Py_ssize_t group, char *logit, const double *closest,
                       double *sums) noexcept nogil:
-    cdef Py_ssize_t first = group * GROUP, last = min(r.P, first + GROUP), p, T = points.K
+    cdef Py_ssize_t first = group * r.per_group, last = min(r.P, first + r.per_group), p, T = points.K
     memset(sums, 0, T * sizeof(double))
     r.leaf.logits_spherical(r.z + first * r.D * FG_PANEL * r.item, last - first, T, r.D, points.mu, points.scale,
                             points.zero, logit + first * T * FG_PANEL * r.item, NULL, 0)
@@ -379,10 +247,9 @@ cdef void relabel(const Packed *r, Py_ssize_t p, const int32_t *found, int32_t *
         label[i] = found[i]
 
 
-cdef void assign_group(const Packed *r, const Points *points, Py_ssize_t group, char *logit,
+cdef void assign_group(const Packed *r, const Points *points, Py_ssize_t group, char *logit, int32_t *found,
                        Partition *parts) noexcept nogil:
-    cdef Py_ssize_t first = group * GROUP, last = min(r.P, first + GROUP), p, i, K = points.K
-    cdef int32_t found[32]
+    cdef Py_ssize_t first = group * r.per_group, last = min(r.P, first + r.per_group), p, i, K = points.K
     cdef double inertia[4]
     cdef double *distance2
     cdef double *sums = parts.sums + group * K * (1 + r.D)
@@ -415,10 +282,11 @@ cdef double assign(const Packed *r, const Points *points, Partition *parts, int 
     cdef double inertia = 0
     if n_threads == 1:
         for group in range(r.groups):
-            assign_group(r, points, group, parts.logit, parts)
+            assign_group(r, points, group, parts.logit, parts.found, parts)
     else:
         for group in prange(r.groups, schedule="dynamic", chunksize=1, num_threads=n_threads):
-            assign_group(r, points, group, parts.logit + threadid() * stride, parts)
+            assign_group(r, points, group, parts.logit + threadid() * stride, parts.found + threadid() * FG_PANEL,
+                         parts)
     for group in range(r.groups):
         inertia = inertia + parts.inertia[group]
     return inertia

@@ -2,10 +2,12 @@
 
 import numpy as np
 
-from fastgmm.engine._kmeans import PANEL, Panels
+from fastgmm.engine import _kmeans
+from fastgmm.engine._kmeans import seed
+from fastgmm.engine._panels import PANEL, Panels
 from fastgmm.engine.visits import on_all_rows
 
-__all__ = ["lloyd", "pack"]
+__all__ = ["lloyd", "pack", "seed"]
 
 MOST_VALUES = 1 << 19  # of rows, their distances to candidates and to centres
 VALUES_PER_ROW = 8  # beside its features
@@ -36,12 +38,12 @@ def pack(rows, weights, shift):
     return panels
 
 
-def lloyd(panels, rows, weights, centres, *, shift, max_iter, gain, labels, n_threads):
+def lloyd(panels, rows, weights, centres, *, max_iter, gain, labels, n_threads):
     """Return centres (K, D), labels (N,) or None, and inertia after Lloyd's algorithm.
 
     Parameters
     ----------
-    panels, rows, weights, shift
+    panels, rows, weights
         What `pack` returned, and of what.
     centres : (K, D) array
     max_iter : int
@@ -52,8 +54,8 @@ def lloyd(panels, rows, weights, centres, *, shift, max_iter, gain, labels, n_th
         Whether labels are wanted.
     n_threads : int
     """
-    offsets = np.ascontiguousarray(centres - shift)
+    offsets = np.ascontiguousarray(centres - panels.shift)
     n_visits = rows.n_rows if weights.kept is None else len(weights.kept)
     found = np.empty(n_visits, np.int64) if labels else None
-    inertia = panels.lloyd(offsets, max_iter, gain, found, n_threads)
-    return shift + offsets, on_all_rows(found, weights.kept, rows.n_rows, -1), inertia
+    inertia = _kmeans.lloyd(panels, offsets, max_iter, gain, found, n_threads)
+    return panels.shift + offsets, on_all_rows(found, weights.kept, rows.n_rows, -1), inertia

@@ -29,16 +29,7 @@ FRAME_ROWS_PER_CLUSTER = 128
 
 
 def cluster(source, n_clusters, rng, *, labels=True):
-    """Return centres (K, D), labels and inertia of k-means over all rows: see `lloyd`.
-
-    Parameters
-    ----------
-    source : ArraySource
-    n_clusters : int
-    rng : numpy.random.Generator
-    labels : bool, default=True
-        Whether labels are wanted.
-    """
+    """Return centres (K, D), labels and inertia of k-means over all rows; parameters are those of `cluster_many`."""
     rows, centres, found, inertia = cluster_many(source, n_clusters, rng, labels=labels)
     return (centres, found, inertia) if rows is source else lloyd(source, centres, max_iter=1, labels=labels)
 

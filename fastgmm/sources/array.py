@@ -205,15 +205,15 @@ class ArraySource(Source):
         panels = self._panels(shift)
         if panels is None:
             return None
-        return kmeans.lloyd(panels, self._rows, self._weights, centres, shift=shift, n_threads=self._n_threads, **how)
+        return kmeans.lloyd(panels, self._rows, self._weights, centres, n_threads=self._n_threads, **how)
 
     def seed(self, first, draws, *, shift):
-        """Return the positions of seeds, see `fastgmm.engine._kmeans`; None where rows are many."""
+        """Return the positions of seeds, see `fastgmm.engine.kmeans.seed`; None where rows are many."""
         panels = self._panels(shift)
-        return None if panels is None else panels.seed(first, draws, self._n_threads)
+        return None if panels is None else kmeans.seed(panels, first, draws, self._n_threads)
 
     def _panels(self, shift):
-        """Return the rows as all starts by k-means share them, None where they are many; shift is always the same."""
+        """Return the rows as all starts by k-means share them, minus the first shift; None where they are many."""
         return self.remembered("panels", lambda: kmeans.pack(self._rows, self._weights, shift))
 
     def moments(self):
