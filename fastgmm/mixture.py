@@ -305,12 +305,14 @@ class Mixture(Density):
         >>> Mixture([1.0], [[0.0]], [1.0], "spherical").file_contents()[1]
         {'covariance_type': 'spherical'}
         """
+        from .io import model_file
+
         names = self._feature_names if feature_names is None else _checked_names(feature_names, self.n_features)
         arrays = {name: getattr(self, name) for name in _FILE_ARRAYS}
         header: dict[str, Any] = {"covariance_type": self.covariance_type}
         if self.noise is not None:
             header["noise"] = [self.noise.weight, self.noise.log_volume, *(self.noise.scales or ())]
-            places = dict(zip(_NOISE_ARRAYS, (self.noise.centre, self.noise.axes), strict=True))
+            places = dict(zip(model_file.NOISE_ARRAYS, (self.noise.centre, self.noise.axes), strict=True))
             arrays.update({name: np.array(place) for name, place in places.items() if place is not None})
         if names is not None:
             header["feature_names"] = list(names)
@@ -361,9 +363,6 @@ class Mixture(Density):
 
 _FILE_ARRAYS = ("weights", "means", "covariances", "precisions_cholesky")
 """The arrays that are the mixture, in a file and in a pickle: both forms of the covariances, so that no bit changes."""
-
-_NOISE_ARRAYS = ("noise_centre", "noise_axes")
-"""The arrays that say, in a file, where the noise is."""
 
 
 def _restore(
@@ -419,7 +418,9 @@ def load_all(path: str | os.PathLike[str]) -> tuple[Mixture, dict[str, Any], dic
         noise = None
         if "noise" in header:
             weight, log_volume, *scales = header["noise"]
-            noise = covariance.Noise(weight, log_volume, tuple(scales) or None, *map(arrays.get, _NOISE_ARRAYS))
+            noise = covariance.Noise(
+                weight, log_volume, tuple(scales) or None, *map(arrays.get, model_file.NOISE_ARRAYS)
+            )
         return _restore(named, header["covariance_type"], header.get("feature_names"), noise), arrays, header
     except ValueError as error:
         raise ModelFileError(f"{os.fspath(path)} does not describe a mixture: {error}") from error
