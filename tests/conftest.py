@@ -68,3 +68,12 @@ def model(tmp_path):
     mixture = fastgmm.fit(tables.read_table(FAITHFUL).values, 2, random_state=0).mixture
     mixture.save(path, feature_names=["eruptions", "waiting"])
     return path, mixture
+
+
+@pytest.fixture
+def no_cluster():
+    """Tasks of Dask are done in this thread, one after the other."""
+    import dask
+
+    with dask.config.set(scheduler="sync"):
+        yield

@@ -1,6 +1,5 @@
 """Fits of rows in every kind of place are those of an array, whatever is asked of them: see crossings.py."""
 
-import dask
 import pytest
 from crossings import CROSSINGS, PAGE, PLACES, D, K, equality, expected, in_page, table
 
@@ -8,11 +7,9 @@ from fastgmm.engine import group_rows
 
 
 @pytest.fixture(autouse=True)
-def in_pieces(monkeypatch):
-    """Chunks as short as they can be; and no cluster: tasks one after the other."""
+def in_pieces(monkeypatch, no_cluster):
+    """Chunks as short as they can be."""
     monkeypatch.setattr("fastgmm.sources.batches.CHUNK_BYTES", 1 << 14)
-    with dask.config.set(scheduler="sync"):
-        yield
 
 
 @pytest.mark.long

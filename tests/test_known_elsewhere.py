@@ -21,16 +21,11 @@ from fastgmm.fitting import starts
 from fastgmm.io.tables import TableError
 from fastgmm.sources import ArraySource, BatchSource, GappedBatchSource, Reservoir
 
+pytestmark = pytest.mark.usefixtures("no_cluster")
+
 N, D, K = 900, 3, 3
 ORDER = np.array([2, 0, 1])  # the components that the labels name, by the truth
 CUTS = [0, 10, 400, N]
-
-
-@pytest.fixture(autouse=True)
-def in_this_thread():
-    """No cluster: tasks one after the other."""
-    with dask.config.set(scheduler="sync"):
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -12,15 +12,10 @@ import fastgmm
 from fastgmm import GaussianMixture
 from fastgmm.distributed import DaskSource, GappedDaskSource
 
+pytestmark = pytest.mark.usefixtures("no_cluster")
+
 K, D, N = 3, 4, 600
 CHUNKS = (1, 2, 0, 147, 250, 200)  # one of them empty, one nothing but gaps
-
-
-@pytest.fixture(autouse=True)
-def in_this_thread():
-    """No cluster: tasks one after the other."""
-    with dask.config.set(scheduler="sync"):
-        yield
 
 
 @pytest.fixture(scope="module")

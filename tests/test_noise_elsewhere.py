@@ -18,14 +18,9 @@ from fastgmm.covariance import box, noise_around
 from fastgmm.distributed import DaskSource, GappedDaskSource
 from fastgmm.sources import ArraySource, BatchSource, GappedBatchSource, SharedPasses, Source, as_source
 
+pytestmark = pytest.mark.usefixtures("no_cluster")
+
 N, D, K = 3000, 3, 2
-
-
-@pytest.fixture(autouse=True)
-def in_this_thread():
-    """No cluster: tasks one after the other."""
-    with dask.config.set(scheduler="sync"):
-        yield
 
 
 @pytest.fixture(scope="module")

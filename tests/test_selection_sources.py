@@ -16,18 +16,13 @@ from fastgmm.distributed import DaskSource
 from fastgmm.selection import CRITERIA
 from fastgmm.sources import ArraySource, BatchSource
 
+pytestmark = pytest.mark.usefixtures("no_cluster")
+
 RNG = np.random.default_rng(0)
 N, D = 900, 2
 X = RNG.normal(size=(N, D)) * [1.0, 0.5] + np.repeat([[-2.0, 0.0], [0.0, 3.0], [2.0, -1.0]], N // 3, axis=0)
 W = RNG.integers(0, 3, N).astype(float)
 PLAN = {"n_components": [1, 2, 3, 4], "covariance_type": ["VVV", "EEI", "tied"], "random_state": 0}
-
-
-@pytest.fixture(autouse=True)
-def in_this_thread():
-    """No cluster: tasks one after the other."""
-    with dask.config.set(scheduler="sync"):
-        yield
 
 
 def as_npy(X, folder):

@@ -15,19 +15,14 @@ from fastgmm.selection import Selection
 from fastgmm.sources import ArraySource, BatchSource, GappedBatchSource, SharedPasses
 from fastgmm.sources.chunks import Chunk, Recut
 
+pytestmark = pytest.mark.usefixtures("no_cluster")
+
 D = 2
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(150_000, D)) + RNG.choice([-4.0, 0.0, 4.0], 150_000)[:, None]
 W = RNG.integers(0, 3, len(X)).astype(float)
 FEW = X[:1500]
 FAMILIES = ("full", "tied", "diag", "spherical", "VEI")
-
-
-@pytest.fixture(autouse=True)
-def in_this_thread():
-    """No cluster: tasks one after the other."""
-    with dask.config.set(scheduler="sync"):
-        yield
 
 
 ASKED = [(what, family, K) for what in ("accumulate", "score") for family in ("full", "diag", "tied") for K in (1, 4)]
