@@ -3,6 +3,7 @@
 `test_crossings.py` makes these fits and compares them; `python tests/crossings.py` writes the table of docs/sources.md.
 """
 
+import functools
 import itertools
 from collections.abc import Callable
 from pathlib import Path
@@ -40,17 +41,18 @@ class Rows(NamedTuple):
         return [part[0] if self.weights is None else tuple(part[:2]) for part in cut]
 
 
-def rows(crossing, n):
-    """Return n rows that a crossing is of: three clusters, with gaps and in float32 if it asks for that."""
+@functools.cache
+def rows(beside, n):
+    """Return n rows that a crossing is of: three clusters, with gaps and in float32 if that is asked for."""
     rng = np.random.default_rng(0)
     centre = rng.choice([-5.0, 0.0, 5.0], n)
     X = rng.normal(size=(n, D)) + centre[:, None]
     labels = np.where(rng.random(n) < 0.2, np.searchsorted([-1.0, 1.0], -centre), -1)
     weights = rng.integers(0, 3, n).astype(float)
-    if "gaps" in crossing.beside:
+    if "gaps" in beside:
         X[:, 1:][rng.random((n, D - 1)) < 0.1] = np.nan
-    X = X.astype(np.float32) if "float32" in crossing.beside else X
-    return Rows(X, weights if "weights" in crossing.beside else None, labels if "labels" in crossing.beside else None)
+    X = X.astype(np.float32) if "float32" in beside else X
+    return Rows(X, weights if "weights" in beside else None, labels if "labels" in beside else None)
 
 
 def _npy(folder, own):
@@ -164,14 +166,21 @@ def _found(crossing, family, X, **beside):
     return result, [result.lower_bound, *own.weights, *own.means.ravel(), *np.ravel(own.covariances), *noise]
 
 
-def equality(crossing, place, folder, n=N):
-    """Return "bits" or "rounding": how fits of rows in a place equal to those of an array, or AssertionError."""
-    own = rows(crossing, n)
+@functools.cache
+def _of_array(name, family, n):
+    """Return what `_found` does of rows in an array: once for all places."""
+    own = rows(CROSSINGS[name].beside, n)
+    return _found(CROSSINGS[name], family, own.X, sample_weight=own.weights, known_labels=own.labels)
+
+
+def equality(name, place, folder, n=N, n_families=None):
+    """Return "bits" or "rounding": how fits of rows in a place equal those of an array, or AssertionError."""
+    crossing = CROSSINGS[name]
+    own = rows(crossing.beside, n)
     source = GappedBatchSource if "gaps" in crossing.beside else BatchSource
     worst = "bits"
-    for family in crossing.families or (None,):
-        beside = {"sample_weight": own.weights, "known_labels": own.labels}
-        whole, expected = _found(crossing, family, own.X, **beside)
+    for family in crossing.families[:n_families] or (None,):
+        whole, expected = _of_array(name, family, n)
         found, values = _found(crossing, family, PLACES[place](source, folder, own))
         worst = worst if found == whole else "rounding"
         near = 1e-4 if own.X.dtype == np.float32 else 1e-7
