@@ -13,7 +13,9 @@ skipping   separated data, rows in the order of fits and as they come         lo
 peers      every library that is installed, on named problems, two threads    log-likelihoods with scikit-learn
 =========  =================================================================  =====================================
 
-The levels part also times matrix products of both dtypes on one and two threads, time and again in the same run.
+The levels part also times matrix products of both dtypes on one and two threads, time and again in the same run, and
+one that OpenBLAS makes without AVX-512: a processor that splits 512-bit operations takes as long over
+the one as over the other.
 """
 
 from __future__ import annotations
@@ -22,10 +24,14 @@ import functools
 import gc
 import itertools
 import math
+import os
+import subprocess
+import sys
 import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -34,6 +40,7 @@ from benchmarks import libraries, measure, peers
 from benchmarks.problems import PROBLEMS, Start
 from benchmarks.tasks import EqualModels
 
+ROOT = Path(__file__).resolve().parent.parent
 N_FEATURES = (1, 2, 3, 5, 8, 10, 16, 17, 32, 33, 64, 128, 256)
 N_COMPONENTS = (1, 3, 10, 32, 128)
 FAMILIES = ("full", "tied", "diag", "spherical")
@@ -53,6 +60,7 @@ LARGE = 10e9  # multiply-adds of an iteration above which levels below the best 
 FEW_ITERATIONS, MANY_ITERATIONS = (1, 3), (10, 60)  # two lengths of runs of peers: from SMALL_ROWS rows on, and below
 SMALL_ROWS = 10_000
 GEMM_SIZE = 1024
+GEMM_AVX2 = "float64/1/avx2"
 GEMM_K = 10  # the cells that time a matrix product: often enough to see a processor that changes its clock
 TOLERANCE = {"float64": 1e-8, "float32": 1e-5}  # of mean log-likelihoods, relative to one nat per feature at the least
 
@@ -215,19 +223,37 @@ def require_equal(expected: list[float], found: list[float], D: int, dtype: str,
     return max(apart)
 
 
+def gemm_rate(dtype: str, size: int) -> float:
+    """Return multiply-adds per second of NumPy's matrix product: the best of a few calls."""
+    A = np.random.default_rng(0).normal(size=(size, size)).astype(dtype)
+    out = np.zeros_like(A)
+    seconds = []
+    for _ in range(ROUNDS):
+        began = time.perf_counter()
+        np.dot(A, A, out=out)
+        seconds.append(time.perf_counter() - began)
+    return size**3 / min(seconds)
+
+
+@functools.cache
+def _gemm_rate_of_avx2(size: int) -> float:
+    """Return the rate on one thread of OpenBLAS's AVX2 kernels, which it chooses only when it is loaded: once a run."""
+    code = f"from benchmarks.cells import gemm_rate; print(gemm_rate('float64', {size}))"
+    variables = {**os.environ, "OPENBLAS_CORETYPE": "Haswell", "OPENBLAS_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, "-c", code], env=variables, cwd=ROOT, capture_output=True, check=True)
+    return float(done.stdout)
+
+
 def gemm_rates(size: int = GEMM_SIZE) -> dict[str, float]:
-    """Return multiply-adds per second of NumPy's matrix product by dtype and threads: the best of a few calls."""
+    """Return rates of matrix products by dtype and threads, and by AVX2 where the engine's best level is above it."""
+    from fastgmm.engine import simd
+
     rates = {}
     for dtype, n_threads in itertools.product(DTYPES, THREADS):
-        A = np.random.default_rng(0).normal(size=(size, size)).astype(dtype)
-        out = np.zeros_like(A)
         with libraries.thread_limit(n_threads):
-            seconds = []
-            for _ in range(ROUNDS):
-                began = time.perf_counter()
-                np.dot(A, A, out=out)
-                seconds.append(time.perf_counter() - began)
-        rates[f"{dtype}/{n_threads}"] = size**3 / min(seconds)
+            rates[f"{dtype}/{n_threads}"] = gemm_rate(dtype, size)
+    if simd.levels()[-1] == "avx512":
+        rates[GEMM_AVX2] = _gemm_rate_of_avx2(size)
     return rates
 
 
@@ -319,9 +345,12 @@ def measure_peers(cell: PeerCell, quick: bool) -> Outcome:
     problem, n_threads = PROBLEMS[cell.problem], max(THREADS)
     X = problem.data(quick)
     libs = [lib for lib in everyone(n_threads) if lib.supports("iteration", cell.family)]
+    named = {lib.name: peers.HANGS.get((lib.name, cell.problem, cell.family)) for lib in libs}
+    hanging = {name: why for name, why in named.items() if why}
+    libs = [lib for lib in libs if lib.name not in hanging]
     few, many = MANY_ITERATIONS if len(X) < SMALL_ROWS else FEW_ITERATIONS
     equal = [EqualModels.after(n, problem, X, cell.family, libs) for n in (few, many)]  # compiles what is compiled
-    left_out = equal[0].left_out | equal[1].left_out
+    left_out = hanging | equal[0].left_out | equal[1].left_out
     libs = [lib for lib in libs if lib.name not in left_out]
     start = problem.start(X, cell.family)
 

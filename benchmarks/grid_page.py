@@ -73,7 +73,7 @@ def _target(target: Target, grid: Grid) -> list[str]:
         return [target.what, f"{sign} {show(target.need)}", ABSENT, ABSENT, "not measured"]
     where, worst = (max if target.at_most else min)(found, key=lambda pair: pair[1])
     met = sum(target.met(value) for _, value in found)
-    verdict = "yes" if met == len(wanted) else f"in {met} of {len(found)} measured"
+    verdict = "yes" if met == len(wanted) else target.but_for(grid) or f"in {met} of {len(found)} measured"
     mean = geometric_mean(value for _, value in found)
     return [target.what, f"{sign} {show(target.need)}", f"{show(worst)} ({where})", show(mean), verdict]
 

@@ -60,7 +60,15 @@ class Grid:
 
     def gemm(self, dtype: str, n_threads: int) -> float:
         """Return the multiply-adds per second of a matrix product: the median over the run, NaN if there is none."""
-        rates = [outcome.gemm[f"{dtype}/{n_threads}"] for outcome in self.outcomes.values() if outcome.gemm]
+        return self._gemm(f"{dtype}/{n_threads}")
+
+    @property
+    def gain_of_512(self) -> float:
+        """How many times as fast as AVX2's a matrix product with 512-bit vectors is: near 1 where they are split."""
+        return self._gemm("float64/1") / self._gemm(cells.GEMM_AVX2)
+
+    def _gemm(self, name: str) -> float:
+        rates = [outcome.gemm[name] for outcome in self.outcomes.values() if name in outcome.gemm]
         return statistics.median(rates or [math.nan])
 
     def seconds(self, cell: Cell | PeerCell, name: str) -> float | None:

@@ -80,7 +80,8 @@ def test_quick_cell_is_measured_at_every_level(cell):
     if cell.part == "levels":
         lanes = [level for level in simd.levels() if simd.lanes(level) > 1]
         assert len(outcome.seconds) == 4 * len(lanes) or not lanes
-        assert set(outcome.gemm) == {"float64/1", "float64/2", "float32/1", "float32/2"}
+        whole = {cells.GEMM_AVX2} if simd.levels()[-1] == "avx512" else set()
+        assert set(outcome.gemm) == {"float64/1", "float64/2", "float32/1", "float32/2"} | whole
     else:
         assert "scikit-learn" in outcome.seconds
 
@@ -175,6 +176,20 @@ def test_page_says_what_was_reached():
     assert "not measured" in grid_page.page(grid_results.Grid({}, MACHINE))
     del missed.outcomes["levels/full/D8/K1"]
     assert "D = 8 and 10 | ≥ 35 % | 30 % (D = 8, K = 3) | 30 % | in 0 of 9 measured |" in grid_page.page(missed)
+
+
+@pytest.mark.parametrize(("gain", "verdict"), [(1.1, "in 0 of 52 measured"), (1.8, "not asked: 512-bit matrix pro")])
+def test_only_a_processor_that_splits_vectors_is_asked_for_the_level_below(gain, verdict):
+    measured = made_up()
+    for outcome in measured.outcomes.values():
+        if outcome.gemm:
+            outcome.gemm[cells.GEMM_AVX2] = outcome.gemm["float64/1"] / gain
+        for name in [name for name in outcome.seconds if name.startswith("avx2/")]:
+            outcome.seconds[name.replace("avx2", "avx512")] = outcome.seconds[name]
+            outcome.seconds[name] = [1.7 * seconds for seconds in outcome.seconds[name]]
+    measured.machine = {**MACHINE, "simd": {"available": ["x86-64", "avx2", "avx512"]}}
+    line = next(line for line in grid_page.page(measured).splitlines() if line.startswith("| AVX2"))
+    assert f"| 1.7× | {verdict}" in line
 
 
 def test_page_is_that_of_the_stored_results():
