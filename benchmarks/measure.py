@@ -19,7 +19,7 @@ import numpy as np
 
 RELATIVE_TOLERANCE = 1e-6  # of log-likelihoods after equal work from an equal start
 MIN_SECONDS = 0.05  # short calls are repeated within one sample until a sample takes this long
-SETTLE_SECONDS = 0.05  # idle worker threads of one library spin for a while before they sleep and free the cores
+SETTLE_SECONDS = 0.15  # BLAS keeps idle threads spinning for a tenth of a second before they sleep and free the cores
 
 
 class UnequalAnswers(AssertionError):
