@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -116,6 +117,12 @@ def _table(name: str) -> Callable[[bool], np.ndarray]:
     return load
 
 
+def _geyser(quick: bool) -> np.ndarray:
+    """Return durations of eruptions of Old Faithful and waiting times between them."""
+    path = Path(__file__).resolve().parent.parent / "examples" / "old_faithful.csv"
+    return np.loadtxt(path, delimiter=",", skiprows=1)
+
+
 def _digits(quick: bool) -> np.ndarray:
     """Return the digits projected on their 16 leading principal components."""
     X = _table("digits")(quick)
@@ -138,6 +145,7 @@ _ALL = (
     Problem("50k-32-16", "synthetic", 16, _mixture_draws(50_000, 32, 16), (2, 12)),
     Problem("50k-64-16", "synthetic", 16, _mixture_draws(50_000, 64, 16), (2, 12), nearer=0.5),
     Problem("2M-8-16", "synthetic", 16, _mixture_draws(2_000_000, 8, 16), (1, 2)),
+    Problem("geyser", "old faithful", 2, _geyser, (20, 420)),
     Problem("iris", "iris", 3, _table("iris"), (20, 420)),
     Problem("wine", "wine", 3, _table("wine"), (20, 420)),
     Problem("digits", "digits, PCA", 10, _digits, (5, 55)),

@@ -147,6 +147,8 @@ def as_array(values: Any, name: str) -> npt.NDArray[Any]:
     >>> as_array([1, 2], "X")
     array([1, 2])
     """
+    if type(values) is np.ndarray:
+        return values
     if hasattr(values, "tocsr"):
         raise TypeError(
             f"Sparse data was passed for {name}, but dense data is required. Use '.toarray()' to convert to a dense "

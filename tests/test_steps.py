@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from fastgmm import IllDefinedCovarianceError, covariance
 from fastgmm.covariance import Parameters
 from fastgmm.engine import simd
-from fastgmm.fitting.em import expectation_maximisation
+from fastgmm.fitting.em import expectation_maximisation, steps_ahead
 from fastgmm.sources import ArraySource
 
 FAMILIES = ("full", "tied", "diag", "spherical")
@@ -21,7 +21,7 @@ by_family = pytest.mark.parametrize("family", FAMILIES)
 class OneByOne(ArraySource):
     """Rows over which every step of EM is made by itself."""
 
-    def steps(self, constants, reg_covar, limits):
+    def steps(self, kind, n_components, shift, reg_covar, limits):
         return None
 
 
@@ -119,6 +119,36 @@ def test_time_ends_a_run_between_steps_that_were_made_together(family):
     X = problems.rows(7, 120, 2, 3)
     _, found = assert_same_runs(X, family, start(family, X, 3), deadline=0.0)
     assert (found.stopped_by, len(found.bounds)) == ("max_time", 1)
+
+
+@by_family
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_scores_of_the_end(family, dtype):
+    """What several steps are made with gives the scores of their source too, where a `Mixture` has the same kernel."""
+    rng = np.random.default_rng(6)
+    X, weights = problems.rows(6, 300, 3, 3).astype(dtype), rng.random(300) * (rng.random(300) < 0.8)
+    known = np.where(rng.random(300) < 0.3, rng.integers(3, size=300), -1)
+    source = ArraySource(X, weights, known_labels=known)
+    ahead = steps_ahead(source, covariance.get(family), 1e-6, 1e-9, "gain", None)
+    assert ahead.scores(start(family, X, 3)) is None  # before a step
+    parameters = em(source, family, start(family, X, 3), ahead=ahead).parameters.astype(dtype)
+    found = ahead.scores(parameters)
+    if family == "tied" or dtype == np.float32:
+        assert found is None
+        return
+    wanted = source.score(covariance.get(family).constants(parameters, dtype=X.dtype))
+    assert (found.log_likelihood, found.total_weight) == (wanted.log_likelihood, wanted.total_weight)
+
+
+@by_family
+def test_runs_may_share_their_steps(family):
+    source = ArraySource(problems.rows(6, 200, 2, 3))
+    ahead = steps_ahead(source, covariance.get(family), 1e-6, 1e-9, "gain", None)
+    for seed in range(3):
+        begin = start(family, source.array, 3, seed)
+        shared, alone = em(source, family, begin, ahead=ahead), em(source, family, begin)
+        problems.assert_same_parameters(shared.parameters, alone.parameters)
+        assert shared.bounds == alone.bounds
 
 
 @by_family

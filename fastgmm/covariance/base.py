@@ -33,6 +33,14 @@ MOST_SPREAD = {4: 1e2, 8: 1e3}
 MAX_FIRST_CANCELLATION = 1e3  # beyond this factor the statistics of a start are taken again about the means
 
 
+def is_shifted(kind, dtype):
+    """Return whether a point near the data is taken off rows of a type first, which helps float32 and rotated rows.
+
+    float64 rows of other kinds stay as they are, which loses nothing to an outlier far away.
+    """
+    return kind == "rotated" or dtype.itemsize == 4
+
+
 @dataclass(frozen=True, eq=False)
 class Parameters:
     """Parameters of a mixture, in the shapes that scikit-learn gives them.
@@ -78,7 +86,8 @@ class Parameters:
         IllDefinedCovarianceError
             If the covariances underflow or overflow the type.
         """
-        if all(array.dtype == dtype for array in self.arrays()):
+        weights, means, covariances, factors = self.arrays()
+        if weights.dtype == means.dtype == covariances.dtype == factors.dtype == dtype:
             return self
         with np.errstate(over="ignore", under="ignore"):
             converted = Parameters(*(array.astype(dtype) for array in self.arrays()), noise=self.noise)
@@ -355,9 +364,7 @@ class Family(ABC):
         dtype : dtype, optional
             The type that rows are computed in; default: that of the parameters.
         shift : (D,) array, optional
-            A point near the data; default: the mean of the mixture. It is used where it helps, for float32 rows and
-            for the rotated kind; float64 rows of other kinds stay as they are, which loses nothing to an outlier far
-            away.
+            A point near the data; default: the mean of the mixture. It is used where it helps: see `is_shifted`.
 
         Returns
         -------
@@ -367,7 +374,7 @@ class Family(ABC):
         weights = np.ascontiguousarray(params.weights, dtype=np.float64)
         means = np.ascontiguousarray(params.means, dtype=np.float64)
         kind, factors, log_det = self.factors(params)
-        if kind != "rotated" and dtype.itemsize == 8:
+        if not is_shifted(kind, dtype):
             shift = np.zeros(means.shape[1])
         elif shift is None:
             shift = weights @ means

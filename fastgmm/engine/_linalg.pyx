@@ -323,6 +323,26 @@ cdef void divide(Py_ssize_t K, Py_ssize_t size, Py_ssize_t step, const double *W
         W += size
 
 
+def mean_and_variances(cnp.ndarray n, cnp.ndarray s, cnp.ndarray S, cnp.ndarray pivot):
+    """Return mean (D,), variances (D,) and weight of one component of kind "diagonal", n (1,), s (1, D), S (1, D).
+
+    Raises
+    ------
+    IllDefinedCovarianceError
+        If the squares of the rows have overflowed float64.
+    """
+    cdef Py_ssize_t D = s.shape[1]
+    cdef cnp.ndarray mean = new(1, D), variances = new(1, D)
+    cdef double *mass = data(n, 1)
+    cdef double *centred = data(variances, D)
+    centre(1, D, mass, data(s, D), data(pivot, D), data(mean, D))
+    centre_diagonal(1, D, mass, data(s, D), data(S, D), centred)
+    divide(1, D, 1, centred, mass, 0.0, centred)
+    if not (finite(D, data(mean, D)) and finite(D, centred)):
+        raise IllDefinedCovarianceError
+    return mean, variances, mass[0]
+
+
 def inverse_roots(variances):
     """Return 1 / sqrt(variances), of shape (K, ...).
 

@@ -14,6 +14,7 @@ _Float64: TypeAlias = npt.NDArray[np.float64]
 _Labels: TypeAlias = npt.NDArray[np.int64]
 _Visited: TypeAlias = npt.NDArray[np.intp]
 
+def moments_of(kind: str, D: int, rank: int) -> int: ...
 def accumulate(
     kernel: Kernel,
     x: _Real,

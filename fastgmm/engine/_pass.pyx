@@ -21,6 +21,8 @@ from fastgmm.engine._core cimport (
     FG_ALIGN, FG_DIAGONAL, FG_FULL, FG_LOW_RANK, FG_PANEL, FG_SPHERICAL, Kernel, Model, padded, row_work, triangle,
 )
 
+from fastgmm.engine._core import KINDS as _KINDS
+
 cnp.import_array()
 
 cdef Py_ssize_t SHARED_SUM = 1 << 17  # numbers that are added up by one thread as fast as by several
@@ -168,6 +170,11 @@ cdef void add_layout(Job *job) noexcept:
     """Room in a slot for the moments of all components."""
     job.moment_size = moment_size(job.model.kind, job.model.D, job.model.rank)
     job.partial_size = 2 + job.model.K * job.moment_size
+
+
+def moments_of(kind, Py_ssize_t D, Py_ssize_t rank):
+    """Return how many numbers a component has in a slot: weight, sums and second moments."""
+    return moment_size(_KINDS[kind], D, rank)
 
 
 cdef Py_ssize_t moment_size(int kind, Py_ssize_t D, Py_ssize_t rank) noexcept nogil:

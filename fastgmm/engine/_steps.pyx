@@ -14,7 +14,7 @@ import numpy as np
 
 cimport numpy as cnp
 
-from fastgmm.engine._block cimport ACCUMULATE, FINE, Job
+from fastgmm.engine._block cimport ACCUMULATE, FINE, SCORE, Job
 from fastgmm.engine._core cimport (
     FG_DIAGONAL, FG_FULL, FG_ROTATED, FG_SPHERICAL, Kernel, Model, float64_values, row_work,
 )
@@ -144,8 +144,25 @@ cdef class Steps:
             next_w, next_mu, next_W, covariances = next_w + K, next_mu + K * D, next_W + size, covariances + size
         return bounds, all_weights, all_means, all_covariances, all_factors
 
+    def score(self, cnp.ndarray weights, cnp.ndarray means, cnp.ndarray factors):
+        """Return log-likelihood and weight of the rows under a mixture; None if they are to be had elsewhere."""
+        cdef double total[2]
+        cdef Job job
+        if not self.place(float64_values(weights), float64_values(means), float64_values(factors)):
+            return None
+        job = self.job
+        job.task, job.partial_size, total[0], total[1] = SCORE, 2, 0, 0
+        return (total[0], total[1]) if run(&job, 1, total) == FINE else None
+
     cdef bint evaluate(self, const double *weights, const double *means, const double *factors) except -1:
         """Make the pass under a mixture; False if it has to be made elsewhere."""
+        if not self.place(weights, means, factors):
+            return False
+        memset(self.total, 0, self.job.partial_size * sizeof(double))
+        return run(&self.job, 1, self.total) == FINE
+
+    cdef bint place(self, const double *weights, const double *means, const double *factors) except -1:
+        """Make the kernel that of a mixture; False if the constants of that are of another kind."""
         cdef Model *m = &self.kernel.model
         cdef Py_ssize_t K = m.K, D = m.D, k
         if m.kind == FG_FULL:
@@ -165,8 +182,7 @@ cdef class Steps:
         normalise(K, D, weights, self.log_det, self.log_norm)
         self.kernel.place(means, factors, self.log_norm)
         self.job.model = self.kernel.model
-        memset(self.total, 0, self.job.partial_size * sizeof(double))
-        return run(&self.job, 1, self.total) == FINE
+        return True
 
     cdef bint maximise(self, const double *before, double *weights, double *means, double *covariances,
                        double *factors) except -1:

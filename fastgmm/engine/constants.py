@@ -26,11 +26,29 @@ UNIT = math.sqrt(2 * math.log(2))
 """Kernels compute log2 densities; this factor makes a spherical logit the negative squared distance."""
 
 
+def plain(array):
+    """Return an array as compiled code reads it."""
+    return array if _linalg.is_plain(array) else np.require(array, np.float64, ["C", "A"])
+
+
+def unit_factors(kind, n_components, n_features):
+    """Return factors under which logits are negative squared distances."""
+    factors = np.empty(FACTOR_SHAPES[kind](n_components, n_features))
+    factors.fill(UNIT)
+    return factors
+
+
 def point_kernel(kind, points, shift, single):
     """Return the kernel of ``KernelConstants.points(kind, points, shift)``, for those who make many."""
-    return _core.Kernel(
-        kind, single, points, np.full(FACTOR_SHAPES[kind](*points.shape), UNIT), np.zeros(len(points)), shift
-    )
+    factors = unit_factors(kind, *points.shape)
+    return _core.Kernel(kind, single, plain(points), factors, np.zeros(len(points)), plain(shift))
+
+
+def as_computed(points, shift, single):
+    """Return points (K, D), float64, as the compute type holds them."""
+    if single:
+        return shift + (points - shift).astype(np.float32)
+    return plain(points)
 
 
 def shape_fits(kind, shape, n_components, n_features):
@@ -147,8 +165,7 @@ class KernelConstants:
 
     def _contiguous(self):
         """Return the arrays as compiled code reads them."""
-        arrays = self.means, self.factors, self.log_norm, self.shift
-        return [a if _linalg.is_plain(a) else np.require(a, np.float64, ["C", "A"]) for a in arrays]
+        return map(plain, (self.means, self.factors, self.log_norm, self.shift))
 
     def unpooled(self):
         """Return the same mixture with a factor of its own for every component, so that no scatter is pooled.
@@ -185,9 +202,7 @@ class KernelConstants:
 
     def pivot(self):
         """Return the points (K, D), float64, that moments are taken about: the means as the compute type holds them."""
-        if not self.single:
-            return np.require(self.means, np.float64, ["C", "A"])
-        return self.shift + (self.means - self.shift).astype(np.float32)
+        return as_computed(self.means, self.shift, self.single)
 
     @classmethod
     def points(cls, kind, points, shift, dtype=np.float64, factors=None):
@@ -197,5 +212,5 @@ class KernelConstants:
         """
         K, D = points.shape
         if factors is None:
-            factors = np.full(FACTOR_SHAPES[kind](K, D), UNIT)
+            factors = unit_factors(kind, K, D)
         return cls(kind, points, factors, np.zeros(K), shift, np.dtype(dtype))

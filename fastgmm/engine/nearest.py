@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fastgmm.engine import _pass
-from fastgmm.engine.constants import KernelConstants
+from fastgmm.engine.constants import point_kernel
 from fastgmm.engine.threads import resolve
 from fastgmm.engine.visits import on_all_rows, prepare, stretch
 
@@ -57,7 +57,7 @@ def nearest(X, centres, *, shift=None, sample_weight=None, labels=False, distanc
     rows, weights = prepare(X, centres.shape[1], sample_weight)
     K, D = centres.shape
     shift = centres.mean(axis=0) if shift is None else shift
-    kernel = KernelConstants.points("spherical", centres, shift, rows.dtype).kernel()
+    kernel = point_kernel("spherical", centres, shift, rows.dtype.itemsize == 4)
     n = rows.n_rows if weights.kept is None else len(weights.kept)
     found = np.empty(n, np.int64) if labels else None
     distance = np.empty(n) if distances2 else None
@@ -93,7 +93,7 @@ def potential(X, candidates, closest, *, shift, sample_weight=None, n_threads=No
     (K,) array
     """
     rows, weights = prepare(X, candidates.shape[1], sample_weight)
-    kernel = KernelConstants.points("spherical", candidates, shift, rows.dtype).kernel()
+    kernel = point_kernel("spherical", candidates, shift, rows.dtype.itemsize == 4)
     total = np.zeros(2 + len(candidates))
     for piece, part, first, last in rows.slabs(weights.kept, kernel.group_rows):
         w = weights.part(first, last)

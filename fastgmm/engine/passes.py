@@ -6,13 +6,13 @@ import numpy as np
 
 from fastgmm.engine import _linalg, _pass
 from fastgmm.engine._core import group_rows
-from fastgmm.engine.constants import KernelConstants, point_kernel
+from fastgmm.engine.constants import KernelConstants, as_computed, point_kernel
 from fastgmm.engine.rows import Rows, Weights
 from fastgmm.engine.statistics import Statistics
 from fastgmm.engine.threads import resolve
 from fastgmm.engine.visits import check_known, check_shape, known_of_visits, prepare
 
-__all__ = ["Scores", "accumulate", "accumulate_given", "one_component", "score", "total_scatter"]
+__all__ = ["Scores", "accumulate", "accumulate_given", "moments", "score", "total_scatter"]
 
 _OUTPUTS = ("log_density", "resp", "labels", "joint")
 """What a scoring pass may write, in the order in which it takes them."""
@@ -107,7 +107,7 @@ def accumulate(
         check_shape("pivot", pivot, centers.shape)
         local = np.ascontiguousarray(pivot - constants.shift, dtype=constants.dtype)
         centers, pivot = constants.shift + local, local
-    total = _total_of(into, constants, centers)
+    total = _total_of(into, constants.kind, centers, constants.axes())
     known_labels = check_known(known_labels, rows.n_rows, constants.n_components)
     n_rows = 0 if into is None else into.n_rows
     for piece, part, first, last in rows.slabs(weights.kept, kernel.group_rows):
@@ -124,7 +124,7 @@ def accumulate(
             into=None if into is None else into.S,
             n_threads=n_threads,
         )
-    return _statistics(total, constants, centers, n_rows, scatter)
+    return _statistics(total, constants.kind, centers, constants.shift, n_rows, scatter, constants.axes())
 
 
 def accumulate_given(
@@ -173,10 +173,14 @@ def accumulate_given(
         check_shape("labels", labels, (rows.n_rows,))
     if resp is not None:
         check_shape("resp", resp, (rows.n_rows, len(pivot)))
-    constants = KernelConstants.points(kind, pivot, shift, rows.dtype, factors)
-    kernel, n_threads, centers = constants.kernel(), resolve(n_threads), constants.pivot()
-    group = group or constants.group_rows
-    total = _total_of(into, constants, centers)
+    single, n_threads = rows.dtype.itemsize == 4, resolve(n_threads)
+    if kind == "low_rank":
+        constants = KernelConstants.points(kind, pivot, shift, rows.dtype, factors)
+        kernel, axes = constants.kernel(), constants.axes()
+    else:
+        kernel, axes = point_kernel(kind, pivot, shift, single), None
+    centers, group = as_computed(pivot, shift, single), group or kernel.group_rows
+    total = _total_of(into, kind, centers, axes)
     n_rows = 0 if into is None else into.n_rows
     for piece, part, first, last in rows.slabs(weights.kept, group):
         visited = slice(first, last) if weights.kept is None else weights.kept[first:last]
@@ -190,7 +194,7 @@ def accumulate_given(
     if kind == "rotated":
         before = None if into is None else into.S
         scatter = total_scatter(rows, shift, group=group, sample_weight=weights, into=before, n_threads=n_threads)
-    return _statistics(total, constants, centers, n_rows, scatter)
+    return _statistics(total, kind, centers, shift, n_rows, scatter, axes)
 
 
 def total_scatter(X, shift, *, group, sample_weight=None, into=None, n_threads=None):
@@ -289,49 +293,40 @@ def _score_rows(rows, weights, kernel, out, total, n_threads, known_labels=None)
             rows.raise_not_finite()
 
 
-def one_component(rows, weights, point, n_threads):
-    """Return the Statistics, of kind "diagonal", of all rows as one component about a point (D,).
+def moments(rows, weights, point, n_threads):
+    """Return mean (D,), variances (D,) and total weight of all rows, by sums about a point (D,).
 
     Parameters
     ----------
     rows : Rows
     weights : Weights
-    point : (D,) array
+    point : (D,) float64 array
     n_threads : int
+
+    Raises
+    ------
+    IllDefinedCovarianceError
+        If the squares of the rows overflow float64.
     """
     D = len(point)
-    kernel, group = (
-        point_kernel("diagonal", point[None], point, rows.dtype.itemsize == 4),
-        group_rows("diagonal", 1, D, 0, False),
-    )
+    kernel = point_kernel("diagonal", point[None], point, rows.dtype.itemsize == 4)
+    group = group_rows("diagonal", 1, D, 0, False)
     total = np.zeros(3 + 2 * D)
     for piece, part, first, last in rows.slabs(weights.kept, group):
-        if not _pass.accumulate_given(
-            kernel, piece, part, weights.part(first, last), None, None, total, n_threads, group
-        ):
+        w = weights.part(first, last)
+        if not _pass.accumulate_given(kernel, piece, part, w, None, None, total, n_threads, group):
             rows.raise_not_finite()
-    n_rows = rows.n_rows if weights.kept is None else len(weights.kept)
-    log_likelihood, weight, mass = total[:3].tolist()
-    n, s, S = np.array([mass]), total[None, 3 : 3 + D], total[None, 3 + D :]
-    return Statistics.of_pass("diagonal", n, s, S, point[None], point, log_likelihood, weight, n_rows, None)
+    return _linalg.mean_and_variances(total[2:3], total[None, 3 : 3 + D], total[None, 3 + D :], point[None])
 
 
-def _total_of(into, constants, centers):
+def _total_of(into, kind, centers, axes):
     """Return the sums to start from: those of `into` in the layout of a slot, or zeros."""
     K, D = centers.shape
-    kind = constants.kind
-    size = {
-        "full": (D + 1) * (D + 2) // 2,
-        "diagonal": 1 + 2 * D,
-        "spherical": 2 + D,
-        "rotated": 1 + D,
-        "low_rank": 1 + (2 + constants.rank) * D,
-    }[kind]
-    total = np.zeros(2 + K * size)
+    total = np.zeros(2 + K * _pass.moments_of(kind, D, 0 if axes is None else axes.shape[1]))
     if into is None:
         return total
     same = into.kind == kind and into.s.shape == (K, D) and np.array_equal(into.pivot, centers)
-    if not same or (kind == "low_rank" and not np.array_equal(into.axes, constants.axes())):
+    if not same or (kind == "low_rank" and not np.array_equal(into.axes, axes)):
         raise ValueError("into must hold statistics under the same constants: kind, shape and pivots differ")
     total[:2] = into.log_likelihood, into.total_weight
     if kind == "full":
@@ -342,23 +337,21 @@ def _total_of(into, constants, centers):
     return total
 
 
-def _statistics(total, constants, centers, n_rows, scatter):
+def _statistics(total, kind, centers, shift, n_rows, scatter, axes):
     """Return the sums of a finished pass as Statistics."""
     K, D = centers.shape
-    if constants.kind == "full":
+    if kind == "full":
         n, s, S = _linalg.unpack_triangles(total[2:], K, D)
     else:
         table = total[2:].reshape(K, -1)
         n, s, S = table[:, 0].copy(), table[:, 1 : 1 + D].copy(), table[:, 1 + D :].copy()
-        if constants.kind == "spherical":
+        if kind == "spherical":
             S = S[:, 0]
-        elif constants.kind == "rotated":
+        elif kind == "rotated":
             S = scatter
-        elif constants.kind == "low_rank":
-            S = S.reshape(K, 1 + constants.rank, D)
+        elif kind == "low_rank":
+            S = S.reshape(K, -1, D)
     log_likelihood, weight = total[:2].tolist()
-    if constants.kind == "rotated":  # the scatter may be the caller's
-        return Statistics(constants.kind, n, s, S, centers, constants.shift, log_likelihood, weight, n_rows)
-    return Statistics.of_pass(
-        constants.kind, n, s, S, centers, constants.shift, log_likelihood, weight, n_rows, constants.axes()
-    )
+    if kind == "rotated":  # the scatter may be the caller's
+        return Statistics(kind, n, s, S, centers, shift, log_likelihood, weight, n_rows)
+    return Statistics.of_pass(kind, n, s, S, centers, shift, log_likelihood, weight, n_rows, axes)

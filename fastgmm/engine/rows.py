@@ -9,6 +9,8 @@ from fastgmm._checks import ONE_PASS, as_array
 
 __all__ = ["ALL_ZERO", "Rows", "Weights", "check_sample_weight", "check_weight_values", "numbers"]
 
+_FLOAT32, _FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
+
 SLAB_BYTES = 3 << 20  # an array in a foreign dtype is converted in pieces of about this size
 
 ALL_ZERO = "sample_weight: all weights are zero. Sample weights must contain at least one non-zero number."
@@ -65,8 +67,8 @@ class Rows:
         self.array = array
         self.name = name
         self.n_rows, self.n_features = array.shape
-        self.dtype = np.dtype(np.float32 if array.dtype == np.float32 else np.float64)
-        self.native = array.dtype in (np.float32, np.float64) and array.dtype.isnative and array.flags.aligned
+        self.dtype = _FLOAT32 if array.dtype == _FLOAT32 else _FLOAT64
+        self.native = array.dtype == self.dtype and array.flags.aligned
 
     @classmethod
     def of(cls, X, *, min_rows=1):
@@ -134,10 +136,10 @@ class Rows:
 
 def _as_numbers(X, name):
     """Return X as an ndarray of real numbers without copying a numeric array."""
-    if isinstance(X, Iterator):
-        raise TypeError(ONE_PASS.format(what=name))
     array = as_array(X, name)
     kind = array.dtype.kind
+    if kind == "O" and isinstance(X, Iterator):
+        raise TypeError(ONE_PASS.format(what=name))
     if kind == "c":
         raise ValueError(f"Complex data not supported\n{array}\n")
     if kind in "US":

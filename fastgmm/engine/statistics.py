@@ -150,6 +150,16 @@ class Statistics:
         """
         return self._within[0]
 
+    def mean_and_variances(self):
+        """Return mean (D,), variances (D,) and weight, of the only component and of kind "diagonal".
+
+        Raises
+        ------
+        IllDefinedCovarianceError
+            If the squares of the rows have overflowed float64.
+        """
+        return _linalg.mean_and_variances(self.n, self.s, self.S, self.pivot)
+
     def cancellation(self):
         """Return the factor by which `within` cancelled, the largest over components and features.
 

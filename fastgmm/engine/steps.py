@@ -2,7 +2,10 @@
 
 from typing import NamedTuple
 
+import numpy as np
+
 from fastgmm.engine._steps import Steps, is_short
+from fastgmm.engine.constants import point_kernel
 from fastgmm.engine.visits import known_of_visits
 
 __all__ = ["Limits", "steps_over"]
@@ -26,22 +29,26 @@ class Limits(NamedTuple):
     most_spread: float
 
 
-def steps_over(rows, constants, *, reg_covar, limits, weights, scatter=None, known_labels=None):
+def steps_over(rows, kind, n_components, shift, *, reg_covar, limits, weights, scatter, known_labels=None):
     """Return what makes steps of EM over rows, or None if passes over them are not short.
 
     Parameters
     ----------
     rows : Rows
         To be read in place.
-    constants : KernelConstants
-        Of any mixture of the kind and shape, with the shift of all; not of the low-rank kind.
+    kind : str
+        Kernel kind, but low-rank.
+    n_components : int
+    shift : (D,) array
+        Of the constants of all steps.
     reg_covar : float
         Added to the diagonals of the covariances.
     limits : Limits
         Steps end before one that meets them.
     weights : Weights
-    scatter : (D, D) array, optional
-        Of the rotated kind: the total scatter of the rows about the shift.
+    scatter : callable
+        Of the rotated kind: ``scatter(shift, group)`` returns the total scatter (D, D) of the rows about the shift,
+        which groups of so many rows are added up to.
     known_labels : (N,) int64 array, optional
         As in `fastgmm.accumulate`.
 
@@ -49,9 +56,10 @@ def steps_over(rows, constants, *, reg_covar, limits, weights, scatter=None, kno
     -------
     Steps or None
     """
-    kernel = constants.kernel()
+    kernel = point_kernel(kind, np.zeros((n_components, len(shift))), shift, rows.dtype.itemsize == 4)
     n_rows = rows.n_rows if weights.kept is None else len(weights.kept)
     if not is_short(kernel, n_rows):
         return None
+    total = scatter(shift, kernel.group_rows) if kind == "rotated" else None
     known = known_of_visits(known_labels, weights.kept, 0, n_rows)
-    return Steps(kernel, rows.array, weights.kept, weights, known, scatter, reg_covar, *limits)
+    return Steps(kernel, rows.array, weights.kept, weights, known, total, reg_covar, *limits)

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from numbers import Integral, Real
-from types import MappingProxyType
 from typing import Any, Protocol
 
 import numpy as np
@@ -190,12 +189,7 @@ RANDOM_STATE = (
 )
 
 
-_NONE: Mapping[str, Any] = MappingProxyType({})
-
-
-def validate(
-    rules: Mapping[str, tuple[Rule, ...]], params: Mapping[str, Any], owner: str, defaults: Mapping[str, Any] = _NONE
-) -> None:
+def validate(rules: Mapping[str, tuple[Rule, ...]], params: Mapping[str, Any], owner: str) -> None:
     """Raise an InvalidParameterError for the first parameter that breaks its rules.
 
     Parameters
@@ -206,9 +200,6 @@ def validate(
         Values by name.
     owner : str
         The estimator's name, for the message.
-    defaults : mapping of str to object
-        Values that are known to meet their rules: the same object is not looked at again. Most parameters of most
-        fits are defaults, and to look at them all takes a tenth of a small fit.
 
     Raises
     ------
@@ -222,8 +213,6 @@ def validate(
     """
     for name, alternatives in rules.items():
         value = params[name]
-        if name in defaults and value is defaults[name]:
-            continue
         for rule in alternatives:
             if rule.accepts(value):
                 break

@@ -9,8 +9,11 @@ likely to say.
 import math
 from typing import NamedTuple
 
+import numpy as np
+
 from fastgmm.covariance import Parameters
-from fastgmm.covariance.base import MIN_MASS, MOST_SPREAD
+from fastgmm.covariance.base import MIN_MASS, MOST_SPREAD, is_shifted
+from fastgmm.engine import Scores
 from fastgmm.engine.steps import Limits
 
 __all__ = ["MAX_CANCELLATION", "Ahead"]
@@ -100,6 +103,16 @@ class Ahead:
         self._bound, self._last = self._bounds[-1], _parameters(self._made, self._at - 1)
         return Stretch(point, self._bounds[first:], self._made, first, self._last)
 
+    def scores(self, parameters):
+        """Return the Scores of all rows under Parameters, as their source gives them, where steps have been made.
+
+        None where they have not, and where kernels take a shift off the rows, which is another one in a `Mixture`.
+        """
+        if self._steps is None or is_shifted(self._family.kind, self._source.dtype):
+            return None
+        found = self._steps.score(parameters.weights, parameters.means, self._family.factors(parameters)[1])
+        return None if found is None else Scores(*found)
+
     def _is_ready(self, point, most):
         """Return whether a step from a point is made, after making some if there is none."""
         if not self._goes:
@@ -116,10 +129,10 @@ class Ahead:
         """Make up to so many steps from a point."""
         self._bounds, self._at = [], 0
         if self._steps is None:
-            constants = self._family.constants(point, dtype=self._source.dtype, shift=self._shift)
-            limits = Limits(MIN_MASS, MAX_CANCELLATION, MOST_SPREAD[self._source.dtype.itemsize])
-            if constants.kind == self._family.kind:
-                self._steps = self._source.steps(constants, self._reg_covar, limits)
+            kind, dtype = self._family.kind, self._source.dtype
+            shift = self._shift if is_shifted(kind, dtype) else np.zeros(len(self._shift))
+            limits = Limits(MIN_MASS, MAX_CANCELLATION, MOST_SPREAD[dtype.itemsize])
+            self._steps = self._source.steps(kind, point.n_components, shift, self._reg_covar, limits)
             self._goes = self._steps is not None
         if self._goes:
             arrays = point.weights, point.means, self._family.factors(point)[1]

@@ -106,19 +106,17 @@ class Beginnings:
     def _make(self, rows, init_params, seed):
         """Return where a start begins: the given parts, and the rest as `init_params` says, which may have no part."""
         given = self._given
-        if len(given) < 3:
-            constraints = {name: self._constraints[name] for name in ("reg_covar", "floor", "prior")}
-            rng = np.random.default_rng(seed)
-            noise = self._constraints["noise"]
-            if noise is not None and isinstance(init_params, str):
-                if rows not in self._quiet:
-                    self._quiet[rows] = quiet_rows(rows, noise, self._n_components, rng)
-                rows = self._quiet[rows]
-            made = first_parameters(rows, self._family, self._n_components, init_params, rng, **constraints)
-            given = {
-                "weights": made.weights,
-                "means": made.means,
-                "precisions": (made.covariances, made.precisions_cholesky),
-                **given,
-            }
-        return Parameters(given["weights"], given["means"], *given["precisions"]).astype(np.float64)
+        if len(given) == 3:
+            return Parameters(given["weights"], given["means"], *given["precisions"])
+        constraints = {name: self._constraints[name] for name in ("reg_covar", "floor", "prior")}
+        rng = np.random.default_rng(seed)
+        noise = self._constraints["noise"]
+        if noise is not None and isinstance(init_params, str):
+            if rows not in self._quiet:
+                self._quiet[rows] = quiet_rows(rows, noise, self._n_components, rng)
+            rows = self._quiet[rows]
+        made = first_parameters(rows, self._family, self._n_components, init_params, rng, **constraints)
+        if not given:
+            return made
+        precisions = given.get("precisions", (made.covariances, made.precisions_cholesky))
+        return Parameters(given.get("weights", made.weights), given.get("means", made.means), *precisions)

@@ -13,7 +13,7 @@ from fastgmm.fitting.ahead import MAX_CANCELLATION, Ahead
 from fastgmm.fitting.convergence import Progress
 from fastgmm.fitting.coordinates import length, step
 
-__all__ = ["FitState", "Run", "expectation_maximisation", "statistics_under"]
+__all__ = ["FitState", "Run", "expectation_maximisation", "statistics_under", "steps_ahead"]
 
 CONVERGED = ("tol", "aitken")
 
@@ -109,6 +109,7 @@ def expectation_maximisation(
     progress=None,
     path=None,
     callback=None,
+    ahead=None,
 ):
     """Run EM from given parameters.
 
@@ -138,6 +139,8 @@ def expectation_maximisation(
         Where a fit is continued, `fastgmm.fitting.acceleration.state` of the path of its `Run`.
     callback : callable, optional
         Called with a `FitState` after every iteration; a true value stops the run.
+    ahead : Ahead, optional
+        Of the same rows, for an M-step that is the family's: runs one after the other may share it.
 
     Returns
     -------
@@ -145,8 +148,10 @@ def expectation_maximisation(
     """
     shift = source.moments()[0]  # stays where it is, so that a source need not compute its total scatter again
     progress = Progress() if progress is None else progress
-    enough, at_first = tol if stopping == "gain" else 0.0, 4 if acceleration is None else 1
-    ahead = Ahead(source, family, reg_covar, shift, enough, at_first) if mstep is None else None
+    if mstep is not None:
+        ahead = None
+    elif ahead is None:
+        ahead = steps_ahead(source, family, reg_covar, tol, stopping, acceleration)
     mstep = PlainMStep(family, reg_covar) if mstep is None else mstep
     path = begin(acceleration, family, parameters, source, path, mstep.feasible)
     leaps = ahead is not None and acceleration is None and callback is None  # nobody looks at single steps
@@ -190,6 +195,12 @@ def expectation_maximisation(
             reason = "callback" if callback(state) and reason is None else reason
     last_step = None if em_step is None else (family, *em_step)
     return Run(path.parameters, bounds, reason or "max_iter", progress, path, last_step, list(mstep.collapses))
+
+
+def steps_ahead(source, family, reg_covar, tol, stopping, acceleration):
+    """Return the steps of plain EM that runs with these arguments of `expectation_maximisation` take."""
+    enough, at_first = tol if stopping == "gain" else 0.0, 4 if acceleration is None else 1
+    return Ahead(source, family, reg_covar, source.moments()[0], enough, at_first)
 
 
 def _along(stretch, progress, end):

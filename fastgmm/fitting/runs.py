@@ -12,7 +12,7 @@ from fastgmm.covariance import Parameters
 from fastgmm.engine import Scores
 from fastgmm.fitting import log
 from fastgmm.fitting.acceleration import state
-from fastgmm.fitting.em import Run, expectation_maximisation
+from fastgmm.fitting.em import Run, expectation_maximisation, steps_ahead
 from fastgmm.fitting.mstep import penalised
 from fastgmm.fitting.result import FitResult, StartHistory
 from fastgmm.mixture import Mixture
@@ -82,6 +82,8 @@ class Runs:
     def __init__(self, source, ordered, family, begin, options, prior, mend):
         self._source, self._ordered, self._family, self._begin = source, ordered, family, begin
         self._options, self._prior, self._mend = options, prior, mend
+        how = (options[name] for name in ("reg_covar", "tol", "stopping", "acceleration"))
+        self._ahead = steps_ahead(ordered, family, *how)
         self.best, self.histories, self.errors = None, [], []
 
     def make_all(self, seeds, split_merge, rng, before_start, labels):
@@ -123,8 +125,10 @@ class Runs:
         try:
             parameters, mstep, progress = self._begin.at(seed)
             options = self._options if progress is None else {**self._options, "progress": progress}
-            run = expectation_maximisation(self._ordered, self._family, parameters, mstep=mstep, init=init, **options)
-            ended = self._scored(init, run, labels)
+            run = expectation_maximisation(
+                self._ordered, self._family, parameters, mstep=mstep, init=init, ahead=self._ahead, **options
+            )
+            ended = self._scored(init, run, labels, self._ahead if mstep is None else None)
         except IllDefinedCovarianceError as error:
             log.start_fails(init, error)
             self.errors.append(error)
@@ -135,7 +139,7 @@ class Runs:
         if self.best is None or ended.lower_bound > self.best.lower_bound:
             self.best = ended
 
-    def _scored(self, init, run, labels):
+    def _scored(self, init, run, labels, ahead):
         """Return a run as it has ended: its parameters in the dtype of the rows, scored once more."""
         source, family = self._source, self._family
         single = source.dtype.itemsize == 4
@@ -147,8 +151,10 @@ class Runs:
                 if not self._mend:
                     raise
                 parameters = replace(family.complete(*parameters.arrays()[:3], mend=True), noise=parameters.noise)
-        constants = family.constants(parameters, dtype=source.dtype)
-        scores = source.score(constants, labels=True) if labels else source.score(constants)
+        scores = None if labels or ahead is None else ahead.scores(parameters)
+        if scores is None:
+            constants = family.constants(parameters, dtype=source.dtype)
+            scores = source.score(constants, labels=True) if labels else source.score(constants)
         bound = penalised(scores.log_likelihood, scores.total_weight, parameters, family, self._prior)
         if not isfinite(bound):
             raise IllDefinedCovarianceError(single_precision=single)

@@ -5,11 +5,12 @@ import numpy as np
 from fastgmm import engine
 from fastgmm._checks import check_label_values, check_labels
 from fastgmm.engine import kmeans
-from fastgmm.engine.passes import one_component
+from fastgmm.engine._linalg import all_finite, is_plain
+from fastgmm.engine.passes import moments
 from fastgmm.engine.rows import Rows, Weights, check_sample_weight
 from fastgmm.engine.steps import steps_over
 from fastgmm.engine.threads import resolve
-from fastgmm.sources.base import Source, mean_and_variances
+from fastgmm.sources.base import Source
 
 __all__ = ["ArraySource", "check_known_labels"]
 
@@ -100,7 +101,7 @@ class ArraySource(Source):
 
     def accumulate(self, constants, *, pivot=None):
         """Return the Statistics of all rows under a mixture: see `fastgmm.accumulate`."""
-        scatter = self._total_scatter(constants) if constants.kind == "rotated" else None
+        scatter = self._total_scatter(constants.shift, constants.group_rows) if constants.kind == "rotated" else None
         return engine.accumulate(
             self._rows,
             constants,
@@ -111,26 +112,27 @@ class ArraySource(Source):
             **self._options,
         )
 
-    def steps(self, constants, reg_covar, limits):
+    def steps(self, kind, n_components, shift, reg_covar, limits):
         """Return what makes several steps of EM at once, or None if passes are not short: see `Source.steps`."""
         if self._sparse or not self._rows.native:
             return None
         return steps_over(
             self._rows,
-            constants,
+            kind,
+            n_components,
+            shift,
             reg_covar=reg_covar,
             limits=limits,
             weights=self._weights,
-            scatter=self._total_scatter(constants) if constants.kind == "rotated" else None,
+            scatter=self._total_scatter,
             known_labels=self.known_labels,
         )
 
-    def _total_scatter(self, constants):
-        """Return the total scatter about the constants' shift: one pass as long as the shift stays where it is."""
-        shift, scatter = self._scatter
-        if shift is None or not np.array_equal(shift, constants.shift):
-            shift = constants.shift
-            scatter = engine.total_scatter(self._rows, shift, group=constants.group_rows, **self._options)
+    def _total_scatter(self, shift, group):
+        """Return the total scatter about a shift, groups of rows added up: one pass as long as the shift stays."""
+        known, scatter = self._scatter
+        if known is None or not np.array_equal(known, shift):
+            scatter = engine.total_scatter(self._rows, shift, group=group, **self._options)
             self._scatter = shift, scatter
         return scatter
 
@@ -225,8 +227,7 @@ class ArraySource(Source):
             If the squares of the rows overflow float64.
         """
         if not hasattr(self, "_moments"):
-            first = self.rows_at([0])[0]
-            self._moments = mean_and_variances(one_component(self._rows, self._weights, first, self._n_threads))
+            self._moments = moments(self._rows, self._weights, self.rows_at(slice(1))[0], self._n_threads)
         return self._moments
 
     def remembered(self, name, make):
@@ -239,10 +240,10 @@ class ArraySource(Source):
         """Return the rows (n, D), float64, at some positions among the rows with positive weight."""
         kept = self._weights.kept
         picked = self._rows.array[positions if kept is None else kept[positions]]
-        if picked.dtype != np.float64:
+        if not is_plain(picked):
             with np.errstate(over="ignore", invalid="ignore"):
-                picked = picked.astype(np.float64)
-        if not np.isfinite(picked).all():
+                picked = picked.astype(np.float64, order="C")
+        if not all_finite(picked):
             self._rows.raise_not_finite()
         return picked
 

@@ -8,10 +8,9 @@ from abc import ABC, abstractmethod
 
 import numpy as np
 
-from fastgmm._errors import IllDefinedCovarianceError
-from fastgmm.engine import KernelConstants, Scores, _linalg
+from fastgmm.engine import KernelConstants, Scores
 
-__all__ = ["NO_ROWS", "Source", "mean_and_variances"]
+__all__ = ["NO_ROWS", "Source"]
 
 NO_ROWS = "X has no rows of positive weight, but at least two are needed"
 FAR = 1e3  # factor of cancellation from which moments are taken once more, about the mean
@@ -87,13 +86,16 @@ class Source(ABC):
         rng : numpy.random.Generator
         """
 
-    def steps(self, constants, reg_covar, limits):  # noqa: B027 (passes over rows elsewhere are long)
+    def steps(self, kind, n_components, shift, reg_covar, limits):  # noqa: B027 (passes over rows elsewhere are long)
         """Return what makes several steps of EM at once, where passes are short; else None.
 
         Parameters
         ----------
-        constants : KernelConstants
-            Of any mixture of the kind and shape, with the shift of all.
+        kind : str
+            Kernel kind of the mixtures.
+        n_components : int
+        shift : (D,) array
+            Of the constants of all steps.
         reg_covar : float
             Added to the diagonals of the covariances.
         limits : fastgmm.engine.steps.Limits
@@ -142,9 +144,9 @@ class Source(ABC):
         """Moments and number of rows, once."""
         if not hasattr(self, "_moments"):
             stats = self.accumulate_all("diagonal", self._some_point())
-            moments = mean_and_variances(stats)
+            moments = stats.mean_and_variances()
             if stats.cancellation() > FAR:
-                moments = mean_and_variances(self.accumulate_all("diagonal", moments[0]))
+                moments = self.accumulate_all("diagonal", moments[0]).mean_and_variances()
             self._moments = moments, stats.n_rows
         return self._moments
 
@@ -200,17 +202,3 @@ class Source(ABC):
         """Return the Scores of all rows under a mixture: their log-likelihood and weight."""
         stats = self.accumulate(constants)
         return Scores(stats.log_likelihood, stats.total_weight)
-
-
-def mean_and_variances(stats):
-    """Return mean (D,), variances (D,) and total weight of Statistics of one component, of kind "diagonal".
-
-    Raises
-    ------
-    IllDefinedCovarianceError
-        If the squares of the rows overflow float64.
-    """
-    mean, variances, mass = stats.means()[0], _linalg.per_mass(stats.within(), stats.n, 0.0)[0], stats.n[0]
-    if not (_linalg.all_finite(mean) and _linalg.all_finite(variances)):
-        raise IllDefinedCovarianceError
-    return mean, variances, mass

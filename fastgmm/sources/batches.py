@@ -14,7 +14,7 @@ from fastgmm._errors import InvalidParameterError
 from fastgmm.engine.rows import Rows, check_sample_weight
 from fastgmm.engine.threads import resolve
 from fastgmm.io.blocks import open_blocks, refuse_beside
-from fastgmm.sources.base import NO_ROWS, Source, mean_and_variances
+from fastgmm.sources.base import NO_ROWS, Source
 from fastgmm.sources.chunks import LOOK_ROWS, Recut, chunked, known_of, read_ahead
 from fastgmm.sources.memory import CHUNKS, bytes_of, needed_beside_rows, parse_memory, sample_bytes
 from fastgmm.sources.reservoir import Reservoir
@@ -310,7 +310,7 @@ class BatchSource(Source):
             stats = self._passed(group, step)
             if stats is None:
                 raise ValueError(NO_ROWS)
-            self._moments, self._known_rows = (mean_and_variances(stats), stats.n_rows), stats.n_rows
+            self._moments, self._known_rows = (stats.mean_and_variances(), stats.n_rows), stats.n_rows
         return self._moments
 
     def sample(self, n_rows, rng):
