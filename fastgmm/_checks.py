@@ -156,7 +156,10 @@ def as_array(values: Any, name: str) -> npt.NDArray[Any]:
         )
     if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
         n_masked = np.ma.count_masked(values)
-        raise TypeError(f"{name} has {n_masked} masked values, but an array without gaps is expected.")
+        raise TypeError(
+            f"{name} has {n_masked} masked values, but an array without gaps is expected. In {name}.filled(numpy.nan) "
+            "of a float array gaps are NaN."
+        )
     try:
         return np.asarray(values)
     except ValueError as error:

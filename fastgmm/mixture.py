@@ -375,6 +375,39 @@ def _restore(
     return Mixture(covariance_type=covariance_type, feature_names=feature_names, noise=noise, **arrays)
 
 
+def as_mixture(fitted: Any) -> Mixture:
+    """Return the mixture that was fitted.
+
+    Parameters
+    ----------
+    fitted : Mixture, estimator with `to_mixture`, or FitResult
+        The mixture itself, or what has it.
+
+    Returns
+    -------
+    Mixture
+
+    Raises
+    ------
+    InvalidParameterError
+        If it is none of these.
+
+    Examples
+    --------
+    >>> import fastgmm
+    >>> from fastgmm.mixture import as_mixture
+    >>> as_mixture(fastgmm.fit([[0.0], [2.0]])).means
+    array([[1.]])
+    """
+    to_mixture = getattr(fitted, "to_mixture", None)
+    found = getattr(fitted, "mixture", fitted) if to_mixture is None else to_mixture()
+    if not isinstance(found, Mixture):
+        raise InvalidParameterError(
+            f"mixture must be a fastgmm.Mixture, or a fitted estimator or FitResult, got {type(fitted).__name__}"
+        )
+    return found
+
+
 def load(path: str | os.PathLike[str]) -> Mixture:
     """Read a mixture from a model file.
 

@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import functools
 import io
 import json
 import re
@@ -156,6 +157,30 @@ class TestEmbedding:
     def test_set_up_is_that_of_the_example_package(self):
         source = (CHECKOUT / "examples" / "embed_cython" / "setup.py").read_text(encoding="utf-8")
         assert blocks(EMBEDDING, "python")[1] == source
+
+
+class TestMigrating:
+    TEXT = (CHECKOUT / "docs" / "migrating.md").read_text(encoding="utf-8")
+
+    def test_python_runs_and_finds_what_mclust_publishes(self, tmp_path, monkeypatch, capsys):
+        (tmp_path / "examples").mkdir()
+        shutil.copy(FAITHFUL, tmp_path / "examples")
+        monkeypatch.chdir(tmp_path)
+        names = {}
+        exec(blocks(self.TEXT, "python")[0], names)
+        lines = capsys.readouterr().out.splitlines()
+        assert lines[-2:] == re.findall(r"^print\(.*\)  # (EEE 3 11|[-.\d]+ [-.\d]+)", self.TEXT, flags=re.MULTILINE)
+        assert lines[0].startswith("Selection by BIC, mclust's sign")
+        assert names["uncertainty"].max() < 2 / 3
+
+    def test_names_are_there(self):
+        for name in re.findall(r"`fastgmm\.([\w.]+)", self.TEXT):
+            functools.reduce(getattr, name.split("."), fastgmm)
+        for name in re.findall(r"`selection\.(\w+)", self.TEXT):
+            assert name in fastgmm.selection.__all__
+        parameters = fastgmm.GaussianMixture().get_params()
+        for name in re.findall(r"`(\w+)=", self.TEXT):
+            assert name in {*parameters, "criterion", "known_labels"}
 
 
 class TestReadme:

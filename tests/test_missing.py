@@ -257,6 +257,7 @@ def test_warm_starts_have_the_bits_of_one_fit():
 def test_gaps_are_errors_by_default():
     mixture, _, X = case("VVV")
     message = r"Input X contains NaN\. The first is in row \d+, column \d+ \(counted from 0\)\."
+    message += ' fastgmm.fit and GaussianMixture take gaps with missing="em"'
     for call in (fastgmm.fit, fastgmm.GaussianMixture().fit, mixture.predict, mixture.score_samples, mixture.score):
         with pytest.raises(ValueError, match=message):
             call(X)

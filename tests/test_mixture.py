@@ -15,6 +15,8 @@ from sklearn.mixture import GaussianMixture
 import fastgmm
 from fastgmm import Mixture, ModelFileError, covariance
 from fastgmm.fitting import run
+from fastgmm.mixture import as_mixture
+from fastgmm.selection import merge_components
 
 K, D = 3, 4
 NAMES = ("a", "b", "c", "d")
@@ -33,6 +35,22 @@ def mixture_of(family, dtype="float64", **options):
 @pytest.fixture
 def round_mixture():
     return Mixture([0.25, 0.75], [[0.0, 0.0], [4.0, 4.0]], [1.0, 2.0], "spherical")
+
+
+def test_what_was_fitted_stands_for_its_mixture(round_mixture):
+    X, _ = round_mixture.sample(60, random_state=0)
+    result, estimator = fastgmm.fit(X, 2, random_state=0), fastgmm.GaussianMixture(2, random_state=0).fit(X)
+    assert as_mixture(round_mixture) is round_mixture
+    assert as_mixture(result) is result.mixture
+    assert as_mixture(estimator) == result.mixture
+    searched = fastgmm.GaussianMixtureSelector(2, covariance_type="VVV", random_state=0).fit(X)
+    for fitted in (result, estimator, searched):
+        assert merge_components(X, fitted).mixture == as_mixture(fitted)
+    for other in (X, None, GaussianMixture(2).fit(X), "model.npz"):
+        with pytest.raises(fastgmm.InvalidParameterError, match=f"FitResult, got {type(other).__name__}"):
+            as_mixture(other)
+    with pytest.raises(fastgmm.NotFittedError):
+        as_mixture(fastgmm.GaussianMixture())
 
 
 # ----------------------------------------------------------------------------------------------- parameters

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
-from scipy import integrate
+from scipy import integrate, linalg
+from sklearn.datasets import load_iris
 
 import fastgmm
 from fastgmm import plot
@@ -124,22 +125,113 @@ class TestProjection:
         np.testing.assert_allclose(image.means[:, 0], mixture.means @ a)
         np.testing.assert_allclose(image.covariances[:, 0, 0], [a @ sigma @ a for sigma in dense])
 
-    def test_the_principal_plane_is_that_of_the_correlations(self):
-        mixture = mixture_of(7, 3)
-        plane = projection.principal_plane(mixture)
-        weights, means = mixture.weights, mixture.means
-        offsets = means - weights @ means
-        sigma = np.tensordot(weights, mixture.covariances, 1) + (weights[:, None] * offsets).T @ offsets
-        scale = np.sqrt(np.diag(sigma))
-        values = np.linalg.eigvalsh(sigma / np.outer(scale, scale))[::-1]
-        np.testing.assert_allclose(plane.share, values[:2] / 7)
+    @pytest.mark.parametrize("n_components", [1, 2, 3, 5])
+    def test_the_plane_is_uncorrelated_and_shows_the_mixture(self, n_components):
+        mixture = apart(7, n_components)
+        plane = projection.plane_of(mixture)
         seen = plane.mixture(mixture)
-        np.testing.assert_allclose(seen.means, plane.rows(means), atol=1e-12)
-        total = np.tensordot(seen.weights, seen.covariances, 1) + (weights[:, None] * seen.means).T @ seen.means
-        np.testing.assert_allclose(total, np.diag(values[:2]), atol=1e-12)
+        np.testing.assert_allclose(seen.means, plane.rows(mixture.means), atol=1e-12)
+        total = np.tensordot(seen.weights, seen.covariances, 1) + (seen.weights[:, None] * seen.means).T @ seen.means
+        assert abs(total[0, 1]) < 1e-12
+        assert [title.partition(" ")[0] for title in plane.titles] == (
+            ["direction"] * min(n_components - 1, 2) + ["principal"] * max(3 - n_components, 0)
+        )
+
+    def test_without_clusters_it_is_the_plane_of_the_correlations(self):
+        mixture = apart(7, 1)
+        scale = np.sqrt(np.diag(mixture.covariances[0]))
+        values, vectors = np.linalg.eigh(mixture.covariances[0] / np.outer(scale, scale))
+        plane = projection.plane_of(mixture)
+        cosines = np.abs(np.sum(plane.directions * scale[:, None] * vectors[:, :-3:-1], axis=0))
+        np.testing.assert_allclose(cosines, 1.0)
+        assert plane.titles[0] == f"principal axis 1 ({values[-1] / 7:.0%} of the variance)"
+
+
+def apart(n_features, n_components):
+    """A mixture whose means lie in no plane, and whose features have very different units."""
+    rng = np.random.default_rng(n_components)
+    A = (rng.normal(size=(n_components, n_features, n_features)) / 2 + np.eye(n_features)) * 10.0 ** np.arange(
+        n_features
+    )
+    weights = rng.dirichlet(np.full(n_components, 5.0))
+    means = 3 * rng.normal(size=(n_components, n_features)) * 10.0 ** np.arange(n_features)
+    return fastgmm.Mixture(weights, means, A.transpose(0, 2, 1) @ A)
+
+
+class TestClusterDirections:
+    @pytest.mark.parametrize("balance", [0.0, 0.3, 1.0])
+    def test_they_solve_what_the_paper_says(self, balance):
+        """Against scipy's generalised eigenvalues of the matrices as Scrucca (2010, 2014) writes them."""
+        mixture = apart(5, 3)
+        weights, means, covariances = mixture.weights, mixture.means, mixture.covariances
+        W = sum(w * sigma for w, sigma in zip(weights, covariances, strict=True))
+        B = sum(
+            w * np.outer(mean - weights @ means, mean - weights @ means) for w, mean in zip(weights, means, strict=True)
+        )
+        inverse = np.linalg.inv(B + W)
+        M = 2 * balance * B @ inverse @ B
+        for w, sigma in zip(weights, covariances, strict=True):
+            M += 2 * (1 - balance) * w * (sigma - W) @ inverse @ (sigma - W)
+        directions, values = plot.cluster_directions(mixture, balance)
+        expected = linalg.eigh(M, B + W, eigvals_only=True)[::-1]
+        assert len(values) == (2 if balance == 1 else 5)
+        np.testing.assert_allclose(values, expected[: len(values)], rtol=1e-7)
+        np.testing.assert_allclose(directions.T @ (B + W) @ directions, np.eye(len(values)), atol=1e-9)
+        np.testing.assert_allclose(directions.T @ M @ directions, np.diag(values), atol=1e-9)
+
+    def test_they_are_those_of_mclust(self):
+        """`MclustDR` of mclust 6.0.0, lambda 1 and 0.5, of the fit VVV of three components to iris."""
+        X, species = load_iris(return_X_y=True)
+        options = {"init_params": species, "reg_covar": 0.0, "tol": 1e-9, "max_iter": 5000}
+        fitted = fastgmm.fit(X, 3, **options)
+        for balance, expected, first in (
+            (1.0, [1.879295917, 0.07250326663], [-0.20428413, -0.43476841, 0.55492327, 0.67919408]),
+            (
+                0.5,
+                [0.94848237871, 0.6523367456, 0.0812281412, 0.03317485355],
+                [-0.15122021, -0.45461905, 0.46261758, 0.74594835],
+            ),
+        ):
+            directions, values = plot.cluster_directions(fitted, balance)
+            np.testing.assert_allclose(values, expected, rtol=1e-5)
+            np.testing.assert_allclose(directions[:, 0] / np.linalg.norm(directions[:, 0]), first, rtol=1e-4)
+
+    def test_two_clusters_are_told_apart_by_fishers_discriminant(self):
+        mixture = fastgmm.Mixture([0.3, 0.7], [[0.0, 1.0, 2.0], [1.0, 0.0, 5.0]], np.diag([1.0, 2.0, 9.0]), "tied")
+        directions, values = plot.cluster_directions(mixture)
+        fisher = [1.0, -0.5, 1 / 3]
+        np.testing.assert_allclose(directions[:, 0] / directions[0, 0], fisher)
+        distance = 1 + 0.5 + 1  # squared, of the means, in standard deviations
+        np.testing.assert_allclose(np.sqrt(values / 2), 0.21 * distance / (1 + 0.21 * distance))
+
+    @pytest.mark.parametrize("family", ["EII", "diag", "mfa:2", "VEV"])
+    def test_every_family(self, family):
+        X, _ = apart(5, 3).sample(500, random_state=0)
+        mixture = fastgmm.fit(X / X.std(axis=0), 3, covariance_type=family, random_state=0, max_iter=1000).mixture
+        dense = mixture.family.dense_covariances(mixture.covariances, 3, 5)
+        full = fastgmm.Mixture(mixture.weights, mixture.means, dense)
+        for ours, theirs in zip(plot.cluster_directions(mixture), plot.cluster_directions(full), strict=True):
+            np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-9)
+
+    def test_there_are_none_of_one_component(self):
+        directions, values = plot.cluster_directions(apart(5, 1), 0.5)
+        assert directions.shape == (5, 0)
+        assert values.shape == (0,)
+
+    @pytest.mark.parametrize("balance", [-0.1, 1.1, np.nan, "means", None, True])
+    def test_balance_is_checked(self, balance):
+        with pytest.raises(ValueError, match=r"balance must be a number in the range \[0, 1\], got "):
+            plot.cluster_directions(ROUND, balance)
 
 
 class TestPicture:
+    def test_of_a_fitted_estimator_or_a_result(self):
+        X, _ = TILTED.sample(50, random_state=0)
+        for fitted in (fastgmm.GaussianMixture(2, random_state=0).fit(X), fastgmm.fit(X, 2, random_state=0)):
+            assert len(plot.picture(fitted, X).axes[0].patches) == 2
+        with pytest.raises(ValueError, match=r"mixture must be a fastgmm\.Mixture, .*, got Figure"):
+            plot.picture(Figure(), X)
+
     @pytest.mark.parametrize(("n_features", "n_axes"), [(1, 1), (2, 1), (3, 9), (5, 25), (6, 1), (40, 1)])
     def test_the_layout_suits_the_number_of_features(self, n_features, n_axes):
         mixture = mixture_of(n_features)
@@ -191,12 +283,12 @@ class TestPicture:
         assert [ax.get_xlabel() for ax in grid] == [""] * 6 + ["a", "b", "c"]
         assert [ax.get_ylabel() for ax in grid] == ["", "", "", "b", "", "", "c", "", ""]
 
-    def test_many_features_are_seen_in_the_principal_plane(self):
+    def test_many_features_are_seen_where_the_components_are_apart(self):
         mixture = mixture_of(8)
         X, _ = mixture.sample(50, random_state=0)
         (ax,) = plot.picture(mixture, X).axes
-        plane = projection.principal_plane(mixture)
-        assert ax.get_xlabel() == f"principal axis 1 ({plane.share[0]:.0%} of the variance)"
+        plane = projection.plane_of(mixture)
+        assert (ax.get_xlabel(), ax.get_ylabel()) == plane.titles
         (points,) = [each for each in ax.collections if len(each.get_offsets()) == 50]
         np.testing.assert_allclose(points.get_offsets(), plane.rows(X))
 

@@ -22,6 +22,9 @@ def write(tmp_path):
     return write
 
 
+GAP = 'fill in or remove such rows first, or, if it is one of data, take it with missing="em" (--missing em)'
+
+
 def refused(path, message, **options):
     """The table is refused; the message is `message`, with the file's name for {}."""
     with pytest.raises(tables.TableError) as caught:
@@ -108,9 +111,9 @@ def test_digits_survive_and_chunks_join(write):
         ("a,b\n1,2\n3\n", "{}, line 3: expected 2 fields, got 1"),
         ("a\n1\n2\n3,4\n", "{}, line 4: expected 1 field, got 2"),
         ("a,b\n1,2\n\n3,4,5\n", "{}, line 4: expected 2 fields, got 3"),
-        ("a,b\n1,2\n3,\n", "{}, line 3, column 'b': the value is missing; fill in or remove such rows first"),
-        ("a,b\n1,2\nNA,1\n", "{}, line 3, column 'a': the value ('NA') is missing; fill in or remove such rows first"),
-        ("a,b\n1,nan\n", "{}, line 2, column 'b': the value ('nan') is missing; fill in or remove such rows first"),
+        ("a,b\n1,2\n3,\n", "{}, line 3, column 'b': the value is missing; " + GAP),
+        ("a,b\n1,2\nNA,1\n", "{}, line 3, column 'a': the value ('NA') is missing; " + GAP),
+        ("a,b\n1,nan\n", "{}, line 2, column 'b': the value ('nan') is missing; " + GAP),
         ("a,b\n1,-inf\n", "{}, line 2, column 'b': -inf is not finite; correct or remove such rows first"),
         ("a,b\n1,1e999\n", "{}, line 2, column 'b': 1e999 is not finite; correct or remove such rows first"),
         ("a;b\n1,5;2\n", "{}, line 2, column 'a': expected a number, got '1,5'; decimals are written with a point"),
@@ -303,7 +306,7 @@ class TestParquet:
     def test_gaps_and_infinities(self, save):
         refused(
             save(a=[1.0, None]),
-            "{}, row 2, column 'a': the value is missing; fill in or remove such rows first",
+            "{}, row 2, column 'a': the value is missing; " + GAP,
         )
         refused(
             save(a=[1.0, np.inf]),

@@ -53,6 +53,14 @@ class _Parser(argparse.ArgumentParser):
         """Say what is wrong with the arguments, and leave."""
         self.exit(2, f"fastgmm: error: {message} (try: {self.prog} --help)\n")
 
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Read the arguments; of those that are not known the help of the command tells more than that of all."""
+        options, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            what = f"unrecognized arguments: {' '.join(unknown)} (try: {self.prog} {options.command} --help)"
+            self.exit(2, f"fastgmm: error: {what}\n")
+        return options
+
 
 def parser() -> argparse.ArgumentParser:
     """The parser of all commands.

@@ -128,9 +128,11 @@ class Rows:
         if not bad.any():
             return
         row, column = np.unravel_index(np.argmax(bad), bad.shape)
-        what = "NaN" if np.isnan(piece[row, column]) else f"infinity or a value too large for {self.dtype!r}"
+        gap = np.isnan(piece[row, column])
+        what = "NaN" if gap else f"infinity or a value too large for {self.dtype!r}"
         raise ValueError(
             f"Input {self.name} contains {what}. The first is in row {first + row}, column {column} (counted from 0)."
+            + (' fastgmm.fit and GaussianMixture take gaps with missing="em".' if gap else "")
         )
 
 
@@ -147,6 +149,11 @@ def _as_numbers(X, name):
             f"dtype='numeric' is not compatible with arrays of bytes/strings. Convert {name} to numeric values "
             "explicitly instead."
         )
+    if X is None:
+        raise ValueError(ONE_DIMENSION.format(kind="scalar", array=X))
+    if kind == "O" and array.ndim == 0:
+        lazy = f": its rows are not there before {name}.collect()" if type(X).__name__ == "LazyFrame" else ""
+        raise TypeError(f"{name} must be an array or a data frame, got {type(X).__name__}{lazy}")
     if kind == "O":
         array = _from_objects(array, name)
     elif kind not in "fiub":

@@ -36,7 +36,7 @@ def feature_names(X: Any) -> npt.NDArray[np.object_] | None:
     >>> feature_names([[1.0, 2.0]]) is None
     True
     """
-    if isinstance(X, np.ndarray | list | tuple):
+    if isinstance(X, np.ndarray | list | tuple) or type(X).__name__ == "LazyFrame":  # which is refused as rows
         return None
     # pyarrow's tables have their columns' data under `columns`.
     columns: Any = getattr(X, "column_names", None)

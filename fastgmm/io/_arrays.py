@@ -5,7 +5,7 @@ import warnings
 
 import numpy as np
 
-from ._columns import TableError, as_labels, choose, default_names
+from ._columns import A_GAP, TableError, as_labels, choose, default_names
 
 __all__ = ["NPY_MAGIC", "PARQUET_MAGIC", "check_text", "import_parquet", "is_numeric", "read_npy", "read_parquet"]
 
@@ -149,9 +149,7 @@ def _column(table, name, path, gaps=False):
     column = table.column(name)
     if column.null_count and not gaps:
         row = column.is_null().to_numpy().argmax()
-        raise TableError(
-            f"{path}, row {row + 1}, column {name!r}: the value is missing; fill in or remove such rows first"
-        )
+        raise TableError(f"{path}, row {row + 1}, column {name!r}: {A_GAP.format('')}")
     array = _numbers(column)
     _check_finite(array, name, path, gaps)
     return array

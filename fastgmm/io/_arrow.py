@@ -5,7 +5,7 @@ import numpy as np
 from fastgmm._checks import ONE_PASS
 
 from ._arrays import import_parquet, is_numeric
-from ._columns import TableError, as_labels, choose
+from ._columns import A_GAP, TableError, as_labels, choose
 
 __all__ = [
     "as_dataset",
@@ -113,7 +113,7 @@ def from_arrow(batch, names, path, first=0, dtype=None, gaps=False):
     for name, column in zip(names, columns, strict=True):
         if column.null_count and not gaps:
             row = first + column.is_null().to_numpy(zero_copy_only=False).argmax() + 1
-            raise TableError(f"{path}, row {row}, column {name!r}: the value is missing; fill in or remove such rows")
+            raise TableError(f"{path}, row {row}, column {name!r}: {A_GAP.format('')}")
     arrays = [np.asarray(column.to_numpy(zero_copy_only=False)) for column in columns]
     if dtype is None:
         dtype = np.float32 if all(array.dtype == np.float32 for array in arrays) else np.float64

@@ -4,7 +4,13 @@ import dataclasses
 
 import numpy as np
 
-__all__ = ["A_LABEL", "Table", "TableError", "as_labels", "check_weights", "choose", "default_names"]
+__all__ = ["A_GAP", "A_LABEL", "Table", "TableError", "as_labels", "check_weights", "choose", "default_names"]
+
+A_GAP = (
+    'the value {}is missing; fill in or remove such rows first, or, if it is one of data, take it with missing="em" '
+    "(--missing em)"
+)
+"""What is said of a value that is missing, with what stands in its place."""
 
 A_LABEL = "the number of a component, from 0 on, or -1 or nothing where it is not known"
 

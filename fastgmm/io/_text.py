@@ -12,7 +12,7 @@ import itertools
 
 import numpy as np
 
-from ._columns import A_LABEL, TableError, as_labels, choose, default_names
+from ._columns import A_GAP, A_LABEL, TableError, as_labels, choose, default_names
 
 __all__ = ["TextReader", "read_text"]
 
@@ -181,7 +181,7 @@ class _Converter:
         place = f"{self.path}, line {number}, column {self.names[j]!r}"
         if _is_missing(field):
             what = f"({field!r}) " if field else ""
-            return TableError(f"{place}: the value {what}is missing; fill in or remove such rows first")
+            return TableError(f"{place}: {A_GAP.format(what)}")
         shown = field if len(field) <= 40 else field[:37] + "..."
         if j == self.label:
             return TableError(f"{place}: expected {A_LABEL}, got {shown!r}")

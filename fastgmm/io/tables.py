@@ -82,10 +82,11 @@ def read_table(path, columns=None, weights=None, dtype=None, *, labels=None, if_
             columns = if_named if columns is None else columns
             values, names, given, known = read_parquet(path, columns, weights, dtype, gaps, labels)
         else:
-            check_text(magic, path)
+            called = "standard input" if path == "-" else path
+            check_text(magic, called)
             dtype = dtype or np.dtype(np.float64)
             how = columns, weights, dtype, if_named, gaps, labels
-            values, names, given, known, named = read_text(file, path, *how)
+            values, names, given, known, named = read_text(file, called, *how)
     if given is not None:
         check_weights(given, path, weights)
     return Table(values, names, given, path, named, known)

@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from fastgmm.io.files import replacing
-from fastgmm.mixture import Mixture
+from fastgmm.mixture import Mixture, as_mixture
 
 from .axes import component_colours, draw_density, draw_density_curve, draw_ellipses, draw_histogram, draw_rows
-from .projection import marginal, principal_plane, wide
+from .projection import marginal, plane_of, wide
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -72,7 +72,7 @@ def check_format(path: str | os.PathLike[str]) -> str:
 
 
 def picture(
-    mixture: Mixture,
+    mixture: Any,
     X: Any,
     *,
     feature_names: list[str] | None = None,
@@ -82,12 +82,12 @@ def picture(
     """Draw a mixture over rows.
 
     One feature: histogram and density. Two: rows by component over the density, with ellipses that hold 95 % of each
-    component. Three to five: the same for every pair, histograms on the diagonal. More: the plane of the first two
-    principal axes of the mixture. Of many rows a few thousand are shown, chosen by a fixed seed.
+    component. Three to five: the same for every pair, histograms on the diagonal. More: the plane in which the
+    components are furthest apart (`cluster_directions`). Of many rows a few thousand are shown, chosen by a fixed seed.
 
     Parameters
     ----------
-    mixture : Mixture
+    mixture : Mixture, fitted estimator or FitResult
     X : array-like of shape (N, D)
         Rows.
     feature_names : list of D str, default=None
@@ -118,7 +118,7 @@ def picture(
     'x1'
     """
     matplotlib = import_matplotlib()
-    X = np.asarray(X)
+    mixture, X = as_mixture(mixture), np.asarray(X)
     weights = None if sample_weight is None else np.asarray(sample_weight, dtype=np.float64)
     shown = _shown_rows(X, weights)
     labels = mixture.predict(shown)
@@ -132,9 +132,8 @@ def picture(
         elif mixture.n_features <= _MAX_PAIRS:
             figure = _pairs_figure(mixture, X, weights, shown, labels, names, colours)
         else:
-            plane = principal_plane(mixture)
-            axis_names = [f"principal axis {j + 1} ({part:.0%} of the variance)" for j, part in enumerate(plane.share)]
-            figure = _plane_figure(plane.mixture(mixture), plane.rows(shown), labels, axis_names, colours)
+            plane = plane_of(mixture)
+            figure = _plane_figure(plane.mixture(mixture), plane.rows(shown), labels, plane.titles, colours)
         notes = [] if mixture.n_features == 1 else [_NOTE]
         if len(shown) < len(X):
             notes.append(f"{len(shown):,} of {len(X):,} rows shown")

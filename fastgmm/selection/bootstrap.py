@@ -153,7 +153,7 @@ def bootstrap_choice(
 
 def bootstrap_parameters(
     X: Any,
-    mixture: Mixture,
+    mixture: Any,
     *,
     kind: str = "weighted",
     n_replicates: int = 200,
@@ -169,8 +169,8 @@ def bootstrap_parameters(
     ----------
     X : array-like of shape (n_rows, n_features)
         Rows that the mixture was fitted to.
-    mixture : Mixture
-        The fit; of a `GaussianMixture`, its ``to_mixture()``.
+    mixture : Mixture, fitted estimator or FitResult
+        The fit.
     kind : {"weighted", "parametric"}, default="weighted"
         "weighted" gives every row a weight drawn from the exponential distribution, so that no row is left out;
         "parametric" draws rows from the mixture.
@@ -205,7 +205,7 @@ def bootstrap_parameters(
     True
     """
     check_choice(kind, "kind", ("weighted", "parametric"))
-    check_mixture(mixture, "a bootstrap")
+    mixture = check_mixture(mixture, "a bootstrap")
     n_replicates = check_number(n_replicates, "n_replicates", Integral, 2)
     rows = Rows.of(X, min_rows=2)
     weights = check_sample_weight(sample_weight, rows.n_rows).of_rows(rows.n_rows)

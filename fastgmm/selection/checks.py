@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastgmm._errors import InvalidParameterError
-from fastgmm.mixture import Mixture
+from fastgmm.mixture import Mixture, as_mixture
 
 __all__ = ["check_mixture"]
 
 
-def check_mixture(mixture: Any, what: str) -> None:
-    """Raise an error unless that is a `Mixture`, without noise: what is asked for does not exist with it."""
-    if not isinstance(mixture, Mixture):
-        raise InvalidParameterError(f"mixture must be a fastgmm.Mixture, got {type(mixture).__name__}")
-    mixture.refuse_noise(what)
+def check_mixture(mixture: Any, what: str) -> Mixture:
+    """Return a mixture, or that of what was fitted, without noise: what is asked for does not exist with it."""
+    found = as_mixture(mixture)
+    found.refuse_noise(what)
+    return found

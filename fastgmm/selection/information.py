@@ -37,7 +37,7 @@ _VALUES = 1 << 21  # derivatives held at once
 
 
 def standard_errors(
-    X: Any, mixture: Mixture, *, sample_weight: npt.ArrayLike | None = None
+    X: Any, mixture: Any, *, sample_weight: npt.ArrayLike | None = None
 ) -> dict[str, npt.NDArray[np.float64]]:
     """Return standard errors of the parameters of a fit, from the empirical information.
 
@@ -47,7 +47,7 @@ def standard_errors(
     ----------
     X : array-like of shape (n_rows, n_features)
         Rows that the mixture was fitted to.
-    mixture : Mixture
+    mixture : Mixture, fitted estimator or FitResult
         A fit that has converged, of the families full, tied, diag or spherical.
     sample_weight : array-like of shape (n_rows,), default=None
         Weights that are counts.
@@ -76,7 +76,7 @@ def standard_errors(
     >>> bool(abs(standard_errors(X, mixture)["means"][0, 0] - 1 / 20) < 0.005)
     True
     """
-    check_mixture(mixture, "a standard error")
+    mixture = check_mixture(mixture, "a standard error")
     if mixture.covariance_type not in covariance.SKLEARN:
         raise InvalidParameterError(
             f"standard errors from the information are for the families {', '.join(covariance.SKLEARN)}, got "

@@ -147,15 +147,15 @@ class Merging:
         return entropy_lines(self.entropy, self.merged_rows, self.suggested)
 
 
-def merge_components(X: Any, mixture: Mixture, *, sample_weight: npt.ArrayLike | None = None) -> Merging:
+def merge_components(X: Any, mixture: Any, *, sample_weight: npt.ArrayLike | None = None) -> Merging:
     """Unite overlapping components of a mixture to clusters, step by step.
 
     Parameters
     ----------
     X : array-like of shape (n_rows, n_features)
         Rows that the mixture was fitted to.
-    mixture : Mixture
-        The fit, best chosen by BIC; of a `GaussianMixture`, its ``to_mixture()``.
+    mixture : Mixture, fitted estimator or FitResult
+        The fit, best chosen by BIC.
     sample_weight : array-like of shape (n_rows,), default=None
         Weights of the rows.
 
@@ -181,7 +181,7 @@ def merge_components(X: Any, mixture: Mixture, *, sample_weight: npt.ArrayLike |
     >>> merging.groups(2)
     [[0, 1], [2, 3]]
     """
-    check_mixture(mixture, "a merging")
+    mixture = check_mixture(mixture, "a merging")
     rows = Rows.of(X)
     given = check_sample_weight(sample_weight, rows.n_rows)
     resp = mixture.predict_proba(rows).astype(np.float64)

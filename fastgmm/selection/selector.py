@@ -39,6 +39,7 @@ class GaussianMixtureSelector(MixtureEstimator):
         Structures to try: names that `GaussianMixture` knows, or "all" of mclust's.
     criterion : str, default="bic"
         What ranks them: "bic", "aic", "aicc", "sabic", "icl", "icl_entropy", "nec", "cv", "mclust_bic" or "mclust_icl".
+        (The method of this name, of a `GaussianMixture`, is that of `best_estimator_`.)
     n_init : int, default=1
         Starts of each kind, for each number of components.
     init_params : str or list, default="kmeans"
