@@ -7,8 +7,9 @@ import scipy.linalg
 import scipy.optimize
 
 from fastgmm import IllDefinedCovarianceError, covariance
-from fastgmm.engine._axes import common_axes, turning
-from fastgmm.engine._shapes import equal_matrices, equal_shapes
+from fastgmm.engine._axes import common_axes
+from fastgmm.engine._structures import nearest
+from fastgmm.engine._turning import turning
 
 by_kind = pytest.mark.parametrize("equal_volumes", [True, False], ids=["EVE", "VVE"])
 CONDITIONS = [10.0, 1e4, 1e8]
@@ -76,10 +77,14 @@ def test_m_step_ends_where_newtons_step_gains_nothing(name, condition, K, D):
 def test_scales_are_those_that_the_shape_asks_for(condition, seed):
     S, mass = twin.samples(np.random.default_rng((4, seed)), 5, 4, condition)
     variances = np.diagonal(S, axis1=1, axis2=2)
-    scales, shape = equal_shapes(variances, mass, np.ones(5))
+    found = nearest("VEI", variances, mass)
+    scales, shape = found[:, 0] / found[0, 0], found[0]
+    np.testing.assert_allclose(scales[:, None] * shape, found, rtol=1e-14)
     np.testing.assert_allclose((variances / shape).mean(axis=1), scales, rtol=1e-12)
     np.testing.assert_allclose((mass / scales) @ variances / mass.sum(), shape, rtol=1e-12)
-    scales, matrix = equal_matrices(S, mass, np.ones(5))
+    found = nearest("VEE", S, mass)
+    scales, matrix = found[:, 0, 0] / found[0, 0, 0], found[0]
+    np.testing.assert_allclose(scales[:, None, None] * matrix, found, rtol=1e-13)
     own = np.trace(np.linalg.solve(np.stack([matrix] * 5), S), axis1=1, axis2=2) / 4
     np.testing.assert_allclose(own, scales, rtol=1e-12 + 1e-15 * condition)
     np.testing.assert_allclose(np.einsum("k,kij->ij", mass / scales, S) / mass.sum(), matrix, rtol=1e-9)
@@ -93,17 +98,57 @@ def test_scales_of_components_that_hardly_share_a_direction():
         logs = t[:2, None] + np.array([0.0, t[2]])
         return (mass[:, None] * (logs + variances / np.exp(logs))).sum()
 
-    scales, shape = equal_shapes(variances, mass, np.ones(2))
-    mine = objective(np.append(np.log(scales * shape[0]), np.log(shape[1] / shape[0])))
+    found = nearest("VEI", variances, mass)
+    mine = objective(np.append(np.log(found[:, 0]), np.log(found[0, 1] / found[0, 0])))
     start = np.append(np.log(variances.max(axis=1)), 0.0)
     assert mine <= scipy.optimize.minimize(objective, start, method="BFGS", options={"gtol": 1e-9}).fun + 1e-9
 
 
 def test_what_has_no_minimum_ends():
-    scales, shape = equal_shapes(np.zeros((2, 3)), np.ones(2), np.ones(2))
-    assert not (scales[:, None] * shape > 0).any()
-    with pytest.raises(IllDefinedCovarianceError):
-        equal_matrices(np.zeros((2, 3, 3)), np.ones(2), np.ones(2))
+    for name in ("VEE", "EVV", "EVE", "VVE", "VEV"):
+        with pytest.raises(IllDefinedCovarianceError):
+            nearest(name, np.zeros((2, 3, 3)), np.ones(2))
+    with pytest.raises(IllDefinedCovarianceError) as caught:
+        nearest("VEI", np.array([[1.0, 2.0], [0.0, 0.0]]), np.ones(2))
+    assert caught.value.component == 1
     S = np.stack([np.diag([1.0, 0.0, 0.0]), np.diag([0.0, 0.0, 1.0])])
-    with np.errstate(divide="ignore"):
-        assert np.isnan(common_axes(S, np.ones(2), np.eye(3), True, 0.0, 9)[2])
+    assert np.isnan(common_axes(S, np.ones(2), np.eye(3), True, 0.0, 9)[2])
+
+
+@pytest.mark.parametrize("name", ["EVE", "VVE", "EEV", "VEV"])
+def test_what_is_not_finite_has_no_axes(name):
+    S = np.stack([np.eye(3)] * 2)
+    S[1, 2, 2] = np.nan
+    with pytest.raises(IllDefinedCovarianceError):
+        nearest(name, S, np.ones(2))
+
+
+@pytest.mark.parametrize("name", ["EEV", "VEV", "EVV", "VEE"])
+@pytest.mark.parametrize("D", [1, 2, 3, 16, 17])
+def test_nearest_is_the_twins_on_both_sides_of_lapack(name, D):
+    """Eigenvalues of up to 16 rows are found without LAPACK; a start elsewhere changes nothing where all is convex."""
+    rng = np.random.default_rng((5, D))
+    S, mass = twin.samples(rng, 3, D, 1e3)
+    want = twin.m_step(name, S, mass)
+    tolerance = {"rtol": 1e-9, "atol": 1e-11 * np.abs(S).max()}
+    np.testing.assert_allclose(nearest(name, S, mass), want, **tolerance)
+    np.testing.assert_allclose(nearest(name, S, mass, twin.random(name, 3, D, rng)), want, **tolerance)
+
+
+@by_kind
+@pytest.mark.parametrize("D", [2, 7, 18])
+def test_common_axes_are_found_again_from_covariances_that_share_them(equal_volumes, D):
+    """Where S is of the structure it is what is nearest, from anywhere; and from itself nothing moves."""
+    name = "EVE" if equal_volumes else "VVE"
+    S, mass = twin.random(name, 4, D, np.random.default_rng((6, D))), np.arange(1.0, 5.0)
+    np.testing.assert_allclose(nearest(name, S, mass), S, atol=1e-12 * np.abs(S).max())
+    np.testing.assert_allclose(nearest(name, S, mass, S), S, atol=1e-12 * np.abs(S).max())
+
+
+def test_eigenvalues_that_are_small_keep_their_digits():
+    """Of a positive definite matrix that is well conditioned but for the units of its features."""
+    units = 10.0 ** np.arange(0, -12, -2)
+    core = np.eye(6) + 0.1 * np.ones((6, 6))
+    S = (units[:, None] * core * units)[None]
+    best = nearest("VEV", S, np.ones(1))[0]
+    np.testing.assert_allclose(best / units / units[:, None], core, rtol=1e-9)

@@ -19,7 +19,7 @@ ARGUMENTS = {
     _core.Kernel: MIXTURE,
     _panels.Panels: (4, np.zeros(3), False, 1.0),
     _scorer.Scorer: (*MIXTURE, False),
-    _steps.Steps: (_core.Kernel(*MIXTURE), np.zeros((4, 3)), None, Weights(), None, None, 0.0, 0.0, 1e6, 1e3),
+    _steps.Steps: (_core.Kernel(*MIXTURE), np.zeros((4, 3)), None, Weights(), None, None, 0.0, 0.0, 1e6, 1e3, None),
 }
 by_class = pytest.mark.parametrize("compiled", ARGUMENTS, ids=lambda compiled: compiled.__name__)
 

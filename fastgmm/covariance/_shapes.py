@@ -4,13 +4,11 @@ With S_kj the sample variances along the axes and n_k the masses, all of them mi
 
     sum_k n_k sum_j (log v_kj + S_kj / v_kj)
 
-under what their structure says of v_kj = lambda_k a_kj, and v_kj >= least_j where a floor is given.
+under what their structure says of v_kj = lambda_k a_kj, and v_kj >= least_j: the floor. Without one:
+`fastgmm.engine._structures`.
 """
 
 import numpy as np
-
-from fastgmm._errors import IllDefinedCovarianceError
-from fastgmm.engine import _shapes as compiled
 
 __all__ = ["equal_shapes", "equal_volumes", "pooled", "varying"]
 
@@ -19,59 +17,33 @@ MAX_ROUNDS, TOLERANCE = 10_000, 1e-13  # of coordinate descent where a floor is 
 NOTHING = 1e-30  # share of a floor: a sample variance of less is none, but has a logarithm
 
 
-def varying(variances, mass, least=None):
+def varying(variances, mass, least):
     """Return the v_kj that minimise with nothing in common: v_kj = max(S_kj, least_j)."""
-    return variances if least is None else np.maximum(variances, least)
+    return np.maximum(variances, least)
 
 
-def pooled(variances, mass, least=None):
+def pooled(variances, mass, least):
     """Return the v_kj that minimise with v_kj = v_j: the average of S_kj, not below least_j."""
-    average = np.broadcast_to(mass @ variances / mass.sum(), variances.shape).copy()
-    return average if least is None else np.maximum(average, least)
+    return np.maximum(np.broadcast_to(mass @ variances / mass.sum(), variances.shape), least)
 
 
-def equal_volumes(variances, mass, least=None, most=np.inf):
-    """Return the v_kj that minimise with equal volumes lambda = prod_j v_kj^(1/D): shapes as of S_kj.
-
-    Celeux and Govaert (1995), lambda_B_k: with g_k the geometric mean of S_kj, v_kj = lambda S_kj / g_k and
-    lambda = sum_k n_k g_k / n. Above a floor none is larger than `most` either, where that is given.
-    """
-    if least is not None:
-        found = _equal_volumes_above(variances, mass, least)
-        return found if found.max() <= most else _equal_volumes_within(variances, mass, least, most)
-    volumes = np.exp(np.log(variances).mean(axis=1))
-    return variances * ((mass @ volumes / mass.sum()) / volumes)[:, None]
+def equal_volumes(variances, mass, least, most=np.inf):
+    """Return the v_kj that minimise with equal volumes lambda = prod_j v_kj^(1/D), none larger than `most`."""
+    found = _equal_volumes_above(variances, mass, least)
+    return found if found.max() <= most else _equal_volumes_within(variances, mass, least, most)
 
 
-def equal_shapes(variances, mass, least=None, *, start=None):
-    """Return the v_kj that minimise with equal shapes, v_kj = lambda_k b_j.
+def equal_shapes(variances, mass, least, *, start=None):
+    """Return the v_kj that minimise with equal shapes: lambda_k >= 1 and b_j >= least_j in turn, until lambda_k stay.
+
+    Of all factors that could be moved between both, these are what v_kj >= least_j comes to. The objective is convex in
+    the logarithms and the constraints are separate, so that coordinate descent ends at the minimum.
 
     Parameters
     ----------
     variances, mass, least : arrays
     start : (K,) array, optional
         The lambda_k, but for a common factor, that are expected.
-
-    Raises
-    ------
-    IllDefinedCovarianceError
-        If a component has no variance at all, and there is no floor.
-    """
-    if least is not None:
-        return _equal_shapes_above(variances, mass, least, start)
-    alive = variances.max(axis=1) > 0
-    if not alive.all():
-        raise IllDefinedCovarianceError(int(np.argmin(alive)))
-    scales = variances.mean(axis=1) if start is None else start
-    scales, shape = compiled.equal_shapes(variances, mass, scales / scales.mean())
-    return scales[:, None] * shape
-
-
-def _equal_shapes_above(variances, mass, least, start):
-    """Return `equal_shapes` above a floor: lambda_k >= 1 and b_j >= least_j in turn, until the lambda_k stay.
-
-    Of all factors that could be moved between both, these are what v_kj >= least_j comes to. The objective is convex in
-    the logarithms and the constraints are separate, so that coordinate descent ends at the minimum.
     """
     scales = np.ones(len(mass)) if start is None else start / start.min()
     for _ in range(MAX_ROUNDS):

@@ -118,8 +118,10 @@ class Family(ABC):
     equal : bool
         Whether all components have the same covariance, wherever that is held.
     stepped : bool
-        Whether its covariances are the second moments of a pass per unit of weight: then several steps of EM can be
-        made at once. See `fastgmm.engine.steps`.
+        Whether its covariances are the second moments of a pass per unit of weight, or those of the `structure` that
+        are nearest: then several steps of EM can be made at once. See `fastgmm.engine.steps`.
+    structure : str or None
+        What compiled M-steps know of what the covariances have in common: see `fastgmm.engine._structures.nearest`.
     general : str or None
         Of a family for one feature: the name of the same for more.
     rank : int
@@ -134,6 +136,7 @@ class Family(ABC):
     coupled = False
     equal = False
     stepped = False
+    structure = None
     general = None
     rank = 0
 

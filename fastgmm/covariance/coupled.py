@@ -10,7 +10,7 @@ The M-step looks for the covariances of the structure that minimise
 
 which are the nearest to the sample covariances S_k in Kullback-Leibler divergence. So one function, `nearest`, is the
 M-step, brings covariances into the structure, and says whether they are in it already. The formulas are those of Celeux
-and Govaert (1995, Pattern Recognition 28:781).
+and Govaert (1995, Pattern Recognition 28:781). Without a floor it is compiled: `fastgmm.engine._structures`.
 
 `reg_covar` is added to the diagonals of the S_k, as if rows were blurred: added to the covariances, it would lead out
 of most structures. For full, tied, diag and spherical both are the same. A component without rows takes part with what
@@ -30,6 +30,7 @@ from fastgmm.covariance import _axes
 from fastgmm.covariance.base import MIN_MASS, Family
 from fastgmm.covariance.full import Full
 from fastgmm.engine._linalg import inverse_cholesky
+from fastgmm.engine._structures import nearest
 
 __all__ = ["Coupled", "CoupledMatrices", "CoupledVariances", "Oriented"]
 
@@ -45,15 +46,16 @@ class Coupled(Family):
     """A family whose components have something in common."""
 
     coupled = True
-    stepped = False
+    stepped = True
 
-    @abstractmethod
-    def nearest_free(self, covariances, mass, previous):
-        """Return `nearest` without a floor. What does not exist may be NaN."""
+    @property
+    def structure(self):
+        """The letters of the structure."""
+        return self.general or self.name
 
     @abstractmethod
     def nearest_above(self, covariances, mass, previous, floor):
-        """Return `nearest` where some of what `nearest_free` returns lies below the floor."""
+        """Return `nearest` where some of what is nearest without a floor lies below it."""
 
     @abstractmethod
     def holds(self, covariances, floor, slack=0.0):
@@ -80,9 +82,9 @@ class Coupled(Family):
         """
         with np.errstate(all="ignore"):
             if floor is None:
-                return self.nearest_free(covariances, mass, previous)
+                return nearest(self.structure, covariances, mass, previous)
             try:
-                best = self.nearest_free(covariances, mass, previous)
+                best = nearest(self.structure, covariances, mass, previous)
                 if self.holds(best, floor):
                     return best
             except IllDefinedCovarianceError:
@@ -120,11 +122,7 @@ class CoupledVariances(Coupled):
 
     @abstractmethod
     def nearest_with_variances(self, covariances, mass, previous, least):
-        """Return `nearest` where no variance may be below `least`, in the shape of one component; None for no floor."""
-
-    def nearest_free(self, covariances, mass, previous):
-        """Return `nearest` without a floor."""
-        return self.nearest_with_variances(covariances, mass, previous, None)
+        """Return `nearest` where no variance may be below `least`, in the shape of one component."""
 
     def holds(self, covariances, floor, slack=0.0):
         """Return whether variances are above a `Floor`, or below by no more than a share of it."""

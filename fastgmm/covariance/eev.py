@@ -19,9 +19,6 @@ class EEV(Oriented):
     def n_parameters(self, n_components, n_features):
         return n_features + n_components * (n_features * (n_features - 1) // 2)
 
-    def nearest_free(self, covariances, mass, previous):
-        return _axes.along(*self.nearest_with_eigenvalues(covariances, mass, previous, None, None))
-
     def nearest_with_eigenvalues(self, covariances, mass, previous, least, most):
         variances, axes = _axes.principal(covariances)
         return axes, _shapes.pooled(variances, mass, least)

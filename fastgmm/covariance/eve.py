@@ -1,7 +1,7 @@
 """EVE: ellipsoids of one volume and one orientation, each with its own shape, Sigma_k = lambda D A_k D^T.
 
 Given D, the lambda A_k are those of EVI with D^T W_k D in place of W_k. What that leaves to minimise over D is done by
-rotations in planes and Newton's steps: see `fastgmm.engine._axes` and `_axes.common`.
+rotations in planes and Newton's steps: see `fastgmm.engine._axes`.
 """
 
 from functools import partial
@@ -22,10 +22,6 @@ class EVE(Oriented):
     def n_parameters(self, n_components, n_features):
         return 1 + n_components * (n_features - 1) + n_features * (n_features - 1) // 2
 
-    def nearest_free(self, covariances, mass, previous):
-        axes, variances = _axes.common(covariances, mass, previous, equal_volumes=True)
-        return _axes.along(axes[None], _shapes.equal_volumes(variances, mass))
-
     def nearest_with_eigenvalues(self, covariances, mass, previous, least, most):
         shaped = partial(_shapes.equal_volumes, most=most)
-        return _axes.above(shaped, covariances, mass, previous, least, equal_volumes=True)
+        return _axes.above(shaped, self.structure, covariances, mass, previous, least)

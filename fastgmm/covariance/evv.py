@@ -7,7 +7,6 @@ import numpy as np
 
 from fastgmm.covariance import _axes, _shapes
 from fastgmm.covariance.coupled import CoupledMatrices
-from fastgmm.engine._linalg import inverse_cholesky, log_diagonals
 
 __all__ = ["EVV"]
 
@@ -21,11 +20,6 @@ class EVV(CoupledMatrices):
 
     def n_parameters(self, n_components, n_features):
         return 1 + n_components * (n_features * (n_features + 1) // 2 - 1)
-
-    def nearest_free(self, covariances, mass, previous):
-        log_det = log_diagonals(inverse_cholesky(covariances).transpose(0, 2, 1))  # of the inverse, and of its root
-        volumes = np.exp(log_det * (-2 / covariances.shape[1]))
-        return covariances * ((mass @ volumes / mass.sum()) / volumes)[:, None, None]
 
     def nearest_with_eigenvalues(self, covariances, mass, previous, least, most):
         variances, axes = _axes.principal(covariances)

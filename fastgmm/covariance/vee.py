@@ -9,7 +9,6 @@ import numpy as np
 from fastgmm.covariance import _axes, _shapes
 from fastgmm.covariance.coupled import CoupledMatrices
 from fastgmm.engine._coordinates import from_log_cholesky, log_cholesky
-from fastgmm.engine._shapes import equal_matrices
 
 __all__ = ["VEE"]
 
@@ -24,11 +23,6 @@ class VEE(CoupledMatrices):
 
     def n_parameters(self, n_components, n_features):
         return n_components - 1 + n_features * (n_features + 1) // 2
-
-    def nearest_free(self, covariances, mass, previous):
-        scales = np.trace(covariances if previous is None else previous, axis1=1, axis2=2)
-        scales, matrix = equal_matrices(covariances, mass, scales / scales.mean())
-        return scales[:, None, None] * matrix
 
     def nearest_with_eigenvalues(self, covariances, mass, previous, least, most):
         """lambda_k >= 1 and C with eigenvalues of at least `least` are found in turn."""

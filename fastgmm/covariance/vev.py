@@ -21,9 +21,6 @@ class VEV(Oriented):
     def n_parameters(self, n_components, n_features):
         return n_components + n_features - 1 + n_components * (n_features * (n_features - 1) // 2)
 
-    def nearest_free(self, covariances, mass, previous):
-        return _axes.along(*self.nearest_with_eigenvalues(covariances, mass, previous, None, None))
-
     def nearest_with_eigenvalues(self, covariances, mass, previous, least, most):
         variances, axes = _axes.principal(covariances)
         scales = None if previous is None else np.trace(previous, axis1=1, axis2=2)

@@ -2,7 +2,7 @@
 
 Given D, lambda_k A_k = diag(D^T W_k D) / n_k. What that leaves to minimise over D, sum_k n_k log|diag(D^T W_k D)|, is
 the criterion of common principal components (Flury 1984, J. Am. Stat. Assoc. 79:892). It is minimised by rotations in
-planes and Newton's steps: see `fastgmm.engine._axes` and `_axes.common`.
+planes and Newton's steps: see `fastgmm.engine._axes`.
 """
 
 from fastgmm.covariance import _axes, _shapes
@@ -20,9 +20,5 @@ class VVE(Oriented):
     def n_parameters(self, n_components, n_features):
         return n_components * n_features + n_features * (n_features - 1) // 2
 
-    def nearest_free(self, covariances, mass, previous):
-        axes, variances = _axes.common(covariances, mass, previous, equal_volumes=False)
-        return _axes.along(axes[None], variances)
-
     def nearest_with_eigenvalues(self, covariances, mass, previous, least, most):
-        return _axes.above(_shapes.varying, covariances, mass, previous, least, equal_volumes=False)
+        return _axes.above(_shapes.varying, self.structure, covariances, mass, previous, least)

@@ -1,10 +1,11 @@
-from typing import TypeAlias
+from typing import Self, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 _Float64: TypeAlias = npt.NDArray[np.float64]
 
+def shared_axes(covariances: _Float64) -> _Float64: ...
 def common_axes(
     covariances: _Float64,
     mass: _Float64,
@@ -14,4 +15,6 @@ def common_axes(
     max_sweeps: int,
     inverse: _Float64 | None = None,
 ) -> tuple[_Float64, _Float64, float]: ...
-def turning(turned: _Float64, mass: _Float64, equal_volumes: bool) -> tuple[_Float64, _Float64]: ...
+
+class Axes:
+    def __new__(cls, K: int, D: int, equal_volumes: bool) -> Self: ...

@@ -1,4 +1,4 @@
-"""Axes that K covariances share, where an M-step has no closed form. Sweeps run without the GIL, and never raise F.
+"""Axes that K covariances share, where an M-step has no closed form. No step raises F.
 
 With T_k = A^T S_k A the objective at the best variances along axes A is, but for constants,
 
@@ -11,14 +11,30 @@ and j it is minimised in closed form: with a_k = c_k (1 / T_k,ii - 1 / T_k,jj), 
     P cos 2t + Q sin 2t,    P = 1/2 sum_k a_k (T_k,ii - T_k,jj),    Q = sum_k a_k T_k,ij,
 
 so that 2t = atan2(-Q, -P). Planes are taken in turn, as Flury and Gautschi (1986, SIAM J. Sci. Stat. Comput. 7:169)
-take them. In each, Newton's step for F itself is tried beside, and the better of both is made. Sweeps end when what
-all planes promise to gain, Q^2 / |P|, is less than a share of n. Where that takes long, `covariance._axes.common` makes
-Newton's steps in all planes at once between sweeps.
+take them. In each, Newton's step for F itself is tried beside, and the better of both is made. Between rounds of such
+sweeps Newton's step in all planes at once (_turning.pyx) is made, as far as it gains. The search ends when what all
+planes promise to gain, Q^2 / |P|, is less than a share of n, or what they gain is lost in rounding.
 """
 
-from libc.math cimport NAN, atan2, cos, exp, fabs, isfinite, log, sin
+from libc.math cimport INFINITY, NAN, atan2, cos, exp, fabs, isfinite, log, sin
+from libc.string cimport memcpy
 
 import numpy as np
+
+cimport numpy as cnp
+
+from fastgmm.engine._core cimport float64_values
+from fastgmm.engine._dense cimport cayley, eigh
+from fastgmm.engine._linalg cimport data, new
+from fastgmm.engine._turning cimport Turning, geometric_weights, log_means
+
+cnp.import_array()
+
+cdef double PROMISE = 1e-18  # share of n: what the planes of all pairs of axes promise to gain at the end
+cdef int SWEEPS = 8  # of planes, between two steps of Newton's
+cdef int MAX_ROUNDS = 50
+cdef Py_ssize_t MAX_PLANES = 600  # of more, a step of Newton's costs more than the sweeps that it saves
+cdef int LENGTHS = 6  # shares of a step that are tried, each a fourth of the one before, until one gains
 
 
 cdef void turn(
@@ -40,41 +56,199 @@ cdef void turn(
         T += D * D
 
 
+cdef void multiply(Py_ssize_t D, const double *left, bint transposed, const double *right, double *out) noexcept nogil:
+    """out = left right, or left^T right, all (D, D)."""
+    cdef Py_ssize_t i, j, m
+    cdef double factor
+    for i in range(D):
+        for j in range(D):
+            out[i * D + j] = 0
+        for m in range(D):
+            factor = left[m * D + i] if transposed else left[i * D + m]
+            for j in range(D):
+                out[i * D + j] += factor * right[m * D + j]
+
+
 cdef class Axes:
-    """Axes A (D, D), the T_k along them, and what a sweep over the planes of two of them needs: see `common_axes`."""
+    """The search for axes A (D, D), and the T_k along them; with equal volumes EVE's, else VVE's."""
 
-    cdef Py_ssize_t K, D
-    cdef double[:, ::1] A, fixed
-    cdef double[:, :, ::1] T
-    cdef double[::1] n, weight, log_mean, x, y, z
-    cdef double total
-    cdef bint equal_volumes, free
+    def __cinit__(self, Py_ssize_t K, Py_ssize_t D, bint equal_volumes):
+        cdef Py_ssize_t square = D * D
+        cdef double *at
+        self.K, self.D, self.equal_volumes, self.fixed = K, D, equal_volumes, NULL
+        self.room = np.empty(6 * square + K * square + 5 * K + D)
+        self.A = at = float64_values(self.room)
+        self.T = at = at + square
+        self.weight = at = at + K * square
+        self.log_mean = at = at + K
+        self.x = at = at + K
+        self.y = at = at + K
+        self.z = at = at + K
+        self.best = at = at + K
+        self.tried = at = at + square
+        self.turn = at = at + square
+        self.rotation = at = at + square
+        self.work = at = at + square
+        self.values = at + square
 
-    def __init__(self, covariances, mass, axes, bint equal_volumes, inverse):
-        self.K, self.D = covariances.shape[0], covariances.shape[1]
-        self.A = np.array(axes, dtype=np.float64, order="C")
-        self.T = np.ascontiguousarray(axes.T @ covariances @ axes)
-        self.n, self.weight = np.ascontiguousarray(mass, dtype=np.float64), np.array(mass, dtype=np.float64)
-        self.log_mean = np.log(np.diagonal(self.T, axis1=1, axis2=2)).mean(axis=1)
-        self.x, self.y, self.z = np.empty(self.K), np.empty(self.K), np.empty(self.K)
-        self.total, self.equal_volumes, self.free = np.sum(mass), equal_volumes, inverse is None
-        self.fixed = None if inverse is None else np.ascontiguousarray(inverse)
+    cdef Py_ssize_t find(self, const double *S, const double *n, const double *previous) except -1:
+        """Find axes that are a local minimum of F; return the first component without variance along
+        one, K if there is none.
+
+        The search begins at the axes of `previous`, covariances (K, D, D) that share them; without them at those of
+        each S_k and those of all together, of which the best are kept.
+        """
+        cdef Py_ssize_t k, j
+        self.load(S, n)
+        if previous == NULL:
+            self.begin_anew()
+        else:
+            self.share(previous, self.A)
+        self.settle(MAX_ROUNDS)
+        for k in range(self.K):
+            for j in range(self.D):
+                if not self.T[(k * self.D + j) * self.D + j] > 0:
+                    return k
+        return self.K
+
+    cdef void load(self, const double *S, const double *n) noexcept nogil:
+        """Take sample covariances and masses."""
+        cdef Py_ssize_t k
+        self.S, self.n, self.total = S, n, 0
+        for k in range(self.K):
+            self.weight[k] = n[k]
+            self.total += n[k]
+
+    cdef void begin(self, const double *axes) noexcept nogil:
+        memcpy(self.A, axes, self.D * self.D * sizeof(double))
+
+    cdef int begin_anew(self) except -1:
+        """Begin at the axes of the S_k or of their sum, those that a round of sweeps makes the best."""
+        cdef Py_ssize_t K = self.K, square = self.D * self.D, k, m
+        cdef const double *matrix = self.tried
+        cdef double lowest = INFINITY, left
+        for m in range(square):
+            self.tried[m] = 0
+            for k in range(K):
+                self.tried[m] += self.n[k] * self.S[k * square + m]
+        for k in range(K + 1):
+            if k > 0:
+                matrix = self.S + (k - 1) * square
+            eigh(self.D, matrix, self.values, self.A)
+            self.settle(1)
+            left = self.left()
+            if k == 0 or left < lowest:
+                lowest = left
+                memcpy(self.best, self.A, square * sizeof(double))
+        self.begin(self.best)
+        return 0
+
+    cdef int share(self, const double *covariances, double *axes) except -1:
+        """The axes (D, D) of covariances that share them: those of any of their averages."""
+        cdef Py_ssize_t square = self.D * self.D, k, j, m
+        cdef double trace
+        for m in range(square):
+            self.tried[m] = 0
+        for k in range(self.K):
+            trace = 0
+            for j in range(self.D):
+                trace += covariances[j * self.D + j]
+            for m in range(square):
+                self.tried[m] += (k + 1) / trace * covariances[m]
+            covariances += square
+        return eigh(self.D, self.tried, self.values, axes)
+
+    cdef int settle(self, int max_rounds) except -1:
+        """Make rounds of sweeps, with a step of Newton's between two rounds as far as it gains."""
+        cdef double before = INFINITY, rounding = 1e-15 * self.D * self.total, promised, left
+        cdef int number
+        for number in range(1, max_rounds + 1):
+            with nogil:
+                self.turn_all(self.A)
+                promised = self.sweeps(PROMISE, SWEEPS)
+                self.orthogonalise()
+            if not promised > PROMISE or number == max_rounds:
+                break
+            left = self.left()
+            if not before - left > rounding:  # NaN too
+                break
+            before = left
+            if self.D * (self.D - 1) // 2 <= MAX_PLANES:
+                self.nearer(left, rounding)
+        return 0
+
+    cdef bint nearer(self, double left, double rounding) except -1:
+        """Make Newton's step from axes whose F is given, or the longest of some shares of it that does not raise F."""
+        cdef Py_ssize_t square = self.D * self.D, m
+        cdef int _length
+        if self.turning is None:
+            self.turning = Turning(self.K, self.D, self.equal_volumes)
+        if not self.turning.step(self.T, self.n, self.turn):
+            return False
+        for _length in range(LENGTHS):
+            cayley(self.D, self.turn, self.work, self.rotation)
+            multiply(self.D, self.A, False, self.rotation, self.tried)
+            self.turn_all(self.tried)
+            if self.left() <= left + rounding:
+                self.begin(self.tried)
+                return True
+            for m in range(square):
+                self.turn[m] /= 4
+        return False
+
+    cdef void turn_all(self, const double *axes) noexcept nogil:
+        """Set the T_k along some axes."""
+        cdef Py_ssize_t square = self.D * self.D, k
+        for k in range(self.K):
+            multiply(self.D, self.S + k * square, False, axes, self.work)
+            multiply(self.D, axes, True, self.work, self.T + k * square)
+
+    cdef void orthogonalise(self) noexcept nogil:
+        """Make axes that rounding has made not quite orthogonal so to the last bits: a step of Newton-Schulz."""
+        cdef Py_ssize_t square = self.D * self.D, m
+        multiply(self.D, self.A, True, self.A, self.work)
+        multiply(self.D, self.A, False, self.work, self.rotation)
+        for m in range(square):
+            self.A[m] = 1.5 * self.A[m] - 0.5 * self.rotation[m]
+
+    cdef double left(self) noexcept nogil:
+        """F along the axes of the T_k."""
+        cdef Py_ssize_t k
+        cdef double sum = 0
+        log_means(self.K, self.D, self.T, self.log_mean)
+        for k in range(self.K):
+            sum += self.n[k] * (exp(self.log_mean[k]) if self.equal_volumes else self.log_mean[k])
+        return self.D * (self.total * log(sum / self.total) if self.equal_volumes else sum)
+
+    cdef double sweeps(self, double share, int most) noexcept nogil:
+        """Make sweeps until one promised to gain less than a share of n; return what it promised."""
+        cdef double promised = 0
+        cdef int _sweep
+        log_means(self.K, self.D, self.T, self.log_mean)
+        for _sweep in range(most):
+            promised = self.sweep()
+            if not promised > share:
+                break
+        return promised
 
     cdef double sweep(self) noexcept nogil:
         """Turn each pair of axes in turn; return the share of n that this promised to gain, NaN if it cannot go on."""
-        cdef Py_ssize_t i, j, k
+        cdef Py_ssize_t K = self.K, D = self.D, i, j, k
         cdef double promised = 0, P, Q, bend, a, angle
-        for i in range(self.D):
+        cdef double *T
+        cdef bint free = self.fixed == NULL
+        for i in range(D):
             for j in range(i):
                 P = Q = bend = 0
-                if self.equal_volumes and self.free:
-                    geometric_weights(self.n, self.log_mean, self.weight, self.total)
-                for k in range(self.K):
-                    self.x[k], self.y[k], self.z[k] = self.T[k, i, i], self.T[k, j, j], self.T[k, i, j]
-                    if self.free:
+                if self.equal_volumes and free:
+                    geometric_weights(K, self.n, self.log_mean, self.weight)
+                for k in range(K):
+                    T = self.T + k * D * D
+                    self.x[k], self.y[k], self.z[k] = T[i * D + i], T[j * D + j], T[i * D + j]
+                    if free:
                         a = self.weight[k] * (1 / self.x[k] - 1 / self.y[k])
                     else:
-                        a = self.weight[k] * (self.fixed[k, i] - self.fixed[k, j])
+                        a = self.weight[k] * (self.fixed[k * D + i] - self.fixed[k * D + j])
                     P += 0.5 * a * (self.x[k] - self.y[k])
                     Q += a * self.z[k]
                     bend += self.weight[k] * self.z[k] ** 2 * (1 / self.x[k] ** 2 + 1 / self.y[k] ** 2)
@@ -84,11 +258,12 @@ cdef class Axes:
                     continue
                 promised += Q * Q / max(fabs(P), fabs(Q))
                 angle = 0.5 * atan2(-Q, -P)
-                if self.free:
+                if free:
                     angle = self.better(angle, -2 * Q, -4 * P - 4 * bend)
-                turn(self.K, self.D, i, j, angle, &self.T[0, 0, 0], &self.A[0, 0])
-                for k in range(self.K):
-                    self.log_mean[k] += log(self.T[k, i, i] / self.x[k] * (self.T[k, j, j] / self.y[k])) / self.D
+                turn(K, D, i, j, angle, self.T, self.A)
+                for k in range(K):
+                    T = self.T + k * D * D
+                    self.log_mean[k] += log(T[i * D + i] / self.x[k] * (T[j * D + j] / self.y[k])) / D
         return promised / self.total
 
     cdef double better(self, double angle, double slope, double bend) noexcept nogil:
@@ -113,8 +288,18 @@ cdef class Axes:
         return log(before / after) * self.D * before if self.equal_volumes else -after
 
 
+def shared_axes(covariances):
+    """Return the axes (D, D), as columns, of covariances (K, D, D) that share them."""
+    cdef cnp.ndarray given = np.ascontiguousarray(covariances, dtype=np.float64)
+    cdef Py_ssize_t D = given.shape[1]
+    cdef cnp.ndarray out = new(2, D, D)
+    cdef Axes found = Axes(given.shape[0], D, False)
+    found.share(float64_values(given), data(out, D * D))
+    return out
+
+
 def common_axes(covariances, mass, axes, bint equal_volumes, double share, int max_sweeps, inverse=None):
-    """Return axes (D, D), as columns, nearer to those along which variances minimise the objective.
+    """Return axes (D, D), as columns, nearer to those along which variances minimise the objective, after some sweeps.
 
     Parameters
     ----------
@@ -134,107 +319,29 @@ def common_axes(covariances, mass, axes, bint equal_volumes, double share, int m
     Returns
     -------
     axes : (D, D) array
+        Orthogonal to the last bits.
     turned : (K, D, D) array
         The T_k: sample covariances in coordinates along the axes, symmetric but for rounding.
     promised : float
         Share of n that the last sweep promised; NaN where sample variances along an axis are zero.
     """
-    cdef Axes found = Axes(covariances, mass, axes, equal_volumes, inverse)
-    cdef double promised = 0
-    cdef int _sweep
+    cdef cnp.ndarray S = np.ascontiguousarray(covariances, dtype=np.float64)
+    cdef cnp.ndarray n = np.ascontiguousarray(mass, dtype=np.float64)
+    cdef cnp.ndarray start = np.ascontiguousarray(axes, dtype=np.float64)
+    cdef cnp.ndarray fixed
+    cdef Py_ssize_t K = S.shape[0], D = S.shape[1]
+    cdef cnp.ndarray out = new(2, D, D), turned = new(3, K, D, D)
+    cdef Axes found = Axes(K, D, equal_volumes)
+    cdef double promised
+    if inverse is not None:
+        fixed = np.ascontiguousarray(inverse, dtype=np.float64)
+        found.fixed = data(fixed, K * D)
+    found.load(data(S, K * D * D), data(n, K))
+    found.begin(data(start, D * D))
     with nogil:
-        for _sweep in range(max_sweeps):
-            promised = found.sweep()
-            if not promised > share:
-                break
-    return np.asarray(found.A), np.asarray(found.T), promised
-
-
-cdef void geometric_weights(double[::1] n, double[::1] log_mean, double[::1] weight, double total) noexcept nogil:
-    """Set n_k g_k, scaled to the sum of the n_k."""
-    cdef Py_ssize_t K = n.shape[0], k
-    cdef double sum = 0, largest = log_mean[0]
-    for k in range(K):
-        largest = max(largest, log_mean[k])
-    for k in range(K):
-        weight[k] = n[k] * exp(log_mean[k] - largest)
-        sum += weight[k]
-    for k in range(K):
-        weight[k] *= total / sum
-
-
-def turning(turned, mass, bint equal_volumes):
-    """Return slope (P,) and bend (P, P) of F where axes are turned by A exp(X): its gradient and Hessian in X.
-
-    P = D (D - 1) / 2 planes a < b in the order of `numpy.triu_indices`, with X_ab = -X_ba in plane (a, b). To second
-    order diag(exp(-X) T exp(X)) is diag(T) + 2 diag(T X) + diag(T X^2 - X T X).
-
-    Parameters
-    ----------
-    turned : (K, D, D) array
-        The T_k.
-    mass : (K,) array
-    equal_volumes : bool
-        As in `common_axes`.
-
-    Returns
-    -------
-    slope, bend : arrays
-    """
-    cdef Py_ssize_t K = turned.shape[0], D = turned.shape[1], P = D * (D - 1) // 2, k, p, q, a, b, c, d, j
-    cdef double[:, :, ::1] T = np.ascontiguousarray(turned)
-    cdef double[::1] n = np.ascontiguousarray(mass, dtype=np.float64), weight = np.array(mass, dtype=np.float64)
-    cdef double[:, :, ::1] R = np.zeros((D, D, D))  # R_j = sum_k c_k T_k / T_k,jj
-    cdef double[:, ::1] change = np.zeros((K, P))  # of sum_j log T_k,jj
-    cdef double[::1] slope = np.zeros(P)
-    cdef double[:, ::1] bend = np.zeros((P, P))
-    cdef double inverse, x, total = np.sum(mass)
-    if equal_volumes:
-        geometric_weights(n, np.log(np.diagonal(turned, axis1=1, axis2=2)).mean(axis=1), weight, total)
-    with nogil:
-        for k in range(K):
-            for j in range(D):
-                inverse = weight[k] / T[k, j, j]
-                for a in range(D):
-                    for b in range(D):
-                        R[j, a, b] += inverse * T[k, a, b]
-            p = 0
-            for a in range(D):
-                for b in range(a + 1, D):
-                    change[k, p] = 2 * T[k, a, b] * (1 / T[k, b, b] - 1 / T[k, a, a])
-                    slope[p] += weight[k] * change[k, p]
-                    p += 1
-        p = 0
-        for a in range(D):
-            for b in range(a + 1, D):
-                q = 0
-                for c in range(a + 1):
-                    for d in range(c + 1, D):
-                        if q > p:
-                            break
-                        x = 0
-                        if b == d:
-                            x += R[b, a, c] + R[b, c, a] - R[c, c, a] - R[a, a, c] - curving(T, weight, b, a, c)
-                        if a == c:
-                            x += R[a, b, d] + R[a, d, b] - R[d, d, b] - R[b, b, d] - curving(T, weight, a, b, d)
-                        if a == d:
-                            x += R[c, c, b] + R[b, b, c] - R[a, b, c] - R[a, c, b] + curving(T, weight, a, b, c)
-                        if b == c:
-                            x += R[d, d, a] + R[a, a, d] - R[b, a, d] - R[b, d, a] + curving(T, weight, b, a, d)
-                        if equal_volumes:
-                            for k in range(K):
-                                x += weight[k] * change[k, p] * change[k, q] / D
-                            x -= slope[p] * slope[q] / (total * D)
-                        bend[p, q] = bend[q, p] = x
-                        q += 1
-                p += 1
-    return np.asarray(slope), np.asarray(bend)
-
-
-cdef double curving(double[:, :, ::1] T, double[::1] weight, Py_ssize_t j, Py_ssize_t a, Py_ssize_t b) noexcept nogil:
-    """The part of the second derivative of log T_jj that its first one makes, in planes (a, j) and (b, j)."""
-    cdef double sum = 0
-    cdef Py_ssize_t k
-    for k in range(T.shape[0]):
-        sum += weight[k] * 4 * T[k, a, j] * T[k, b, j] / (T[k, j, j] * T[k, j, j])
-    return sum
+        found.turn_all(found.A)
+        promised = found.sweeps(share, max_sweeps)
+        found.orthogonalise()
+    memcpy(data(out, D * D), found.A, D * D * sizeof(double))
+    memcpy(data(turned, K * D * D), found.T, K * D * D * sizeof(double))
+    return out, turned, promised

@@ -23,8 +23,16 @@ class Steps:
         least_share: float,
         most_cancellation: float,
         most_spread: float,
+        structure: str | None,
     ) -> Self: ...
     def score(self, weights: _Float64, means: _Float64, factors: _Float64) -> tuple[float, float] | None: ...
     def run(
-        self, weights: _Float64, means: _Float64, factors: _Float64, count: int, before: float, enough: float
+        self,
+        weights: _Float64,
+        means: _Float64,
+        covariances: _Float64,
+        factors: _Float64,
+        count: int,
+        before: float,
+        enough: float,
     ) -> tuple[list[float], _Float64, _Float64, _Float64, _Float64]: ...

@@ -1,9 +1,10 @@
 """Several steps of EM in one call, for passes so short that what Python does between them takes most of the time.
 
 A step is what `Family.constants`, `accumulate` and `Family.maximise` do one after the other, by the same functions in
-the same order, and so to the same bits. It is for families whose covariances are the second moments of a pass per unit
-of weight, each kind of kernel having one. A step that asks for more than that (a component has lost its rows, a matrix
-is not positive definite, moments cancelled) is not made here: the steps end before it.
+the same order, and so to the same bits. Covariances are the second moments of a pass per unit of weight, or what is
+nearest to them among those that have something in common (_structures.pyx). A step that asks for more than that (a
+component has lost its rows, a matrix is not positive definite, moments cancelled) is not made here: the steps end
+before it.
 """
 
 from libc.math cimport fabs
@@ -23,6 +24,7 @@ from fastgmm.engine._linalg cimport (
     normalise, reach, share, sum_logs, unpack,
 )
 from fastgmm.engine._pass cimport add_layout, data_of, new_job, run
+from fastgmm.engine._structures cimport Nearest
 
 cnp.import_array()
 
@@ -55,6 +57,8 @@ cdef class Steps:
         Moments that cancelled by a larger factor are taken again.
     most_spread : float
         Of the rotated kind: largest distance of a mean from the shift, in standard deviations.
+    structure : str or None
+        What the covariances have in common: see `_structures.nearest`.
     """
 
     cdef Kernel kernel
@@ -62,7 +66,9 @@ cdef class Steps:
     cdef tuple keep               # owners of what the job points to
     cdef object room              # memory of what follows
     cdef double *total            # sums of a pass
+    cdef Nearest nearest          # None where the covariances have nothing in common
     cdef double *n                # (K)
+    cdef double *divisor          # (K)
     cdef double *s                # (K, D)
     cdef double *S                # second moments: see `Statistics`
     cdef double *within           # of the size of S
@@ -75,7 +81,7 @@ cdef class Steps:
     cdef double reg_covar, least_share, most_cancellation, most_spread
 
     def __cinit__(self, Kernel kernel, x, rows, weights, known, scatter, double reg_covar, double least_share,
-                  double most_cancellation, double most_spread):
+                  double most_cancellation, double most_spread, structure):
         cdef Model *m = &kernel.model
         cdef Py_ssize_t K = m.K, D = m.D
         cdef double *at
@@ -88,10 +94,12 @@ cdef class Steps:
         self.reg_covar, self.least_share = reg_covar, least_share
         self.most_cancellation, self.most_spread = most_cancellation, most_spread
         self.n_moments = {FG_FULL: K * D * D, FG_DIAGONAL: K * D, FG_SPHERICAL: K, FG_ROTATED: D * D}[m.kind]
-        self.room = np.empty(self.job.partial_size + 3 * K + 2 * K * D + 2 * self.n_moments + D * D)
+        self.nearest = None if structure is None else Nearest(structure, K, D)
+        self.room = np.empty(self.job.partial_size + 4 * K + 2 * K * D + 2 * self.n_moments + D * D)
         at = float64_values(self.room)
         self.total = at
         self.n = at = at + self.job.partial_size
+        self.divisor = at = at + K
         self.log_norm = at = at + K
         self.log_det = at = at + K
         self.s = at = at + K
@@ -100,13 +108,13 @@ cdef class Steps:
         self.within = at = at + self.n_moments
         self.work = at + self.n_moments
 
-    def run(self, cnp.ndarray weights, cnp.ndarray means, cnp.ndarray factors, Py_ssize_t count, double before,
-            double enough):
+    def run(self, cnp.ndarray weights, cnp.ndarray means, cnp.ndarray covariances, cnp.ndarray factors,
+            Py_ssize_t count, double before, double enough):
         """Make up to count steps.
 
         Parameters
         ----------
-        weights : (K,), means : (K, D), factors : see `KernelConstants`
+        weights : (K,), means : (K, D), covariances : in the shape of the factors, factors : see `KernelConstants`
             Where they begin.
         count : int
         before : float
@@ -127,21 +135,22 @@ cdef class Steps:
         cdef cnp.ndarray all_covariances = np.empty(shape), all_factors = np.empty(shape)
         cdef const double *w = float64_values(weights)
         cdef const double *mu = float64_values(means)
+        cdef const double *C = float64_values(covariances)
         cdef const double *W = float64_values(factors)
         cdef double *next_w = float64_values(all_weights)
         cdef double *next_mu = float64_values(all_means)
         cdef double *next_W = float64_values(all_factors)
-        cdef double *covariances = float64_values(all_covariances)
+        cdef double *next_C = float64_values(all_covariances)
         cdef double bound
         bounds = []
-        while made < count and self.evaluate(w, mu, W) and self.maximise(mu, next_w, next_mu, covariances, next_W):
+        while made < count and self.evaluate(w, mu, W) and self.maximise(mu, C, next_w, next_mu, next_C, next_W):
             bound = self.total[0] / self.total[1]
             bounds.append(bound)
             if fabs(bound - before) < enough:
                 break
             before, made = bound, made + 1
-            w, mu, W = next_w, next_mu, next_W
-            next_w, next_mu, next_W, covariances = next_w + K, next_mu + K * D, next_W + size, covariances + size
+            w, mu, C, W = next_w, next_mu, next_C, next_W
+            next_w, next_mu, next_C, next_W = next_w + K, next_mu + K * D, next_C + size, next_W + size
         return bounds, all_weights, all_means, all_covariances, all_factors
 
     def score(self, cnp.ndarray weights, cnp.ndarray means, cnp.ndarray factors):
@@ -184,11 +193,12 @@ cdef class Steps:
         self.job.model = self.kernel.model
         return True
 
-    cdef bint maximise(self, const double *before, double *weights, double *means, double *covariances,
-                       double *factors) except -1:
-        """Make the M-step of the pass, whose means were `before`; False if it has to be made elsewhere."""
+    cdef bint maximise(self, const double *before, const double *covariances_before, double *weights, double *means,
+                       double *covariances, double *factors) except -1:
+        """Make the M-step of the pass under what was before; False if it has to be made elsewhere."""
         cdef Model *m = &self.kernel.model
         cdef Py_ssize_t K = m.K, D = m.D, k
+        cdef double *free = covariances if self.nearest is None else self.within
         cdef double mass
         self.split(before)
         if share(K, self.n, self.least_share, weights, &mass):
@@ -196,16 +206,17 @@ cdef class Steps:
         centre(K, D, self.n, self.s, self.pivot, means)
         if self.centre_moments(means) > self.most_cancellation or not finite(K * D, means):
             return False
-        if m.kind == FG_FULL:
-            divide(K, D * D, D + 1, self.within, self.n, self.reg_covar, covariances)
-            return invert(K, D, covariances, self.work, factors) == K
         if m.kind == FG_ROTATED:
             divide(1, D * D, D + 1, self.within, &mass, self.reg_covar, covariances)
             return invert(1, D, covariances, self.work, factors) == 1
-        if m.kind == FG_SPHERICAL:
-            for k in range(K):
-                self.n[k] *= D
-        divide(K, self.n_moments // K, 1, self.within, self.n, self.reg_covar, covariances)
+        for k in range(K):
+            self.divisor[k] = self.n[k] * D if m.kind == FG_SPHERICAL else self.n[k]
+        divide(K, self.n_moments // K, D + 1 if m.kind == FG_FULL else 1, self.within, self.divisor, self.reg_covar,
+               free)
+        if self.nearest is not None and self.nearest.find(free, self.n, covariances_before, covariances) < K:
+            return False
+        if m.kind == FG_FULL:
+            return invert(K, D, covariances, self.work, factors) == K
         return invert_variances(self.n_moments, covariances, factors) == self.n_moments
 
     cdef void split(self, const double *means) noexcept:

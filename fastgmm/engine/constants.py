@@ -8,7 +8,7 @@ import numpy as np
 
 from fastgmm.engine import _core, _linalg, _scorer
 
-__all__ = ["FACTOR_SHAPES", "KINDS", "KernelConstants", "shape_fits"]
+__all__ = ["FACTOR_SHAPES", "KernelConstants", "shape_fits"]
 
 FACTOR_SHAPES = {
     "full": lambda K, D: (K, D, D),
@@ -16,10 +16,8 @@ FACTOR_SHAPES = {
     "spherical": lambda K, D: (K,),
     "rotated": lambda K, D: (D, D),
 }
-"""Kernel kinds, and the shape of their factors: that of the second moments too, see `Statistics.S`."""
-
-KINDS = (*FACTOR_SHAPES, "low_rank")
-"""All kernel kinds. The shape (K, 1 + q, D) of the last depends on the rank q >= 1 too."""
+"""Shape of the factors by kernel kind (`_core.KINDS`), and of the second moments, see `Statistics.S`. That of the last
+kind, low_rank, depends on the rank q >= 1 too: (K, 1 + q, D)."""
 
 
 UNIT = math.sqrt(2 * math.log(2))
@@ -96,8 +94,8 @@ class KernelConstants:
 
     def __post_init__(self):
         """Refuse what does not fit together: behind these arrays are raw pointers."""
-        if self.kind not in KINDS:
-            raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {self.kind!r}")
+        if self.kind not in _core.KINDS:
+            raise ValueError(f"kind must be one of {', '.join(_core.KINDS)}, got {self.kind!r}")
         if self.dtype.char not in "fd":
             raise TypeError(f"dtype must be float32 or float64, got {self.dtype}")
         shape = self.log_norm.shape + self.shift.shape

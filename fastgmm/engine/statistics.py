@@ -8,7 +8,8 @@ from functools import cached_property
 import numpy as np
 
 from fastgmm.engine import _linalg
-from fastgmm.engine.constants import KINDS, shape_fits
+from fastgmm.engine._core import KINDS
+from fastgmm.engine.constants import shape_fits
 
 __all__ = ["Statistics"]
 

@@ -29,7 +29,9 @@ class Limits(NamedTuple):
     most_spread: float
 
 
-def steps_over(rows, kind, n_components, shift, *, reg_covar, limits, weights, scatter, known_labels=None):
+def steps_over(
+    rows, kind, n_components, shift, *, reg_covar, limits, weights, scatter, known_labels=None, structure=None
+):
     """Return what makes steps of EM over rows, or None if passes over them are not short.
 
     Parameters
@@ -51,6 +53,8 @@ def steps_over(rows, kind, n_components, shift, *, reg_covar, limits, weights, s
         which groups of so many rows are added up to.
     known_labels : (N,) int64 array, optional
         As in `fastgmm.accumulate`.
+    structure : str, optional
+        What the covariances have in common: see `fastgmm.engine._structures.nearest`.
 
     Returns
     -------
@@ -62,4 +66,4 @@ def steps_over(rows, kind, n_components, shift, *, reg_covar, limits, weights, s
         return None
     total = scatter(shift, kernel.group_rows) if kind == "rotated" else None
     known = known_of_visits(known_labels, weights.kept, 0, n_rows)
-    return Steps(kernel, rows.array, weights.kept, weights, known, total, reg_covar, *limits)
+    return Steps(kernel, rows.array, weights.kept, weights, known, total, reg_covar, *limits, structure)

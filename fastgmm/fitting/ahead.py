@@ -132,10 +132,12 @@ class Ahead:
             kind, dtype = self._family.kind, self._source.dtype
             shift = self._shift if is_shifted(kind, dtype) else np.zeros(len(self._shift))
             limits = Limits(MIN_MASS, MAX_CANCELLATION, MOST_SPREAD[dtype.itemsize])
-            self._steps = self._source.steps(kind, point.n_components, shift, self._reg_covar, limits)
+            options = self._reg_covar, limits, self._family.structure
+            self._steps = self._source.steps(kind, point.n_components, shift, *options)
             self._goes = self._steps is not None
         if self._goes:
-            arrays = point.weights, point.means, self._family.factors(point)[1]
+            covariances = np.ascontiguousarray(point.covariances, dtype=np.float64)
+            arrays = point.weights, point.means, covariances, self._family.factors(point)[1]
             self._bounds, *self._made = self._steps.run(*arrays, count, self._bound, self._enough)
             if self._family.container in ("full", "tied"):  # U is the transposed of what the kernels read
                 self._made[3] = self._made[3].swapaxes(-1, -2)

@@ -221,26 +221,26 @@ def race(
     are_thin : callable
         Of which of several Parameters components have collapsed.
     """
-    runners = []
+    runners, ahead = [], Ahead(source, family, reg_covar, source.moments()[0], 0.0, n_iter)
     for start in starts:
         with contextlib.suppress(IllDefinedCovarianceError):
-            runners.append(_run(source, family, start, n_iter, reg_covar))
+            runners.append(_run(source, family, start, n_iter, reg_covar, ahead))
     thin = are_thin(family, [runner.parameters for runner in runners])
     runners = [runner for runner, out in zip(runners, thin, strict=True) if not out]
     return sorted(runners, key=lambda runner: -runner.bounds[-1])
 
 
-def _run(source: ArraySource, family: Family, parameters: Parameters, n_iter: int, reg_covar: float) -> Runner:
+def _run(
+    source: ArraySource, family: Family, parameters: Parameters, n_iter: int, reg_covar: float, ahead: Ahead
+) -> Runner:
     """Return a start after a few iterations of EM."""
-    shift, bounds = source.moments()[0], []
-    ahead = Ahead(source, family, reg_covar, shift, 0.0, n_iter) if parameters.noise is None else None
+    shift, bounds, noise = source.moments()[0], [], parameters.noise
     while len(bounds) < n_iter:
-        stretch = None if ahead is None else ahead.stretch(parameters, n_iter - len(bounds))
+        stretch = ahead.stretch(parameters, n_iter - len(bounds)) if noise is None else None
         if stretch is not None:
             bounds += stretch.bounds
             parameters = stretch.end
             continue
-        noise = parameters.noise
         stats = statistics_under(source, family.constants(parameters, dtype=source.dtype, shift=shift))
         bounds.append(stats.log_likelihood / stats.total_weight)
         if noise is not None:

@@ -112,7 +112,7 @@ class ArraySource(Source):
             **self._options,
         )
 
-    def steps(self, kind, n_components, shift, reg_covar, limits):
+    def steps(self, kind, n_components, shift, reg_covar, limits, structure=None):
         """Return what makes several steps of EM at once, or None if passes are not short: see `Source.steps`."""
         if self._sparse or not self._rows.native:
             return None
@@ -125,6 +125,7 @@ class ArraySource(Source):
             limits=limits,
             weights=self._weights,
             scatter=self._total_scatter,
+            structure=structure,
             known_labels=self.known_labels,
         )
 

@@ -86,7 +86,7 @@ class Source(ABC):
         rng : numpy.random.Generator
         """
 
-    def steps(self, kind, n_components, shift, reg_covar, limits):  # noqa: B027 (passes over rows elsewhere are long)
+    def steps(self, kind, n_components, shift, reg_covar, limits, structure=None):  # noqa: B027 (passes elsewhere are long)
         """Return what makes several steps of EM at once, where passes are short; else None.
 
         Parameters
@@ -99,6 +99,8 @@ class Source(ABC):
         reg_covar : float
             Added to the diagonals of the covariances.
         limits : fastgmm.engine.steps.Limits
+        structure : str, optional
+            What the covariances have in common: `Family.structure`.
         """
 
     def reserve(self, kind, n_components, n_start_rows=0, rank=0):  # noqa: B027 (most sources have nothing to do)

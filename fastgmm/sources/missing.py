@@ -66,7 +66,7 @@ class MissingSource(ArraySource):
         """Return the Statistics of all completed rows under a mixture: see `fastgmm.accumulate`."""
         return self._gapped.accumulate(constants, pivot=pivot, known_labels=self.known_labels)
 
-    def steps(self, kind, n_components, shift, reg_covar, limits):
+    def steps(self, kind, n_components, shift, reg_covar, limits, structure=None):
         """Return None: a pass over rows with gaps is not short."""
 
     def score(self, constants, **wanted):
