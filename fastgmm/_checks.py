@@ -120,6 +120,11 @@ def check_label_values(labels: npt.NDArray[Any], name: str = "known_labels") -> 
         raise ValueError(f"{name} must be components, or -1 where they are not known, got {labels.min()}")
 
 
+def known_of_weights(labels: Any, weights: Any) -> Any:
+    """Return known labels (n,) with -1 on rows of weight zero, which are as if they were not there; None of None."""
+    return labels if labels is None or weights is None else np.where(weights > 0, labels, -1)
+
+
 def as_array(values: Any, name: str) -> npt.NDArray[Any]:
     """Return what a user passes as an array, of whatever type it holds; one that is an array already is not copied.
 

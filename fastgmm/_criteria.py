@@ -9,11 +9,18 @@ entropy E = -sum_i w_i sum_k r_ik log r_ik and doubt M = -sum_i w_i log max_k r_
     sabic  -2 l + m log((n + 2) / 24)        Sclove 1987, Psychometrika 52:333
     icl    bic + 2 M                         Biernacki, Celeux and Govaert 2000, IEEE PAMI 22:719, of partitions
     icl_entropy  bic + 2 E                   the same with the entropy, McLachlan and Peel 2000, section 6.10
-    nec    E / (l - l_1), 1 for K = 1        Celeux and Soromenho 1996, J. Classification 13:195; Biernacki et al. 1999
+    nec    A / (l - l_1), 1 for K = 1        Celeux and Soromenho 1996, J. Classification 13:195; Biernacki et al. 1999
 
-where l_1 is the log-likelihood of one component of the same structure. Lower is better. mclust turns bic and icl round:
-`mclust_bic` and `mclust_icl` are theirs, higher is better. `cv` is minus two log-likelihoods of rows that were held out
-of the fit (Smyth 2000, Statistics and Computing 10:63), on the scale of the others.
+where l_1 is the log-likelihood of one component of the same structure. Noise, k = 0, is one component more in E and M,
+and beside that one component too. A is the entropy among the clusters, noise aside,
+
+    A = -sum_i w_i sum_{k > 0} r_ik log(r_ik / (1 - r_i0)),
+
+which is E without noise. The rest of E, whether a row is noise, is there with one cluster as well; A is not. So NEC
+stays what it is made of: l = C + A, where C is the log-likelihood with clusters assigned and noise left open, and C = l
+for one cluster. Lower is better. mclust turns bic and icl round: `mclust_bic` and `mclust_icl` are theirs, higher is
+better. `cv` is minus two log-likelihoods of rows that were held out of the fit (Smyth 2000, Statistics and Computing
+10:63), on the scale of the others.
 """
 
 from __future__ import annotations
@@ -21,13 +28,32 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from ._errors import InvalidParameterError
 
-__all__ = ["CRITERIA", "Criterion", "Measured", "check_criterion", "xlogx"]
+__all__ = ["CRITERIA", "Criterion", "Entropies", "Measured", "check_criterion", "xlogx"]
+
+
+class Entropies(NamedTuple):
+    """How uncertain the components of rows are, in nats.
+
+    Attributes
+    ----------
+    entropy : float
+        -sum_i w_i sum_k r_ik log r_ik, noise among the components.
+    doubt : float
+        -sum_i w_i log max_k r_ik.
+    among : float
+        The entropy among the clusters, noise aside: `entropy` where there is no noise.
+    """
+
+    entropy: float
+    doubt: float
+    among: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,9 +74,11 @@ class Measured:
     doubt : float
         -sum_i w_i log max_k r_ik, in nats.
     of_one : float
-        Log-likelihood of a single component of the same structure.
+        Log-likelihood of a single component of the same structure, beside the same noise.
     held_out : float
         Log-likelihood of all rows, each under a fit of others.
+    among : float
+        Entropy among the clusters, noise aside, in nats.
     """
 
     log_likelihood: float
@@ -61,6 +89,7 @@ class Measured:
     doubt: float = math.nan
     of_one: float = math.nan
     held_out: float = math.nan
+    among: float = math.nan
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,7 +166,7 @@ def _nec(of: Measured) -> float:
     if of.n_components == 1:
         return 1.0
     gain = of.log_likelihood - of.of_one
-    return of.entropy / gain if gain > 0 or math.isnan(gain) else math.inf
+    return of.among / gain if gain > 0 or math.isnan(gain) else math.inf
 
 
 CRITERIA = {

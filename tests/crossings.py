@@ -52,6 +52,8 @@ def rows(beside, n):
     if "gaps" in beside:
         X[:, 1:][rng.random((n, D - 1)) < 0.1] = np.nan
     X = X.astype(np.float32) if "float32" in beside else X
+    if "strays" in beside:  # labels of rows of weight zero, that say nothing
+        labels = np.where((weights == 0) & (rng.random(n) < 0.5), rng.choice([0, 2, 9], n), labels)
     return Rows(X, weights if "weights" in beside else None, labels if "labels" in beside else None)
 
 
@@ -113,7 +115,7 @@ class Crossing(NamedTuple):
     options : dict
         Arguments of `fastgmm.fit`, or of `fastgmm.select`.
     beside : str
-        Which of weights, labels, gaps and float32 there are.
+        Which of weights, labels, gaps and float32 there are, and strays, labels of rows of weight zero.
     families : tuple of str
         Each is fitted; none: they are what `select` chooses among.
     """
@@ -124,6 +126,7 @@ class Crossing(NamedTuple):
 
 
 _HELD = {"fixed": {"means": [True, False, False]}, "means_init": np.array([[-5.0], [0.0], [5.0]]) + np.zeros(D)}
+_NEC = {"criterion": "nec", "noise": True, "n_components": [1, 3]}
 _ALL = {"noise": True, "prior": "conjugate", "acceleration": "lbfgs", "stopping": "aitken", "n_init": 2}
 
 CROSSINGS = {
@@ -132,6 +135,7 @@ CROSSINGS = {
     "float32": Crossing({}, "float32", ("full", "tied", "diag")),
     "weights": Crossing({}, "weights", STRUCTURES),
     "known labels": Crossing({}, "labels", STRUCTURES),
+    "labels of rows of weight zero": Crossing({}, "weights labels strays"),
     "noise": Crossing({"noise": True}, families=STRUCTURES),
     "noise of a given volume": Crossing({"noise": 20.0**D}, "weights"),
     "a prior": Crossing({"prior": "conjugate"}, "weights", STRUCTURES),
@@ -144,7 +148,9 @@ CROSSINGS = {
     "split-and-merge moves": Crossing({"split_merge": 1}, "weights"),
     "selection by BIC": Crossing({}, "weights", ()),
     "selection by ICL, with noise": Crossing({"criterion": "icl", "noise": True}, "weights", ()),
+    "selection by NEC, with noise": Crossing(_NEC, "weights", ()),
     "gaps": Crossing({"missing": "em"}, "gaps", STRUCTURES),
+    "gaps, noise": Crossing({"missing": "em", "noise": True}, "gaps", ("full", "tied", "diag")),
     "gaps, weights, known labels": Crossing({"missing": "em"}, "gaps weights labels", ("full", "EEI")),
     "selection, with gaps": Crossing({"missing": "em"}, "gaps", ()),
     "weights, known labels, noise, a prior, two starts, L-BFGS": Crossing(_ALL, "weights labels", STRUCTURES),
@@ -155,7 +161,8 @@ def _found(crossing, family, X, **beside):
     """Return the fit, or all fits of a selection, and their numbers or the criterion."""
     if family is None:
         families = ("full", "diag", "EEE")
-        chosen = fastgmm.select(X, [2, 3], families, random_state=0, **crossing.options, **beside)
+        options = {"n_components": [2, 3], **crossing.options, **beside}
+        chosen = fastgmm.select(X, covariance_type=families, random_state=0, **options)
         values = [one.value(chosen.criterion.name) for one in chosen.candidates]
         return [one.result for one in chosen.candidates], values
     options = {"random_state": 0, "max_iter": 4, "tol": 0.0, **crossing.options, **beside}

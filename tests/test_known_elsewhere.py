@@ -311,12 +311,26 @@ def test_rows_that_are_known_are_certain(data):
         BatchSource(X, known_labels=np.zeros(N, int)),
         DaskSource(lazily(X), known_labels=np.zeros(N, int)),
     ):
-        assert mixture.entropies(source) == (0.0, 0.0)
+        assert mixture.entropies(source) == (0.0, 0.0, 0.0)
+
+
+@pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
+def test_rows_that_are_not_known_are_a_source(data):
+    X, w, known = data
+    mixture = fitted(X, K, known_labels=known, covariance_type="tied", random_state=0).mixture
+    constants = mixture.constants()
+    array = ArraySource(X, np.where(known >= 0, 0.0, w))
+    for source in (BatchSource(parts(X, w, known)), DaskSource(lazily(X), w, known_labels=known)):
+        source.accumulate(constants)  # whose total scatter is of all rows
+        rest = source.unknown()
+        np.testing.assert_allclose(rest.accumulate(constants).S, array.accumulate(constants).S, rtol=1e-11)
+        assert (rest.n_rows, rest.n_named, rest.n_known) == (array.n_rows, 0, 0)
+        np.testing.assert_array_equal(mixture.predict(rest), mixture.predict(X))
 
 
 def test_criteria_that_do_not_go(data):
     X, w, known = data
-    with pytest.raises(InvalidParameterError, match="criterion 'nec' goes with no known_labels"):
+    with pytest.raises(InvalidParameterError, match="criterion 'nec' compares with one component, but known_labels"):
         select(BatchSource(parts(X, w, known)), [1, 2], "VVV", "nec")
 
 

@@ -196,10 +196,19 @@ def test_scales_go_along(X, tmp_path):
     np.testing.assert_array_equal(model.predict(X), mixture.predict(X, missing="em"))
 
 
-def test_noise_without_scales_says_nothing_of_gaps(X):
+def test_a_volume_has_sides_like_the_rows_of_the_fit(X):
     whole = X[~np.isnan(X).any(axis=1)]
     mixture = fastgmm.fit(whole, K, noise=VOLUME, random_state=0).mixture
-    assert mixture.noise.scales is None
+    np.testing.assert_allclose(mixture.noise.scales, whole.std(axis=0), rtol=1e-12)
+    dense = mixture.covariances
+    joint = joint_of(mixture.weights, mixture.means, dense, mixture.noise, X)
+    np.testing.assert_allclose(mixture.score_samples(X, missing="em"), logsumexp(joint, axis=1), rtol=1e-9, atol=1e-11)
+
+
+def test_noise_without_scales_says_nothing_of_gaps(X):
+    whole = X[~np.isnan(X).any(axis=1)]
+    mixture = fastgmm.fit(np.column_stack([whole[:, :2], np.ones(len(whole))]), 1, noise=VOLUME).mixture
+    assert mixture.noise.scales is None  # in a direction in which rows do not vary, no side is in proportion
     np.testing.assert_array_equal(mixture.predict(whole, missing="em"), mixture.predict(whole))
     with pytest.raises(ValueError, match="the noise of this mixture says nothing of rows with gaps"):
         mixture.predict(X, missing="em")

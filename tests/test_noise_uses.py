@@ -77,11 +77,11 @@ def test_draws_without_noise_stay_what_they_were():
     np.testing.assert_array_equal(mixture.sample(50, random_state=np.random.default_rng(5))[0], X)
 
 
-def filled_by(weights, means, dense, noise, x):
+def filled_by(weights, means, dense, noise, x, sides=SIDES):
     """Shares (K + 1,) of a row by what was observed, and the expectation of all its features under each, in NumPy."""
     seen = ~np.isnan(x)
     joint = np.append(twin.log_joint(weights, means, dense, x) + np.log1p(-noise.weight), np.log(noise.weight))
-    joint[-1] -= np.log(SIDES[seen]).sum()
+    joint[-1] -= np.log(sides[seen]).sum()
     expected = [twin.conditional(means[k], dense[k], x)[0] for k in range(len(weights))]
     return np.exp(joint - logsumexp(joint)), np.array([*expected, np.where(seen, x, CENTRE)])
 
@@ -143,18 +143,65 @@ def test_a_box_along_the_features_knows_of_gaps():
     mixture, dense = noisy("VVV", noise)
     shares, _ = filled_by(mixture.weights, mixture.means, dense, noise, x[0])
     np.testing.assert_allclose(mixture.predict_proba(x, missing="em")[0], shares, rtol=1e-10)
-    turned = noisy("VVV", boxed(0.3, TURN))[0]
-    for use in (lambda: turned.impute(x), lambda: turned.predict(x, missing="em")):
-        with pytest.raises(ValueError, match="noise of this mixture says nothing of rows with gaps"):
-            use()
+
+
+def test_a_turned_box_stands_for_one_along_the_features():
+    """Of its volume and centre, with sides in proportion to the deviations of what is uniform in it."""
+    noise = boxed(0.3, TURN)
+    mixture, dense = noisy("VVV", noise)
+    deviations = np.sqrt(np.diagonal(TURN @ np.diag(SIDES**2 / 12) @ TURN.T))
+    sides = deviations * (SIDES.prod() / deviations.prod()) ** (1 / D)
+    np.testing.assert_allclose(np.exp(noise.log_sides()), sides, rtol=1e-12)
+    standing = Noise(0.3, noise.log_volume, sides, CENTRE)
+    other = Mixture(mixture.weights, mixture.means, mixture.covariances, noise=standing)
+    X = with_gaps(mixture.sample(60, random_state=1, shuffle=True)[0], 0.3, np.random.default_rng(2))
+    np.testing.assert_allclose(mixture.score_samples(X, missing="em"), other.score_samples(X, missing="em"), rtol=1e-12)
+    np.testing.assert_allclose(mixture.impute(X), other.impute(X), rtol=1e-12)
+    shares, means = filled_by(mixture.weights, mixture.means, dense, noise, X[2], sides)
+    np.testing.assert_allclose(mixture.predict_proba(X, missing="em")[2], shares, rtol=1e-9)
+    np.testing.assert_allclose(mixture.impute(X)[2], shares @ means, rtol=1e-9)
+    one = mixture.impute(X, draws=2, random_state=0)
+    np.testing.assert_allclose(one, other.impute(X, draws=2, random_state=0), rtol=1e-9)
+    shifted, scale = np.full(D, 3.0), 1024.0  # units of all features
+    moved = Noise(0.3, noise.log_volume + D * np.log(scale), SIDES * scale, CENTRE * scale + shifted, TURN)
+    np.testing.assert_allclose(np.exp(moved.log_sides()), sides * scale, rtol=1e-12)
+
+
+def test_latent_coordinates_leave_noise_aside():
+    """Of rows that are noise, too: they have those in the most probable component that has directions."""
+    rng = np.random.default_rng(0)
+    loadings = np.concatenate([rng.uniform(0.5, 1.0, (K, 1, D)), rng.normal(size=(K, 2, D))], axis=1)
+    plain = Mixture([0.4, 0.6], rng.normal(size=(K, D)) * 3, loadings, "mfa:2")
+    mixture = Mixture.from_parameters(covariance.Parameters(*plain.parameters.arrays(), boxed(0.4)), plain.family)
+    X = mixture.sample(200, random_state=0)[0]
+    assert 50 < (mixture.predict(X) == -1).sum() < 150
+    psi, L = loadings[:, 0], loadings[:, 1:].transpose(0, 2, 1)  # x = mean + L f + e
+    expected = np.empty((len(X), 2))
+    for i, x in enumerate(X):
+        k = twin.log_joint(plain.weights, plain.means, [np.diag(p) + A @ A.T for p, A in zip(psi, L, strict=True)], x)
+        k = int(np.argmax(k))
+        inverse = np.linalg.inv(np.eye(2) + (L[k].T / psi[k]) @ L[k])
+        expected[i] = inverse @ (L[k].T / psi[k]) @ (x - plain.means[k])
+    np.testing.assert_allclose(mixture.transform(X), expected, rtol=1e-9, atol=1e-9)
+    np.testing.assert_array_equal(mixture.transform(X), plain.transform(X))
+    model = GaussianMixture(1, covariance_type="mppca:1", noise=True, random_state=0).fit(X)
+    np.testing.assert_array_equal(model.transform(X), model.to_mixture().transform(X))
+    with pytest.raises(ValueError, match="X has 2 features, but Mixture is expecting 3 features as input"):
+        mixture.transform(X[:, :2])
+
+
+def test_a_turned_box_stays_where_gaps_come():
     went_on = GaussianMixture(K, noise=True, missing="em", warm_start=True, random_state=0, max_iter=300)
     rows = np.random.default_rng(0).normal(size=(200, D)) * [9.0, 3.0, 1.0] @ TURN.T
     assert went_on.fit(rows).noise_axes_ is not None
     before = went_on.noise_log_volume_
     rows[:20, 1] = np.nan
     went_on.fit(rows)
-    assert went_on.noise_axes_ is None
+    assert went_on.noise_axes_ is not None
     assert went_on.noise_log_volume_ == before
+    bounds = np.array(went_on.lower_bounds_)
+    assert np.diff(bounds).min() >= -1e-12 * np.abs(bounds).max()
+    assert went_on.lower_bound_ == pytest.approx(went_on.score(rows), rel=1e-13)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -209,7 +256,6 @@ def test_damaged_files_are_refused(tmp_path):
         ({"noise_axes": np.zeros((3, 2))}, {}, "noise_axes has shape"),
         ({"noise_centre": np.full(3, np.nan)}, {}, "noise_centre holds NaN"),
         ({}, {"noise": [0.3, 5.0]}, "has not both 3 scales and a place"),
-        ({}, {"stream": ""}, "its arrays are"),
     ):
         with pytest.raises(ValueError, match=words):
             model_file.write(tmp_path / "bad.npz", {**arrays, **bad}, {**header, **head})

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from fastgmm._checks import check_missing
-from fastgmm._criteria import Measured, check_criterion, xlogx
+from fastgmm._criteria import Entropies, Measured, check_criterion, xlogx
 from fastgmm._errors import InvalidParameterError
 from fastgmm.engine.rows import Rows, check_sample_weight
 from fastgmm.sources import MissingSource, as_source, is_elsewhere
@@ -189,7 +190,6 @@ class Criteria(Scoring):
             )
         of_one = math.nan
         if wanted.needs == "of_one":
-            self.refuse_noise(f"criterion {name!r}")
             if is_elsewhere(X):
                 raise InvalidParameterError(
                     f"criterion {name!r} fits one component too, which needs the rows in an array: use fastgmm.select "
@@ -246,8 +246,7 @@ class Criteria(Scoring):
         k = self._parameters.n_components
         uncertain = {}
         if entropy:
-            found = self.entropies(rows, sample_weight, n_threads=n_threads, missing=missing)
-            uncertain = dict(zip(("entropy", "doubt"), found, strict=True))
+            uncertain = self.entropies(rows, sample_weight, n_threads=n_threads, missing=missing)._asdict()
         return Measured(
             scores.log_likelihood, self.n_parameters, scores.total_weight, n_components=k, of_one=of_one, **uncertain
         )
@@ -259,7 +258,7 @@ class Criteria(Scoring):
         *,
         n_threads: int | None = None,
         missing: str = "raise",
-    ) -> tuple[float, float]:
+    ) -> Entropies:
         """Return how uncertain the components of the rows are, in nats, one pass; those that are known are certain.
 
         Parameters
@@ -275,34 +274,36 @@ class Criteria(Scoring):
 
         Returns
         -------
-        entropy, doubt : float
-            -sum_i w_i sum_k r_ik log r_ik and -sum_i w_i log max_k r_ik.
+        entropies : Entropies
+            Its `entropy` is -sum_i w_i sum_k r_ik log r_ik, its `doubt` -sum_i w_i log max_k r_ik, and `among` is the
+            entropy among the clusters, noise aside.
 
         Examples
         --------
         >>> from fastgmm import Mixture
-        >>> entropy, doubt = Mixture([0.5, 0.5], [[0.0], [1.0]], [1.0, 1.0], "spherical").entropies([[0.5]])
-        >>> round(entropy, 6), round(doubt, 6)
+        >>> found = Mixture([0.5, 0.5], [[0.0], [1.0]], [1.0, 1.0], "spherical").entropies([[0.5]])
+        >>> round(found.entropy, 6), round(found.doubt, 6)
         (0.693147, 0.693147)
         """
+        nothing = Entropies(0.0, 0.0, 0.0)
         if self._parameters.n_components == 1 and self._parameters.noise is None:
-            return 0.0, 0.0
+            return nothing
         if not is_elsewhere(X):
             return self._entropies(Rows.of(X), sample_weight, n_threads, missing)
         source = as_source(X, sample_weight, n_threads=n_threads, missing=check_missing(missing))
         source = source.unknown()
         if source is None:
-            return 0.0, 0.0
+            return nothing
         missing = "em" if source.has_gaps else missing
-        entropy, doubt = source.sum_over(functools.partial(_entropies_of, self, n_threads, missing)).tolist()
-        return entropy, doubt
+        return Entropies(*source.sum_over(functools.partial(_entropies_of, self, n_threads, missing)).tolist())
 
-    def _entropies(self, rows: Rows, sample_weight: Any, n_threads: int | None, missing: str) -> tuple[float, float]:
+    def _entropies(self, rows: Rows, sample_weight: Any, n_threads: int | None, missing: str) -> Entropies:
         """Return the entropies of rows in an array, a few megabytes of r_ik at a time."""
         weights = check_sample_weight(sample_weight, rows.n_rows)
         kept = weights.indices(rows.n_rows)
         step = max(1, _RESP_VALUES // self._parameters.n_components)
-        entropy = doubt = 0.0
+        K, noise = self._parameters.n_components, self._parameters.noise
+        entropy = doubt = among = 0.0
         for first in range(0, len(kept), step):
             here = kept[first : first + step]
             piece = rows.array[here[0] : here[-1] + 1] if weights.kept is None else rows.array[here]
@@ -310,15 +311,26 @@ class Criteria(Scoring):
             w = np.ones(len(here)) if weights.values is None else weights.values[first : first + step]
             entropy -= float(w @ xlogx(resp).sum(axis=1))
             doubt -= float(w @ np.log(resp.max(axis=1)))
-        return max(entropy, 0.0), max(doubt, 0.0)
+            if noise is not None:
+                own = resp[:, :K]
+                among += float(w @ (xlogx(own.sum(axis=1)) - xlogx(own).sum(axis=1)))
+        among = entropy if noise is None else among
+        return Entropies(max(entropy, 0.0), max(doubt, 0.0), max(among, 0.0))
 
     def _single(self, X: Any, sample_weight: npt.ArrayLike | None, n_threads: int | None, missing: str) -> float:
-        """Return the log-likelihood of the one component of the same structure that is most likely."""
-        family, missing = self._family, check_missing(missing)
+        """Return the log-likelihood of the one component of the same structure that is most likely.
+
+        Beside noise it is where EM leads to from all clusters made one, with the noise that there is.
+        """
+        family, noise, missing = self._family, self._parameters.noise, check_missing(missing)
         source = as_source(Rows.of(X), sample_weight, n_threads=n_threads, missing=missing)
-        steps = family.rank or isinstance(source, MissingSource)  # of others one is all
-        stats = family.first_statistics(source, source.moments()[0][None], {"labels": None})
-        parameters, log_likelihood = family.maximise(stats), -math.inf
+        steps = family.rank or noise is not None or isinstance(source, MissingSource)  # of others one is all
+        given: dict[str, Any] = {"labels": None}
+        if noise is not None:
+            resp = source.score(self.constants(source.dtype), resp=True).resp
+            given = {"resp": resp[:, :-1].sum(axis=1, keepdims=True)}
+        stats = family.first_statistics(source, source.moments()[0][None], given)
+        parameters, log_likelihood = replace(family.maximise(stats), noise=noise), -math.inf
         while True:
             scores = source.score(family.constants(parameters, dtype=source.dtype))
             gain, log_likelihood = scores.log_likelihood - log_likelihood, scores.log_likelihood

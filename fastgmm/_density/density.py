@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fastgmm import engine
 from fastgmm._checks import check_number
 from fastgmm._impute import conditional_draws, conditional_means
 from fastgmm._random import generator
@@ -92,7 +93,8 @@ class Density(Criteria):
 
         Draws have the spread that the expectation lacks: what is computed from several of them varies as the gaps leave
         it open (multiple imputation, Rubin 1987). A row with nothing observed gets the mean of the mixture, or a draw
-        from it. Of noise the expectation is the centre of its box, and a draw is uniform in it.
+        from it. Of noise the expectation is the centre of its box, and a draw is uniform in it; where it is turned, in
+        the box along the features that stands for it: see `fastgmm.Noise`.
 
         Parameters
         ----------
@@ -115,8 +117,8 @@ class Density(Criteria):
         InvalidParameterError
             If `draws` is neither None nor an int of at least one.
         ValueError
-            If X holds infinities or has other features than the mixture, or if there are gaps, and noise that is in no
-            box along the features whose centre is known: see `fastgmm.Noise`.
+            If X holds infinities or has other features than the mixture, or if there are gaps, and noise whose scales
+            or centre are not known: see `fastgmm.Noise`.
 
         Examples
         --------
@@ -163,6 +165,8 @@ class Density(Criteria):
         For families of low rank, "mfa:q" and "mppca:q": dimension reduction inside the model. A row of component k is
         x = means_k + L_k f + noise with f ~ N(0, I_q), and this is E[f | x]. Coordinates of different components have
         nothing to do with each other: see `predict`. Within one they are determined but for a rotation.
+        The uniform component of `fastgmm.Noise` has no directions, and so no coordinates: rows that are rather noise,
+        which `predict` says, have those in the most probable of the others.
 
         Parameters
         ----------
@@ -178,7 +182,7 @@ class Density(Criteria):
         Raises
         ------
         ValueError
-            If the family has no latent coordinates.
+            If the family has no latent coordinates, or X has other features than the mixture.
 
         References
         ----------
@@ -194,10 +198,11 @@ class Density(Criteria):
         family, parameters = self._family, self._parameters
         if not family.rank:
             raise ValueError(NO_LATENT.format(family.name))
-        self.refuse_noise("a latent coordinate")
-        rows = Rows.of(X)
-        labels = self.predict(rows, n_threads=n_threads)
-        out = np.empty((len(labels), family.rank), np.result_type(rows.dtype, parameters.means.dtype))
+        rows = self._checked_source(Rows.of(X))
+        dtype = np.result_type(rows.dtype, parameters.means.dtype)
+        constants = family.constants(replace(parameters, noise=None), dtype=dtype)
+        labels = engine.score(rows, constants, labels=True, n_threads=n_threads).labels
+        out = np.empty((len(labels), family.rank), dtype)
         step = max(1, _CHUNK // parameters.n_features)
         for k in range(parameters.n_components):
             members = np.flatnonzero(labels == k)

@@ -237,11 +237,6 @@ class Scoring:
             return labels
         return np.where(labels == self._parameters.n_components, -1, labels)
 
-    def refuse_noise(self, what: str) -> None:
-        """Raise a ValueError if there is a noise component, which has no such thing."""
-        if self._parameters.noise is not None:
-            raise ValueError(f"{what} is not to be had of a mixture with a noise component")
-
     def _per_row(self, X: Any, n_threads: int | None, missing: str, what: str) -> npt.NDArray[Any]:
         """Return one of the arrays of `engine.Scores`; where rows are elsewhere, what their source makes of it."""
         if is_elsewhere(X):

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from fastgmm._checks import known_of_weights
 from fastgmm.io.blocks import Blocks, open_blocks
 from fastgmm.io.tables import Table, TableError, read_table
 from fastgmm.mixture import Mixture
@@ -64,7 +65,8 @@ class Data:
         self.path, self.names, self.named = path, list(table.names), table.named
         self.X: Any
         if isinstance(table, Table):
-            self.X, self.weights, self.known = table.values, table.weights, table.labels
+            self.X, self.weights = table.values, table.weights
+            self.known = known_of_weights(table.labels, table.weights)
             self.weighted, self.labelled = table.weights is not None, table.labels is not None
         else:
             source = GappedBatchSource if gaps else BatchSource
@@ -99,7 +101,7 @@ class Data:
         """Number of rows with positive weight whose component is known."""
         if self.known is None:
             return int(self.X.n_known) if self.labelled else 0
-        return int((self.known[slice(None) if self.weights is None else self.weights > 0] >= 0).sum())
+        return int((self.known >= 0).sum())
 
     @property
     def n_named(self) -> int:

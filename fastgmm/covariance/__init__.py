@@ -21,7 +21,7 @@ from fastgmm.covariance.evv import EVV
 from fastgmm.covariance.floor import Floor
 from fastgmm.covariance.full import Full
 from fastgmm.covariance.low_rank import FactorAnalysers, LowRank, PrincipalComponents
-from fastgmm.covariance.noise import START_WEIGHT, Noise
+from fastgmm.covariance.noise import START_WEIGHT, Noise, without_noise
 from fastgmm.covariance.prior import ConjugatePrior, Prior, prior_of
 from fastgmm.covariance.spherical import Spherical
 from fastgmm.covariance.tied import Tied
@@ -48,6 +48,7 @@ __all__ = [
     "names",
     "noise_around",
     "prior_of",
+    "without_noise",
 ]
 
 _STRUCTURES = {

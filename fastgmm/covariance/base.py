@@ -13,12 +13,12 @@ about mu_k (Celeux and Govaert 1995, Pattern Recognition 28:781).
 """
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from fastgmm._errors import IllDefinedCovarianceError, InvalidParameterError
-from fastgmm.covariance.noise import Noise
+from fastgmm.covariance.noise import Noise, without_noise
 from fastgmm.engine import KernelConstants, _linalg
 from fastgmm.engine._coordinates import scaled_step
 
@@ -276,7 +276,7 @@ class Family(ABC):
             covariance that rounding alone has made indefinite is repaired: see `lift`.
         previous : Parameters, optional
             What a component keeps that has lost all its rows. Without it such a component gets the pivot as its mean
-            and `reg_covar` as its variances.
+            and `reg_covar` as its variances. If there is noise in it, the statistics have that as their last component.
 
         Returns
         -------
@@ -287,7 +287,11 @@ class Family(ABC):
         IllDefinedCovarianceError
             If a covariance is not positive definite.
         """
-        return self.complete(*self.estimate(stats, reg_covar=reg_covar, previous=previous), mend=reg_covar > 0)
+        noise = None if previous is None else previous.noise
+        if noise is not None:
+            stats, noise = without_noise(stats, noise)
+        made = self.complete(*self.estimate(stats, reg_covar=reg_covar, previous=previous), mend=reg_covar > 0)
+        return made if noise is None else replace(made, noise=noise)
 
     def estimate(self, stats, *, reg_covar=0.0, previous=None, floor=None, prior=None):
         """Return weights, means and covariances of `maximise`, which need not be positive definite.

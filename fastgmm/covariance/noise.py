@@ -15,8 +15,12 @@ are in proportion to the `scales`, which are the standard deviations of the feat
 
 so that the units of single features do not matter, and they stay as they are while EM runs, which hence never falls.
 
-Of a box around rows the `scales` are its sides. Where its `centre` is known, noise has draws and fills gaps; where it
-is turned, to `axes` of its own, its marginals are not uniform, and gaps are refused.
+Of a box around rows the `scales` are its sides. Where its `centre` is known, noise has draws and fills gaps. Where it
+is turned, to `axes` A of its own, it has no uniform marginals, as a density that is constant over all of space needs
+them. Rows with gaps then see the box along the features that has its centre, its volume, and sides in proportion to
+the standard deviations of what is uniform in it,
+
+    log h_j = log V / D + log t_j - mean_i log t_i,    t_j^2 = sum_l A_jl^2 s_l^2.
 """
 
 import copy
@@ -30,11 +34,12 @@ import numpy as np
 from fastgmm._checks import is_number
 from fastgmm._errors import InvalidParameterError
 
-__all__ = ["START_WEIGHT", "Noise"]
+__all__ = ["START_WEIGHT", "Noise", "without_noise"]
 
 START_WEIGHT = 0.05
 """The share of the noise that EM starts from."""
 
+MOST_NOISE = 1 - 1e-9
 ORTHONORMAL = 1e-6  # largest error of products of axes
 NO_PLACE = (
     "{} of this mixture need to know where its noise is, but its volume alone is known: fit with noise=True, or give "
@@ -60,7 +65,8 @@ class Noise:
         None if it is not known.
     axes : tuple of D tuples of D float, default=None
         A matrix with orthonormal columns, along which the sides are; None for a box along the features. They need
-        scales.
+        scales. In the place of one that is turned, rows with gaps see a box along the features: of its centre and
+        volume, with sides in proportion to the standard deviations of what is uniform in it.
 
     Raises
     ------
@@ -133,8 +139,15 @@ class Noise:
         return logs - logs.mean() + self.log_volume / len(logs)
 
     def log_sides(self):
-        """Return the logarithms (D,) of the sides of the box along the features; None if it is turned or unknown."""
-        return None if self.scales is None or self.axes is not None else self._log_lengths
+        """Return the logarithms (D,) of the sides of the box along the features, which rows with gaps see.
+
+        None if they are not known.
+        """
+        if self.scales is None or self.axes is None:
+            return None if self.scales is None else self._log_lengths
+        lengths = np.exp(self._log_lengths - self._log_lengths.max())
+        logs = np.log(np.array(self.axes) ** 2 @ lengths**2) / 2
+        return logs - logs.mean() + self.log_volume / len(logs)
 
     def draw(self, n, rng):
         """Return n rows (n, D), float64, drawn uniformly from the box.
@@ -159,3 +172,8 @@ class Noise:
         """Weighted log-density: log(weight / volume)."""
         with np.errstate(divide="ignore"):
             return float(np.log(self.weight)) - self.log_volume
+
+
+def without_noise(stats, noise):
+    """Return the Statistics of the components alone, and the Noise, the last of all, after its M-step."""
+    return stats.without_last(), noise.of_weight(min(stats.n[-1] / stats.n.sum(), MOST_NOISE))

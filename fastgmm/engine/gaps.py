@@ -210,11 +210,6 @@ class GappedRows:
         """Return the rows by pattern, or None if there are no gaps; ValueError for infinities."""
         return cls(rows, sample_weight, n_threads=n_threads) if rows.has_gaps() else None
 
-    @property
-    def n_unobserved(self):
-        """Number of rows with positive weight of which nothing was observed."""
-        return sum(len(p.rows) for p in self.patterns if p.values is None)
-
     def kept(self):
         """Return the rows with positive weight (n, D), of the compute type, and their weights (n,) or None."""
         kept = self.weights.kept

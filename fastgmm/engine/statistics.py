@@ -215,6 +215,13 @@ class Statistics:
         axes = None if self.axes is None else self.axes[:-1]
         return replace(self, n=self.n[:-1], s=self.s[:-1], S=self.S[:-1], pivot=self.pivot[:-1], axes=axes)
 
+    def with_last(self, weight):
+        """Return the statistics with one component more, the last, of rows of some weight that lie at one point."""
+        s, S = (np.concatenate([a, np.zeros((1, *a.shape[1:]))]) for a in (self.s, self.S))
+        pivot = np.concatenate([self.pivot, self.pivot.mean(axis=0, keepdims=True)])
+        n, total = np.append(self.n, weight), self.total_weight + weight
+        return replace(self, n=n, s=s, S=S, pivot=pivot, total_weight=total)
+
     def with_means(self, held, means):
         """Return the statistics as an M-step has to see them where some means are held.
 

@@ -209,7 +209,8 @@ class MixtureEstimator(CallbackSupportMixin, CriteriaMixin, DensityMixin, BaseEs
         """Return the posterior latent coordinates of each row, in its most probable component.
 
         Only of families of low rank, "mfa:q" and "mppca:q". Coordinates of different components have nothing to do with
-        each other: see `predict`.
+        each other: see `predict`. Noise has none: rows that are rather noise have those in the most probable of the
+        others.
 
         Parameters
         ----------

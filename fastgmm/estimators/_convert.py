@@ -79,7 +79,7 @@ def to_sklearn(estimator: GaussianMixture) -> sklearn.mixture.GaussianMixture:
     TypeError
         If the estimator is of a subclass with parameters of its own.
     ValueError
-        If its attributes were edited such that they describe no mixture.
+        If its attributes were edited such that they describe no mixture, or there is noise.
 
     Examples
     --------
@@ -99,7 +99,10 @@ def to_sklearn(estimator: GaussianMixture) -> sklearn.mixture.GaussianMixture:
     if is_fitted(vars(estimator)):
         # Edited attributes are checked, and brought into agreement, before they leave.
         if estimator.to_mixture().noise is not None:
-            raise ValueError("scikit-learn's estimator has no noise component: fit with noise=None first")
+            raise ValueError(
+                "scikit-learn's estimator has no noise component, and no density like that of this mixture: use the "
+                "mixture as it is, or fit with noise=None first"
+            )
         _copy_attributes(estimator, theirs)
         _as_dense(estimator.to_mixture(), theirs)
         theirs.n_components = len(theirs.weights_)  # fewer than asked for, where components were dropped
@@ -219,7 +222,8 @@ class ConvertMixin:
         TypeError
             If the estimator is of a subclass with parameters of its own.
         ValueError
-            If attributes were edited such that they describe no mixture.
+            If attributes were edited such that they describe no mixture, or there is noise, which scikit-learn does not
+            have.
 
         Examples
         --------

@@ -11,12 +11,12 @@ import numpy.typing as npt
 
 from fastgmm import covariance, fitting
 from fastgmm._errors import IllDefinedCovarianceError, ModelFileError, NothingObservedWarning
-from fastgmm.engine.gaps import GappedRows
 from fastgmm.engine.rows import Rows
 from fastgmm.fitting import stream as streams
 from fastgmm.io import model_file
 from fastgmm.mixture import Mixture, load_all
 from fastgmm.sources import ArraySource
+from fastgmm.sources.missing import UnfilledRows
 
 from ._attributes import LiveMixture, is_fitted
 from ._feature_names import check_feature_names, feature_names
@@ -30,7 +30,6 @@ _NOT_OF_STREAMS = {
     "split_merge": 0,
     "equal_weights": False,
     "prior": None,
-    "noise": None,
     "callback": None,
     "progress": False,
     "max_memory": None,
@@ -47,13 +46,21 @@ _OF_FITS = (
 class StreamMixin:
     """What a `GaussianMixture` needs to learn from a stream."""
 
-    def partial_fit(self, X: Any, y: Any = None, *, sample_weight: npt.ArrayLike | None = None) -> Self:
+    def partial_fit(
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        sample_weight: npt.ArrayLike | None = None,
+        known_labels: npt.ArrayLike | None = None,
+    ) -> Self:
         """Learn from a batch of rows, by stepwise EM: one E-step of the batch and one M-step.
 
         The first batches, until there are `n_components` times 500 rows (or 5 for each feature, if that is more), are
         held and fitted together; from then on no row is kept. `step_decay` and `forgetting` say how fast batches before
         this one lose their influence: see docs/streams.md. After `fit` it goes on from the fitted mixture, as if the
-        rows of the fit had been the first batches.
+        rows of the fit had been the first batches. With ``noise=True`` the volume is that of the box around the rows
+        that were held, and stays.
 
         Parameters
         ----------
@@ -63,6 +70,8 @@ class StreamMixin:
             Present by convention.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the rows.
+        known_labels : array-like of shape (n_samples,), default=None
+            Components of the rows that are known, -1 for others, as for `fit`. Batches with and without may come.
 
         Returns
         -------
@@ -74,11 +83,12 @@ class StreamMixin:
         ------
         InvalidParameterError
             If a parameter of the constructor is out of range, or one that needs all rows or one long fit:
-            `on_collapse`, `covariance_floor`, `fixed`, `split_merge`, `equal_weights`, `prior`, `noise`,
-            `callback`, `progress`, `max_memory`.
+            `on_collapse`, `covariance_floor`, `fixed`, `split_merge`, `equal_weights`, `prior`, `callback`,
+            `progress`, `max_memory`.
         ValueError
-            If the batch has gaps without ``missing="em"``, or other features or another type than those before it, if
-            nothing but gaps was seen of a column, the mixture so far has noise, or a covariance is not positive
+            If the batch has gaps without ``missing="em"``, other features or another type than those before it, or
+            labels of components that there are not; if nothing but gaps was seen of a column, `noise` is not what the
+            mixture so far has, its box has no volume at the end of the warm-up, or a covariance is not positive
             definite. The estimator is then as it was.
 
         Warns
@@ -104,7 +114,7 @@ class StreamMixin:
         self._validate_params()
         for name, only in _NOT_OF_STREAMS.items():
             given = getattr(self, name)
-            if given != only and not (name == "noise" and given is False):
+            if given != only:
                 raise InvalidParameterError(
                     f"{name} must be {only!r} for partial_fit, which learns from single batches, got {given!r}"
                 )
@@ -119,7 +129,8 @@ class StreamMixin:
         names = feature_names(X)
         before = self._stream_before(rows, X)
         began = time.perf_counter()
-        source = (GappedRows if gaps else ArraySource)(rows, sample_weight, n_threads=self.n_threads)
+        beside = {"known_labels": known_labels, "n_threads": self.n_threads}
+        source = (UnfilledRows if gaps else ArraySource)(rows, sample_weight, **beside)
         if not gaps:
             source.moments()  # every value is looked at before any work
         after = streams.advance(
@@ -127,6 +138,7 @@ class StreamMixin:
             source,
             family,
             self.n_components,
+            noise=self.noise,
             reg_covar=self.reg_covar,
             decay=self.step_decay,
             forgetting=self.forgetting,
@@ -253,8 +265,9 @@ class StreamMixin:
                 f"X has {rows.n_features} features, but {type(self).__name__} is expecting {mixture.n_features} "
                 "features as input."
             )
-        if mixture.noise is not None:
-            raise ValueError(f"partial_fit goes on from mixtures without noise, but this one has some: {afresh}")
+        if not _goes_on(self.noise, mixture.noise):
+            had = "without noise" if mixture.noise is None else f"with noise of the volume {mixture.noise.volume:.6g}"
+            raise ValueError(f"partial_fit goes on {had}, but now noise is {self.noise!r}: set it so, or {afresh}")
         stream = self._unedited_stream(mixture)
         if stream is not None:
             return stream
@@ -284,7 +297,14 @@ class StreamMixin:
         self._publish(result, names, stream.plain())
 
 
+def _goes_on(given: bool | float | None, noise: covariance.Noise | None) -> bool:
+    """Whether the parameter `noise` is that of a mixture that has this Noise."""
+    if noise is None or not given:
+        return noise is None and not given
+    return given is True or bool(np.isclose(np.log(given), noise.log_volume, rtol=1e-12, atol=1e-12))
+
+
 def _same(parameters: covariance.Parameters, mixture: Mixture) -> bool:
     """Whether a mixture has these parameters, up to its type: nobody has edited them."""
     pairs = zip(parameters.astype(mixture.dtype).arrays(), mixture.parameters.arrays(), strict=True)
-    return all(np.array_equal(one, other) for one, other in pairs)
+    return parameters.noise == mixture.noise and all(np.array_equal(one, other) for one, other in pairs)

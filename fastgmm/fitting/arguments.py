@@ -38,7 +38,7 @@ def check_split_merge(split_merge, fixed, noise):
     split_merge = check_number(split_merge, "split_merge", Integral, 0)
     if split_merge and fixed is not None:
         raise InvalidParameterError("split_merge moves components freely, so it goes with no fixed parameters")
-    if split_merge and noise is not None:
+    if split_merge and noise:
         raise InvalidParameterError("split_merge moves components of Gaussians alone, so it goes with no noise")
     return split_merge
 

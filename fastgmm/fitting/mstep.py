@@ -11,7 +11,7 @@ import numpy as np
 
 from fastgmm._checks import check_choice, is_number
 from fastgmm._errors import IllDefinedCovarianceError, InvalidParameterError
-from fastgmm.covariance import START_WEIGHT, Floor, Noise, Parameters, noise_around
+from fastgmm.covariance import START_WEIGHT, Floor, Noise, Parameters, noise_around, without_noise
 from fastgmm.covariance.base import MIN_MASS
 from fastgmm.fitting import log
 from fastgmm.fitting.held import Held
@@ -25,7 +25,6 @@ __all__ = [
     "floor_of",
     "noise_of",
     "penalised",
-    "without_noise",
 ]
 
 POLICIES = ("raise", "floor", "reseed", "drop")
@@ -35,7 +34,6 @@ DEFAULT_FLOOR = 1e-6
 
 MAX_RESEEDS = 3  # of one component: then there is no place for it, and it stays at the floor
 BADLY_EXPLAINED = 0.1  # a component is put anew at one of this share of the rows, those of least density
-MOST_NOISE = 1 - 1e-9
 SAME = 1e-6  # distance of means and covariances, in standard deviations, of components that are one
 
 
@@ -109,13 +107,14 @@ def noise_of(noise, source, masks, start):
         raise InvalidParameterError(f"noise must be None, True or a volume, a finite number > 0, got {noise!r}")
     if masks["weights"].any():
         raise InvalidParameterError("noise and fixed['weights'] exclude each other: give one of them")
-    scales = tuple(np.sqrt(source.moments()[1]).tolist()) if source.has_gaps else None
-    if start is not None and start.noise is not None:
-        known = scales is None or start.noise.log_sides() is not None
-        return start.noise if known else replace(start.noise, scales=scales, axes=None)
+    own = None if start is None else start.noise
+    variances = source.moments()[1]
+    scales = tuple(np.sqrt(variances).tolist()) if (variances > 0).all() else None  # where gaps may come later, too
+    if own is not None:
+        return own if own.scales is not None else replace(own, scales=scales)
     if noise is not True:
         return Noise(START_WEIGHT, float(np.log(noise)), scales)
-    return noise_around(source, scales)
+    return noise_around(source, scales if source.has_gaps else None)
 
 
 class MStep:
@@ -334,11 +333,6 @@ class MStep:
             covariances = self._family.nearest(covariances, mass, previous=parameters.covariances, floor=self._floor)
         weights = self._held.maximise_weights(shares)
         return self._family.complete(weights, means, covariances, mend=True)
-
-
-def without_noise(stats, noise):
-    """Return the Statistics of the components alone, and the Noise after its M-step."""
-    return stats.without_last(), noise.of_weight(min(stats.n[-1] / stats.n.sum(), MOST_NOISE))
 
 
 def penalised(log_likelihood, total_weight, parameters, family, prior):

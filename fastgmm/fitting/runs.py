@@ -208,6 +208,6 @@ class Runs:
 def _labels(source, mixture, n_threads, missing):
     """Return the component (N,) of each row of a source, that which is known where it is."""
     if isinstance(source, ArraySource):
-        return source.score(mixture.constants(source.dtype), labels=True).labels
+        return mixture.named(source.score(mixture.constants(source.dtype), labels=True).labels)
     labels = mixture.predict(source, n_threads=n_threads, missing="em" if source.has_gaps else missing)
     return source.with_known(labels)

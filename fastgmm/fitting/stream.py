@@ -28,18 +28,22 @@ Warm-up: the first rows are held, and fitted as any others, until there are enou
 fits has several starts. Fewer rows than components give components around the rows there are.
 
 Gaps change nothing of this: the statistics of a batch are then those of its completed rows (`fastgmm.engine.gaps`),
-whose expectation under the present parameters is what stepwise EM averages.
+whose expectation under the present parameters is what stepwise EM averages. Nor do rows whose component is known, or
+noise, which is one component more of the statistics. The volume of noise is that of the box around the rows of the
+warm-up, and stays.
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 
 import numpy as np
 
-from fastgmm._errors import IllDefinedCovarianceError
-from fastgmm.covariance import Parameters
+from fastgmm._errors import IllDefinedCovarianceError, InvalidParameterError
+from fastgmm.covariance import START_WEIGHT, Noise, Parameters
 from fastgmm.engine import Statistics
+from fastgmm.fitting.arguments import check_known
 from fastgmm.fitting.em import statistics_under
+from fastgmm.fitting.mstep import noise_of
 from fastgmm.fitting.run import run
 from fastgmm.fitting.starts import start_rows
 from fastgmm.sources import ArraySource, as_source
@@ -78,6 +82,8 @@ class Stream:
         What the warm-up holds.
     weights : (n,) array or None
         Theirs; None if none came with weights.
+    labels : (n,) int64 array or None
+        Their components, -1 where they are not known; None if none is.
     n_fitted : int
         Held rows of the last fit.
     bound : float
@@ -92,29 +98,33 @@ class Stream:
     fast: Statistics | None
     rows: np.ndarray | None
     weights: np.ndarray | None
+    labels: np.ndarray | None
     n_fitted: int
     bound: float
 
     def plain(self):
         """Return all of it as lists of arrays and numbers, which files and pickles hold without code."""
         sums = [None if stats is None else _plain(stats) for stats in (self.statistics, self.fast)]
-        held = None if self.rows is None else [self.rows, self.weights]
+        held = None if self.rows is None else [self.rows, self.weights, self.labels]
         numbers = [self.n_batches, self.seen, self.unit, self.n_fitted, self.bound]
-        return [list(self.parameters.arrays()), numbers, sums, held]
+        noise = self.parameters.noise
+        return [list(self.parameters.arrays()), None if noise is None else astuple(noise), numbers, sums, held]
 
     @classmethod
     def from_plain(cls, plain):
         """Return the Stream that `plain` returned so."""
-        arrays, (n_batches, seen, unit, n_fitted, bound), sums, held = plain
+        arrays, noise, (n_batches, seen, unit, n_fitted, bound), sums, held = plain
+        parameters = Parameters(*arrays, noise=None if noise is None else Noise(*noise))
         both = (None if each is None else Statistics(*each) for each in sums)
-        rows, weights = (None, None) if held is None else held
-        return cls(Parameters(*arrays), n_batches, seen, unit, *both, rows, weights, n_fitted, bound)
+        return cls(parameters, n_batches, seen, unit, *both, *(held or (None, None, None)), n_fitted, bound)
 
     def named(self):
         """Return the statistics or held rows as arrays by name, and their kind ("" in the warm-up), for a file."""
         numbers = [self.n_batches, self.seen, self.unit, self.n_fitted, self.bound]
         if self.statistics is None:
-            arrays = {"rows": self.rows} | ({} if self.weights is None else {"weights": self.weights})
+            held = {"rows": self.rows, "weights": self.weights}
+            held["labels"] = None if self.labels is None else self.labels.astype(np.float64)  # as all arrays of a file
+            arrays = {name: array for name, array in held.items() if array is not None}
             return {"numbers": np.array(numbers)} | arrays, ""
         stats, fast = self.statistics, self.fast
         numbers += [getattr(stats, name) for name in NUMBERS] + [fast.log_likelihood, fast.total_weight]
@@ -137,18 +147,24 @@ class Stream:
         if not (seen > 0 and unit >= 0 and n_batches >= 1 and len(sums) == (len(NUMBERS) + 2 if kind else 0)):
             raise ValueError("its numbers are not those of a stream")
         if not kind:
-            rows, weights = arrays["rows"], arrays.get("weights")
-            if rows.shape[1:] != shape[1:] or (weights is not None and weights.shape != rows.shape[:1]):
+            rows, weights, labels = arrays["rows"], arrays.get("weights"), arrays.get("labels")
+            beside = [each for each in (weights, labels) if each is not None]
+            if rows.shape[1:] != shape[1:] or any(each.shape != rows.shape[:1] for each in beside):
                 raise ValueError("its rows do not fit the mixture")
-            return cls(parameters, int(n_batches), seen, unit, None, None, rows, weights, int(n_fitted), bound)
+            if labels is not None:
+                if not np.isin(labels, np.arange(-1, shape[0])).all():
+                    raise ValueError("its labels are no components of the mixture")
+                labels = labels.astype(np.int64)
+            return cls(parameters, int(n_batches), seen, unit, None, None, rows, weights, labels, int(n_fitted), bound)
         likelihood, weight, n_rows, fast_likelihood, fast_weight = sums
         points = arrays["pivot"], arrays["shift"]
         stats = Statistics(kind, *(arrays[name] for name in SUMS), *points, likelihood, weight, int(n_rows))
         fast = [arrays[f"fast_{name}"] for name in SUMS]
         fast = Statistics(kind, *fast, *points, fast_likelihood, fast_weight, int(n_rows))
-        if stats.s.shape != shape or not min(weight, fast_weight, unit) > 0:
+        with_noise = shape[0] + (parameters.noise is not None), shape[1]
+        if stats.s.shape != with_noise or not min(weight, fast_weight, unit) > 0:
             raise ValueError("its statistics do not fit the mixture")
-        return cls(parameters, int(n_batches), seen, unit, stats, fast, None, None, 0, bound)
+        return cls(parameters, int(n_batches), seen, unit, stats, fast, None, None, None, 0, bound)
 
 
 def _plain(stats):
@@ -158,7 +174,7 @@ def _plain(stats):
 def as_if_fitted(parameters, family, weight):
     """Return the Stream whose rows so far, of some weight, had these Parameters."""
     stats = _statistics_of(parameters, family, weight)
-    return Stream(parameters, 0, weight, weight, stats, stats, None, None, 0, 0.0)
+    return Stream(parameters, 0, weight, weight, stats, stats, None, None, None, 0, math.nan)
 
 
 def warm_up_rows(n_components, n_features):
@@ -184,10 +200,11 @@ def step_size(before, weight, unit, decay, forgetting, turn=1.0):
     turn : float, default=1
         The time T up to which steps stay: for those of the fast statistics see `turn_of`.
     """
-    t0, t1 = before / unit, (before + weight) / unit
-    gone = max(min(t1, turn) - t0, 0.0)
-    u0, u1 = max(t0 / turn, 1.0), max(t1 / turn, 1.0)
-    gone += turn * (math.log(u1 / u0) if decay == 1 else (u1 ** (1 - decay) - u0 ** (1 - decay)) / (1 - decay))
+    t0, span = before / unit, weight / unit  # not t1 - t0: a light batch is lost beside what was seen
+    gone = min(span, max(turn - t0, 0.0))
+    u0 = max(t0 / turn, 1.0)
+    grown = math.log1p((span - gone) / turn / u0)  # log(u1 / u0)
+    gone += turn * (grown if decay == 1 else u0 ** (1 - decay) * math.expm1((1 - decay) * grown) / (1 - decay))
     return -math.expm1(-max(gone, -weight * math.log1p(-forgetting)))
 
 
@@ -196,17 +213,19 @@ def turn_of(decay):
     return 1 + LONGEST * (1 - decay)
 
 
-def advance(stream, source, family, n_components, *, reg_covar, decay, forgetting, settings):
+def advance(stream, source, family, n_components, *, noise, reg_covar, decay, forgetting, settings):
     """Return the Stream after a batch.
 
     Parameters
     ----------
     stream : Stream or None
         None before the first batch.
-    source : ArraySource or GappedRows
-        The batch: its rows without gaps, or by pattern of gaps.
+    source : ArraySource or UnfilledRows
+        The batch: its rows without gaps, or with gaps that nothing fills.
     family : Family
     n_components : int
+    noise : None, bool or float
+        Whether there is noise, and its volume: in the warm-up. After it that which there is stays.
     reg_covar : float
     decay, forgetting : float
         As for `step_size`.
@@ -216,10 +235,12 @@ def advance(stream, source, family, n_components, *, reg_covar, decay, forgettin
     Raises
     ------
     ValueError
-        If nothing was observed of a feature in the whole warm-up so far.
+        If nothing was observed of a feature in the whole warm-up so far, labels name components that there are not, or
+        all rows of a warm-up are in a plane, so that noise=True has no volume.
     """
+    check_known(source, n_components, "raise", 0)
     if stream is None or stream.statistics is None:
-        return _warmer(stream, source, family, n_components, reg_covar, settings)
+        return _warmer(stream, source, family, n_components, noise, reg_covar, settings)
     options = {"reg_covar": reg_covar, "previous": stream.parameters}
     at = family.maximise(stream.fast, **options)
     batch = statistics_under(source, _constants(family, at, source, stream.fast.shift))
@@ -239,7 +260,12 @@ def advance(stream, source, family, n_components, *, reg_covar, decay, forgettin
 
 
 def _moved(past, batch, step):
-    """Return the Statistics that are (1 - step) past + step batch per unit of weight; the batch keeps its weight."""
+    """Return the Statistics that are (1 - step) past + step batch per unit of weight; the batch keeps its weight.
+
+    A past whose log-likelihood is not known has that of the batch on average.
+    """
+    if math.isnan(past.log_likelihood):
+        past = replace(past, log_likelihood=past.total_weight * batch.log_likelihood / batch.total_weight)
     return batch + past.scaled((1 - step) / step * batch.total_weight / past.total_weight)
 
 
@@ -248,15 +274,15 @@ def _constants(family, parameters, source, shift):
     return family.constants(parameters, dtype=source.dtype, shift=shift).unpooled()
 
 
-def _warmer(stream, source, family, n_components, reg_covar, settings):
+def _warmer(stream, source, family, n_components, noise, reg_covar, settings):
     """Return the Stream after a batch of the warm-up, which may be its last."""
-    rows, weights = source.kept()
+    rows, weights, labels = source.kept()
     parameters, n_batches, n_fitted = None, 1, 0
     if stream is not None:
         parameters, n_batches, n_fitted = stream.parameters, stream.n_batches + 1, stream.n_fitted
-        if stream.weights is not None or weights is not None:
-            both = ((stream.rows, stream.weights), (rows, weights))
-            weights = np.concatenate([np.ones(len(r)) if w is None else w for r, w in both])
+        n = len(stream.rows), len(rows)
+        weights = _joined(n, (stream.weights, weights), 1.0)
+        labels = _joined(n, (stream.labels, labels), -1)
         rows = np.concatenate([stream.rows, rows])
     ends = len(rows) >= warm_up_rows(n_components, rows.shape[1])
     nothing = np.isnan(rows).all(axis=0)
@@ -265,38 +291,68 @@ def _warmer(stream, source, family, n_components, reg_covar, settings):
             f"partial_fit has seen nothing but gaps in column {np.argmax(nothing)} (counted from 0): begin with a "
             "batch that has some value in every column"
         )
-    held = as_source(rows, weights, missing="em", min_rows=1)
+    held = as_source(rows, weights, known_labels=labels, missing="em", min_rows=1)
     if ends and len(rows) <= start_rows(n_components, rows.shape[1]):
         settings = {**settings, "n_init": max(settings["n_init"], STARTS)}
     if ends or len(rows) >= GROWTH * n_fitted:
-        parameters, n_fitted = _fitted(held, family, n_components, reg_covar, settings), len(rows)
+        parameters, n_fitted = _fitted(held, family, n_components, noise, reg_covar, settings, ends), len(rows)
     statistics = statistics_under(held, _constants(family, parameters, held, held.moments()[0]))
     bound = statistics.log_likelihood / statistics.total_weight
     seen = held.moments()[2]
     if ends:
-        return Stream(parameters, n_batches, seen, seen, statistics, statistics, None, None, 0, bound)
-    return Stream(parameters, n_batches, seen, 0.0, None, None, rows, weights, n_fitted, bound)
+        return Stream(parameters, n_batches, seen, seen, statistics, statistics, None, None, None, 0, bound)
+    return Stream(parameters, n_batches, seen, 0.0, None, None, rows, weights, labels, n_fitted, bound)
 
 
-def _fitted(held, family, n_components, reg_covar, settings):
-    """Return Parameters, float64, of a mixture of the held rows."""
-    if held.n_rows >= max(n_components, 2):
+def _joined(n, both, default):
+    """Return what stands beside n[0] and n[1] rows, each an array or None for a default, as one; None if both are."""
+    if both[0] is None and both[1] is None:
+        return None
+    return np.concatenate([np.full(m, default) if each is None else each for m, each in zip(n, both, strict=True)])
+
+
+def _fitted(held, family, n_components, noise, reg_covar, settings, ends):
+    """Return Parameters, float64, of a mixture of the held rows, which may be few unless the warm-up ends with them."""
+    variances = held.moments()[1] + reg_covar
+    variances[variances <= 0] = 1.0
+    own, is_flat = _noise_of(held, noise, variances, ends)
+    if held.n_rows >= max(n_components, 2) and not is_flat:
+        how = {"covariance_type": family.name, "reg_covar": reg_covar, "noise": noise, **settings}
         try:
-            found = run(held, n_components, covariance_type=family.name, reg_covar=reg_covar, **settings)
-            return found.mixture.parameters.astype(np.float64)
+            return run(held, n_components, **how).mixture.parameters.astype(np.float64)
         except IllDefinedCovarianceError:
             pass  # too few rows to be told apart
     means = held.rows_at(np.arange(n_components) % held.n_rows)
-    variances = held.moments()[1] + reg_covar
-    variances[variances <= 0] = 1.0
+    if held.known_labels is not None:
+        named, first = np.unique(held.on_kept_rows(held.known_labels), return_index=True)
+        means[named[named >= 0]] = held.rows_at(first[named >= 0])
     shares, roots = np.full(n_components, 1 / n_components), np.diag(np.sqrt(variances))
-    return family.maximise(_of_corners(family, shares, means, np.broadcast_to(roots, (n_components, *roots.shape))))
+    corners = _of_corners(family, shares, means, np.broadcast_to(roots, (n_components, *roots.shape)))
+    return replace(family.maximise(corners), noise=own)
+
+
+def _noise_of(held, noise, variances, ends):
+    """Return the Noise that a fit of the held rows starts from, or None, and whether they fill no box, as few do.
+
+    The box is then that of something uniform with given variances (D,), unless the warm-up ends.
+    """
+    try:
+        return noise_of(noise, held, {"weights": np.zeros(0, dtype=bool)}, None), False
+    except InvalidParameterError:
+        if ends:
+            raise
+    sides = np.sqrt(12 * variances)
+    return Noise(START_WEIGHT, float(np.log(sides).sum()), sides, held.moments()[0]), True
 
 
 def _statistics_of(parameters, family, weight):
-    """Return the Statistics, of some weight, of rows that have these Parameters."""
-    dense = family.dense_covariances(parameters.covariances, *parameters.means.shape)
-    return _of_corners(family, weight * parameters.weights, parameters.means, np.linalg.cholesky(dense))
+    """Return the Statistics, of some weight, of rows that have these Parameters; nobody knows their log-likelihood."""
+    dense, noise = family.dense_covariances(parameters.covariances, *parameters.means.shape), parameters.noise
+    share = 1.0 if noise is None else 1 - noise.weight
+    stats = _of_corners(family, weight * share * parameters.weights, parameters.means, np.linalg.cholesky(dense))
+    if noise is not None:
+        stats = stats.with_last(weight * noise.weight)
+    return replace(stats, log_likelihood=math.nan)
 
 
 def _of_corners(family, weights, means, roots):

@@ -60,18 +60,24 @@ FORMAT = "fastgmm-mixture"
 VERSION = 1  # of a mixture alone
 STREAM_VERSION = 2  # with the state of a stream
 NOISE_VERSION = 3  # with the place of noise
+BOTH_VERSION = 4
 ARRAYS = ("weights", "means", "covariances", "precisions_cholesky")
 
 STREAM_ARRAYS = tuple(
     f"stream_{name}"
-    for name in ("numbers", "n", "s", "S", "pivot", "shift", "fast_n", "fast_s", "fast_S", "rows", "weights")
+    for name in ("numbers", "n", "s", "S", "pivot", "shift", "fast_n", "fast_s", "fast_S", "rows", "weights", "labels")
 )
 """What a file of version 2 may hold besides."""
 
 NOISE_ARRAYS = ("noise_centre", "noise_axes")
 """What a file of version 3 holds besides, one of them or both."""
 
-_BESIDES = {VERSION: (), STREAM_VERSION: STREAM_ARRAYS, NOISE_VERSION: NOISE_ARRAYS}
+_BESIDES = {
+    VERSION: (),
+    STREAM_VERSION: STREAM_ARRAYS,
+    NOISE_VERSION: NOISE_ARRAYS,
+    BOTH_VERSION: (*STREAM_ARRAYS, *NOISE_ARRAYS),
+}
 
 _HEADER = "header.json"
 _MEMBERS = (_HEADER, *(f"{name}.npy" for name in ARRAYS))
@@ -81,7 +87,7 @@ _MAX_HEADER = 1 << 24  # bytes of JSON: names of a million features
 _END = struct.Struct("<4s4H2LH")  # end of central directory: signature, disks, counts, size, offset, comment length
 _END64 = struct.Struct("<4sQ2H2L4Q")  # its 64-bit form, followed by a locator
 _LOCATOR64 = struct.Struct("<4sLQL")
-_MAX_DIRECTORY = 8192  # bytes: at most 13 entries of about 70, and room for the extra fields of other writers
+_MAX_DIRECTORY = 8192  # bytes: at most 16 entries of about 70, and room for the extra fields of other writers
 
 _NPY_MAGIC = b"\x93NUMPY\x01\x00"
 _NPY_HEADER = re.compile(
@@ -128,7 +134,9 @@ def write(path, arrays, header):
     'spherical'
     """
     placed = any(name in arrays for name in NOISE_ARRAYS)
-    version = STREAM_VERSION if "stream" in header else NOISE_VERSION if placed else VERSION
+    version = VERSION if not placed else NOISE_VERSION
+    if "stream" in header:
+        version = STREAM_VERSION if not placed else BOTH_VERSION
     header = {**header, "format": FORMAT, "version": version}
     arrays = {name: np.asarray(array) for name, array in arrays.items()}
     _check_header(header)
@@ -222,7 +230,7 @@ def _check_directory(file, size):
             if signature != b"PK\x06\x06" or locator[2] != end:
                 raise ValueError("its 64-bit directory is damaged")
     if (
-        not len(_MEMBERS) <= count <= len(_MEMBERS) + len(STREAM_ARRAYS)
+        not len(_MEMBERS) <= count <= len(_MEMBERS) + len(_BESIDES[BOTH_VERSION])
         or length > _MAX_DIRECTORY
         or start + length != end
     ):
@@ -232,7 +240,7 @@ def _check_directory(file, size):
 def _check_members(members, size):
     """Return the names of the arrays; refuse members that are unknown, repeated, compressed or larger than the file."""
     names = [info.filename for info in members]
-    others = {f"{name}.npy" for name in (*STREAM_ARRAYS, *NOISE_ARRAYS)}
+    others = {f"{name}.npy" for name in _BESIDES[BOTH_VERSION]}
     if sorted(set(names) - others) != sorted(_MEMBERS) or len(set(names)) != len(names):
         raise ValueError(f"its members are {names}, expected {list(_MEMBERS)}")
     for info in members:
@@ -269,7 +277,8 @@ def _check_header(header):
             f"its format version is {reprlib.repr(version)}; this version of fastgmm reads versions {VERSION} "
             f"to {max(_BESIDES)}"
         )
-    if ("stream" in header) != (version == STREAM_VERSION) or not isinstance(header.get("stream", ""), str):
+    streams = version in (STREAM_VERSION, BOTH_VERSION)
+    if ("stream" in header) != streams or not isinstance(header.get("stream", ""), str):
         raise ValueError("its version and stream do not fit together")
     if not set(header) <= _KEYS:
         raise ValueError(f"its header has unknown fields {reprlib.repr(sorted(set(header) - _KEYS))}")
@@ -318,7 +327,7 @@ def _check_noise(arrays, header, D):
     if n_scales not in (0, D):
         raise ValueError(f"noise in its header has {2 + n_scales} numbers for {D} features")
     shapes = {name: arrays[name].shape for name in NOISE_ARRAYS if name in arrays}
-    if header["version"] == NOISE_VERSION and not (n_scales and shapes):
+    if header["version"] in (NOISE_VERSION, BOTH_VERSION) and not (n_scales and shapes):
         raise ValueError(f"its noise has not both {D} scales and a place")
     for name, shape in shapes.items():
         if shape != ((D,) if name == "noise_centre" else (D, D)):

@@ -12,5 +12,6 @@ __all__ = ["check_mixture"]
 def check_mixture(mixture: Any, what: str) -> Mixture:
     """Return a mixture, or that of what was fitted, without noise: what is asked for does not exist with it."""
     found = as_mixture(mixture)
-    found.refuse_noise(what)
+    if found.noise is not None:
+        raise ValueError(f"{what} is not to be had of a mixture with a noise component")
     return found

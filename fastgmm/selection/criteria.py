@@ -16,10 +16,12 @@ from fastgmm._criteria import CRITERIA, Criterion, Measured, check_criterion
 from fastgmm._errors import IllDefinedCovarianceError, InvalidParameterError
 from fastgmm._random import generator
 from fastgmm.engine import check_sample_weight
-from fastgmm.engine.gaps import GappedRows
 from fastgmm.engine.rows import Rows
+from fastgmm.fitting.mstep import check_floor
 from fastgmm.mixture import Mixture
 from fastgmm.sources import ArraySource
+from fastgmm.sources.array import check_known_labels
+from fastgmm.sources.missing import UnfilledRows
 
 __all__ = ["CRITERIA", "Criterion", "CrossValidation", "Measured", "check_criterion", "cross_validate"]
 
@@ -51,6 +53,7 @@ def cross_validate(
     n_folds: int = 10,
     start: Mixture | None = None,
     sample_weight: npt.ArrayLike | None = None,
+    known_labels: npt.ArrayLike | None = None,
     reg_covar: float = 1e-6,
     random_state: Any = None,
     n_threads: int | None = None,
@@ -62,6 +65,8 @@ def cross_validate(
     fold under it are taken once, and the sum over all folds but one gives the first M-step of that part, exactly. With
     one component that is all there is to do; with more, each part goes on by itself until it has converged.
 
+    The volume of noise is that of the whole in all parts: it says where rows may be, and is not estimated.
+
     Parameters
     ----------
     X : array-like of shape (N, D)
@@ -71,9 +76,12 @@ def cross_validate(
     n_folds : int, default=10
         From 2 to the number of rows. Folds are drawn at random, of equal numbers of rows.
     start : Mixture, optional
-        The fit of the whole, where it is known; `n_components` and `covariance_type` are then its own.
+        The fit of the whole, where it is known; `n_components`, `covariance_type` and noise are then its own.
     sample_weight : array-like of shape (N,), optional
         Weight of each row.
+    known_labels : array-like of shape (N,), optional
+        Components of rows that are known, -1 for others, as in `fastgmm.fit`: such rows count with their component
+        where they are held out too.
     reg_covar : float, default=1e-6
         As in `fastgmm.fit`.
     random_state : None, int, RandomState, Generator or SeedSequence, default=None
@@ -89,7 +97,7 @@ def cross_validate(
     Raises
     ------
     InvalidParameterError
-        If `n_folds` is out of range.
+        If `n_folds` is out of range, or noise is asked for and `start` has none.
     IllDefinedCovarianceError
         If a part cannot be fitted.
 
@@ -111,18 +119,22 @@ def cross_validate(
     fold_of_row = np.full(rows.n_rows, -1)
     fold_of_row[kept] = rng.permutation(np.arange(len(kept)) % n_folds)
     options |= {"reg_covar": reg_covar, "random_state": int(rng.integers(2**32)), "n_threads": n_threads}
+    weights, known = given.of_rows(rows.n_rows), check_known_labels(known_labels, given, rows.n_rows)
     if start is None:
-        whole = fitting.run(rows, n_components, covariance_type=covariance_type, sample_weight=given, **options)
+        whole = fitting.run(
+            rows, n_components, covariance_type=covariance_type, sample_weight=given, known_labels=known, **options
+        )
         start = whole.mixture
-    start.refuse_noise("a cross-validation")
-    weights = given.of_rows(rows.n_rows)
+    elif options.get("noise") and start.noise is None:
+        raise InvalidParameterError(f"noise must be None where start has none, got {options['noise']!r}")
+    options["noise"] = None if start.noise is None else True  # of the volume that it has
     gaps = check_missing(options.get("missing", "raise")) == "em" and rows.has_gaps()
-    part = GappedRows if gaps else ArraySource
-    parts = [part(rows, np.where(fold_of_row == fold, weights, 0), n_threads=n_threads) for fold in range(n_folds)]
+    part, beside = UnfilledRows if gaps else ArraySource, {"known_labels": known, "n_threads": n_threads}
+    parts = [part(rows, np.where(fold_of_row == fold, weights, 0), **beside) for fold in range(n_folds)]
     scores = []
     for fold, parameters in enumerate(_first_steps(parts, start, reg_covar)):
         mixture = Mixture.from_parameters(parameters.astype(rows.dtype), start.family)
-        if start.n_components > 1 or gaps or options.get("prior") is not None:  # else the first M-step is the last
+        if gaps or not _is_closed(start, options):
             others = np.where(fold_of_row == fold, 0, weights)
             found = fitting.run(
                 rows,
@@ -130,6 +142,7 @@ def cross_validate(
                 covariance_type=start.family,
                 start=parameters,
                 sample_weight=others,
+                known_labels=known,
                 **options,
             )
             mixture = found.mixture
@@ -139,6 +152,13 @@ def cross_validate(
         np.array([score.log_likelihood / score.total_weight for score in scores]),
         fold_of_row,
     )
+
+
+def _is_closed(start: Mixture, options: dict[str, Any]) -> bool:
+    """Whether the first M-step of rows without gaps is where EM ends: of one component, if nothing is beside it."""
+    beside = start.noise is not None or any(options.get(name) is not None for name in ("prior", "fixed"))
+    floor = check_floor(options.get("on_collapse", "raise"), options.get("covariance_floor"))
+    return start.n_components == 1 and not start.family.rank and not beside and floor is None
 
 
 def _first_steps(parts: list[Any], start: Mixture, reg_covar: float) -> list[covariance.Parameters]:

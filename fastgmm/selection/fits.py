@@ -168,14 +168,16 @@ class Fits:
         if is_elsewhere(problem.rows):
             return self._measured_elsewhere(result, options)
         if problem.source.n_named:
-            return self._measured_known(result, options)
-        measured = mixture.measured(problem.rows, problem.sample_weight, **options)
+            measured = self._measured_known(result, options)
+        else:
+            measured = mixture.measured(problem.rows, problem.sample_weight, **options)
         if problem.criterion.needs == "held_out":
             folds = cross_validate(
                 problem.rows,
                 start=mixture,
                 n_folds=problem.plan["n_folds"],
                 sample_weight=problem.sample_weight,
+                known_labels=problem.source.known_labels,
                 random_state=problem.plan["seed"],
                 n_threads=self._n_threads,
                 missing=problem.plan["missing"],
@@ -189,10 +191,10 @@ class Fits:
         mixture, total = result.mixture, result.total_weight
         found = Measured(result.log_likelihood * total, mixture.n_parameters, total, mixture.n_components)
         if self._problem.criterion.needs:
-            entropy, doubt = mixture.entropies(
+            entropies = mixture.entropies(
                 self._problem.source, n_threads=options["n_threads"], missing=options["missing"]
             )
-            found = replace(found, entropy=entropy, doubt=doubt)
+            found = replace(found, **entropies._asdict())
         return replace(found, of_one=options["of_one"])
 
     def _measured_known(self, result: fitting.FitResult, options: dict[str, Any]) -> Measured:
@@ -200,7 +202,7 @@ class Fits:
         problem = self._problem
         weights = check_sample_weight(problem.sample_weight, problem.rows.n_rows).of_rows(problem.rows.n_rows)
         weights[problem.source.known_labels >= 0] = 0.0
-        measured = Measured(0.0, result.mixture.n_parameters, 0.0, result.mixture.n_components, 0.0, 0.0)
+        measured = Measured(0.0, result.mixture.n_parameters, 0.0, result.mixture.n_components, 0.0, 0.0, among=0.0)
         if weights.any():
             measured = result.mixture.measured(problem.rows, weights, **options)
         total = result.total_weight

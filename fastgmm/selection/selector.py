@@ -13,12 +13,14 @@ import numpy.typing as npt
 from fastgmm import covariance, fitting
 from fastgmm._checks import MISSING
 from fastgmm._criteria import CRITERIA
+from fastgmm.engine import check_sample_weight
 from fastgmm.engine.rows import Rows
 from fastgmm.estimators import _parameters, feature_names
 from fastgmm.estimators._base import MixtureEstimator
 from fastgmm.estimators._protocol import HAS_SKLEARN
 from fastgmm.mixture import Mixture
 from fastgmm.sources import as_source, is_elsewhere
+from fastgmm.sources.array import check_known_labels
 
 from .selection import Selection
 from .sweep import select
@@ -249,11 +251,9 @@ class GaussianMixtureSelector(MixtureEstimator):
         """
         labels = self.fit(X, y, sample_weight=sample_weight, known_labels=known_labels).predict(X)
         if is_elsewhere(X):
-            return as_source(X, known_labels=known_labels, missing=self.missing).with_known(labels)
-        if known_labels is None:
-            return labels
-        known = np.asarray(known_labels)
-        return np.where(known >= 0, known, labels)
+            return as_source(X, sample_weight, known_labels=known_labels, missing=self.missing).with_known(labels)
+        known = check_known_labels(known_labels, check_sample_weight(sample_weight, len(labels)), len(labels))
+        return labels if known is None else np.where(known >= 0, known, labels)
 
     def _publish(self, found: Selection, names: Any) -> None:
         """Set the fitted attributes, all in one step that no signal divides."""

@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 from collections.abc import Callable
-from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -25,7 +24,6 @@ from fastgmm.fitting import agglomerative, kmeans
 from fastgmm.fitting.ahead import Ahead
 from fastgmm.fitting.comparable import Frame
 from fastgmm.fitting.em import statistics_under
-from fastgmm.fitting.mstep import without_noise
 from fastgmm.fitting.quiet import quiet_rows
 from fastgmm.fitting.starts import first_parameters
 from fastgmm.mixture import Mixture
@@ -243,8 +241,5 @@ def _run(
             continue
         stats = statistics_under(source, family.constants(parameters, dtype=source.dtype, shift=shift))
         bounds.append(stats.log_likelihood / stats.total_weight)
-        if noise is not None:
-            stats, noise = without_noise(stats, noise)
         parameters = family.maximise(stats, reg_covar=reg_covar, previous=parameters)
-        parameters = parameters if noise is None else replace(parameters, noise=noise)
     return Runner(bounds, parameters)

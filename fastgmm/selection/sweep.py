@@ -183,10 +183,10 @@ def select(
         )
     source = as_source(X, sample_weight, known_labels=known_labels, n_threads=n_threads, missing=check_missing(missing))
     check_moves(source, split_merge)
-    if wanted.needs in ("held_out", "of_one"):
-        for name, there in (("noise", bool(noise)), ("known_labels", source.n_named > 0)):
-            if there:
-                raise InvalidParameterError(f"criterion {criterion!r} goes with no {name}: use 'bic'")
+    if wanted.needs == "of_one" and source.n_named > 1:
+        raise InvalidParameterError(
+            f"criterion {criterion!r} compares with one component, but known_labels name {source.n_named}: use 'bic'"
+        )
     families = _families(covariance_type, source.n_features)
     if not isinstance(source, ArraySource) and not source.is_bounded and len(families) > 1:
         source = SharedPasses(source)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from fastgmm import engine
-from fastgmm._checks import check_label_values, check_labels
+from fastgmm._checks import check_label_values, check_labels, known_of_weights
 from fastgmm.engine import kmeans
 from fastgmm.engine._linalg import all_finite, is_plain
 from fastgmm.engine.passes import moments
@@ -15,8 +15,10 @@ from fastgmm.sources.base import Source
 __all__ = ["ArraySource", "check_known_labels"]
 
 
-def check_known_labels(labels, n_rows):
+def check_known_labels(labels, weights, n_rows):
     """Return the components of rows that are known, (N,) int64 with -1 where they are not; None if none is.
+
+    Rows without weight, as `Weights` say, are not known.
 
     Raises
     ------
@@ -27,7 +29,8 @@ def check_known_labels(labels, n_rows):
         return None
     labels = check_labels(labels, n_rows)
     check_label_values(labels)
-    return labels.astype(np.int64) if (labels >= 0).any() else None
+    labels = known_of_weights(labels.astype(np.int64), None if weights.kept is None else weights.of_rows(n_rows))
+    return labels if (labels >= 0).any() else None
 
 
 class ArraySource(Source):
@@ -41,7 +44,7 @@ class ArraySource(Source):
     n_threads : int or None, default=None
     known_labels : (n_rows,) array of int, optional
         The component that each row is known to belong to, -1 where it is not known. Rows that are known belong to
-        theirs alone, and count with its density times its weight.
+        theirs alone, and count with its density times its weight. Labels of rows of weight zero say nothing.
     sparse : bool, default=False
         Whether neighbouring rows belong to few of many components: see `fastgmm.accumulate`.
 
@@ -74,11 +77,11 @@ class ArraySource(Source):
         self._sparse = sparse
         self._rows = Rows.of(X)
         self._weights = check_sample_weight(sample_weight, self._rows.n_rows)
-        self.known_labels = check_known_labels(known_labels, self._rows.n_rows)
+        self.known_labels = check_known_labels(known_labels, self._weights, self._rows.n_rows)
         self.n_named = self.n_known = 0
         if self.known_labels is not None:
             self.n_named = int(self.known_labels.max()) + 1
-            self.n_known = int((self.known_labels >= 0)[self._weights.indices(self._rows.n_rows)].sum())
+            self.n_known = int((self.known_labels >= 0).sum())
         self._n_threads = resolve(n_threads)
         self._scatter, self._remembered = (None, None), {}
         kept = self._weights.kept
@@ -293,8 +296,12 @@ class ArraySource(Source):
         return arranged
 
     def kept(self):
-        """Return a copy of the rows with positive weight (n_rows, D), of the compute type, and `weights()`."""
-        return self.on_kept_rows(self._rows.array).astype(self.dtype), self.weights()
+        """Return a copy of the rows with positive weight (n_rows, D), of the compute type, `weights()`, and labels.
+
+        Known labels (n_rows,) are None if no row is known.
+        """
+        labels = None if self.known_labels is None else self.on_kept_rows(self.known_labels)
+        return self.on_kept_rows(self._rows.array).astype(self.dtype), self.weights(), labels
 
     def weights(self):
         """Return the positive weights, one per row with positive weight, or None if all are one."""

@@ -15,7 +15,7 @@ from fastgmm.engine.rows import Rows, check_sample_weight
 from fastgmm.engine.threads import resolve
 from fastgmm.io.blocks import open_blocks, refuse_beside
 from fastgmm.sources.base import NO_ROWS, Source
-from fastgmm.sources.chunks import LOOK_ROWS, Recut, chunked, known_of, read_ahead
+from fastgmm.sources.chunks import LOOK_ROWS, Recut, chunked, known_beside, read_ahead
 from fastgmm.sources.memory import CHUNKS, bytes_of, needed_beside_rows, parse_memory, sample_bytes
 from fastgmm.sources.reservoir import Reservoir
 from fastgmm.sources.spool import check_spool, spooled
@@ -347,7 +347,7 @@ class BatchSource(Source):
         """Yield what `blocks` does, and the known labels (n,) of the rows, None where a source has none."""
         for block in read_ahead(self._blocks.read(self._chunk_rows(1))):
             if len(block.values):
-                yield block.values, known_of(block.labels, len(block.values), block.name)
+                yield block.values, known_beside(block)
 
     def unknown(self):
         """Return the source of the rows whose component is not known, None without such rows: see `Source.unknown`."""
@@ -356,8 +356,9 @@ class BatchSource(Source):
         if self.n_known == self.n_rows:
             return None
         rest, read = copy.copy(self), self._blocks.read
-        rest._blocks = self._blocks._replace(read=lambda n_rows: map(_without_known, read(n_rows)))
+        rest._blocks = self._blocks._replace(read=lambda n_rows: (_without_known(block) for block in read(n_rows)))
         rest._known_rows, rest._n_named, rest._n_known = self.n_rows - self.n_known, 0, 0
+        rest._scatter = None, None
         for found in ("_moments", "_scanned"):
             vars(rest).pop(found, None)
         return rest

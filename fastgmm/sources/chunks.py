@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastgmm._checks import check_label_values, check_labels
+from fastgmm._checks import check_label_values, check_labels, known_of_weights
 from fastgmm.engine.rows import Rows, check_weight_values, numbers
 
-__all__ = ["Chunk", "Recut", "beside", "check_alike", "chunked", "known_of", "looked_at", "read_ahead"]
+__all__ = ["Chunk", "Recut", "beside", "check_alike", "chunked", "known_beside", "known_of", "looked_at", "read_ahead"]
 
 LOOK_ROWS = 65536  # rows looked at at a time, to bound the memory
 
@@ -141,7 +141,7 @@ def looked_at(block, dtype, n_features, *, look=True, gaps=False):
                 part = np.asarray(rows.array[first : first + LOOK_ROWS], dtype=dtype)
             if (np.isinf(part) if gaps else ~np.isfinite(part)).any():
                 rows.raise_not_finite(block.first, gaps=gaps)
-    return Chunk(rows.array, _weights_of(block), known_of(block.labels, len(values), name))
+    return Chunk(rows.array, _weights_of(block), known_beside(block))
 
 
 def _weights_of(block):
@@ -156,14 +156,19 @@ def _weights_of(block):
     return weights
 
 
-def known_of(labels, n_rows, name):
-    """Return the labels (n,) int64 of n rows that are called by a name, or None."""
+def known_beside(block):
+    """Return the labels (n,) of a block, or None: see `known_of`."""
+    return known_of(block.labels, len(block.values), block.name, _weights_of(block))
+
+
+def known_of(labels, n_rows, name, weights):
+    """Return the labels (n,) int64 of n rows that are called by a name, or None; weights (n,) may be None."""
     if labels is None:
         return None
     name = f"known_labels of {name}"
     labels = check_labels(labels, n_rows, name)
     check_label_values(labels, name)
-    return np.require(labels, np.int64, ["C", "A"])
+    return np.require(known_of_weights(labels, weights), np.int64, ["C", "A"])
 
 
 class Recut:

@@ -188,8 +188,8 @@ class DaskSource(Source):
             return labels
         name, (parts, graph) = f"fastgmm-known-{uuid.uuid4().hex}", _parts_of(labels)
         graph = {**self._graph, **graph}
-        for number, both in enumerate(zip(parts, self._labels, strict=True)):
-            graph[name, number] = tasks.with_known, *both
+        for number, columns in enumerate(zip(parts, self._labels, self._weights, strict=True)):
+            graph[name, number] = functools.partial(tasks.with_known, number), *columns
         return dask.array.Array(graph, name, labels.chunks, meta=np.empty(0, np.int64))
 
     def accumulate_nearest(self, kind, centres):

@@ -100,19 +100,26 @@ def partition(number, part, weights, labels, *, dtype, n_threads, leave_known):
     rows = Rows(part, name=name)
     if rows.dtype != dtype:
         raise ValueError(f"{name} has the dtype {rows.dtype}, expected {dtype}")
-    labels = known_of(labels, rows.n_rows, name)
-    if weights is not None:
-        weights = numbers(weights, f"sample_weight of {name}")
-        if weights.ndim == 0:
-            weights = np.full(rows.n_rows, weights)
-        if weights.shape != (rows.n_rows,):
-            raise ValueError(f"sample_weight of {name} has the shape {weights.shape}, expected {(rows.n_rows,)}")
-        check_weight_values(weights, f"sample_weight of {name}")
+    weights = _weights_of(weights, rows.n_rows, name)
+    labels = known_of(labels, rows.n_rows, name, weights)
     if leave_known:
         weights, labels = np.where(labels >= 0, 0.0, 1.0 if weights is None else weights), None
     if weights is not None and not weights.any():
         return None
     return Partition(number, rows, check_sample_weight(weights, rows.n_rows), labels, n_threads)
+
+
+def _weights_of(weights, n_rows, name):
+    """Return the weights (n_rows,) of a partition of a name after checks, or None."""
+    if weights is None:
+        return None
+    weights = numbers(weights, f"sample_weight of {name}")
+    if weights.ndim == 0:
+        weights = np.full(n_rows, weights)
+    if weights.shape != (n_rows,):
+        raise ValueError(f"sample_weight of {name} has the shape {weights.shape}, expected {(n_rows,)}")
+    check_weight_values(weights, f"sample_weight of {name}")
+    return weights
 
 
 def accumulate(part, constants, pivot, labelled=True):
@@ -179,9 +186,10 @@ def mapped(empty, given, rows):
     return given.content(rows) if len(rows) else empty
 
 
-def with_known(labels, known):
-    """Return labels (n,) with those that are known in their places."""
-    known = np.asarray(known)
+def with_known(number, labels, known, weights):
+    """Return labels (n,) of a partition with those that are known in their places."""
+    name, n_rows = PARTITION.format(number), len(labels)
+    known = known_of(known, n_rows, name, _weights_of(weights, n_rows, name))
     return np.where(known >= 0, known, labels)
 
 

@@ -15,9 +15,9 @@ from fastgmm._errors import IllDefinedCovarianceError
 from fastgmm.covariance import Parameters
 from fastgmm.engine.gaps import GappedRows, Marginal
 from fastgmm.engine.rows import Rows
-from fastgmm.sources.array import ArraySource
+from fastgmm.sources.array import ArraySource, check_known_labels
 
-__all__ = ["MissingSource", "OneGaussian", "moments_by", "observed_moments", "observed_sums"]
+__all__ = ["MissingSource", "OneGaussian", "UnfilledRows", "moments_by", "observed_moments", "observed_sums"]
 
 FULL_FEATURES = (
     64  # of more, the Gaussian of the starts has no correlations: D^3 for each pattern would outweigh the fit
@@ -58,9 +58,7 @@ class MissingSource(ArraySource):
         options = {"known_labels": known_labels, "n_threads": gapped.n_threads}
         super().__init__(Rows(self._filled()), gapped.weights, **options)
         self._moments = *self._one.moments(), sum(p.mass for p in gapped.patterns)
-        nothing = np.concatenate([p.rows for p in gapped.patterns if p.values is None] or [np.zeros(0, np.intp)])
-        known = np.zeros(0) if self.known_labels is None else self.known_labels[nothing]
-        self.n_unobserved = len(nothing) - int((known >= 0).sum())
+        self.n_unobserved = _n_unobserved(gapped, self.known_labels)
 
     def accumulate(self, constants, *, pivot=None):
         """Return the Statistics of all completed rows under a mixture: see `fastgmm.accumulate`."""
@@ -138,6 +136,53 @@ class MissingSource(ArraySource):
                     expected = expected + (p.values.array - mean[p.observed]) @ B[0].T
             filled[p.rows[:, None], p.missing] = expected
         return filled
+
+
+class UnfilledRows:
+    """Rows with gaps as they are, for passes alone: nothing is filled, and a feature may be missing altogether.
+
+    Parameters
+    ----------
+    X : array-like of shape (n_rows, n_features) or Rows
+    sample_weight : array-like of shape (n_rows,), number, or None
+    known_labels : (n_rows,) array of int, optional
+        See `ArraySource`.
+    n_threads : int or None, default=None
+
+    Attributes
+    ----------
+    dtype, known_labels, n_named
+        See `ArraySource`.
+    n_unobserved : int
+        See `MissingSource`.
+    """
+
+    def __init__(self, X, sample_weight=None, *, known_labels=None, n_threads=None):
+        self._gapped = GappedRows(Rows.of(X), sample_weight, n_threads=n_threads)
+        self.dtype, weights = self._gapped.dtype, self._gapped.weights
+        self.known_labels = check_known_labels(known_labels, weights, self._gapped.n_rows)
+        self.n_named = 0 if self.known_labels is None else int(self.known_labels.max()) + 1
+        self.n_unobserved = _n_unobserved(self._gapped, self.known_labels)
+
+    def accumulate(self, constants, *, pivot=None):
+        """Return the Statistics of all completed rows under a mixture: see `fastgmm.accumulate`."""
+        return self._gapped.accumulate(constants, pivot=pivot, known_labels=self.known_labels)
+
+    def score(self, constants):
+        """Return the Scores of all rows under a mixture, by their marginal densities: see `fastgmm.engine.score`."""
+        return self._gapped.score(constants, known_labels=self.known_labels)
+
+    def kept(self):
+        """Return what `ArraySource.kept` does, gaps and all."""
+        rows, weights = self._gapped.kept()
+        kept = self._gapped.weights.indices(self._gapped.n_rows)
+        return rows, weights, None if self.known_labels is None else self.known_labels[kept]
+
+
+def _n_unobserved(gapped, known):
+    """Return how many rows with positive weight have nothing observed, not even their component."""
+    nothing = np.concatenate([p.rows for p in gapped.patterns if p.values is None] or [np.zeros(0, np.intp)])
+    return len(nothing) - (0 if known is None else int((known[nothing] >= 0).sum()))
 
 
 def observed_moments(passes, n_features):
