@@ -13,6 +13,7 @@ from sklearn.base import clone
 from sklearn.decomposition import FactorAnalysis
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils import estimator_checks, get_tags
 
 import fastgmm
 from fastgmm import GaussianMixture, InvalidParameterError, Mixture, covariance
@@ -186,12 +187,49 @@ class TestEstimator:
         np.testing.assert_allclose(model.score_samples(X), plain.score_samples(X), rtol=1e-12)
 
     def test_others_have_no_transform(self):
-        assert not hasattr(GaussianMixture(), "transform")
-        assert hasattr(GaussianMixture(covariance_type="mppca:1"), "transform")
+        for name in ("transform", "fit_transform", "get_feature_names_out", "set_output"):
+            assert not hasattr(GaussianMixture(), name)
+            assert hasattr(GaussianMixture(covariance_type="mppca:1"), name)
+        assert get_tags(GaussianMixture()).transformer_tags is None
         with pytest.raises(AttributeError, match=r"transform needs a family of low rank.* got 'full'"):
             GaussianMixture().transform([[0.0]])
         with pytest.raises(fastgmm.NotFittedError):
             GaussianMixture(covariance_type="mfa:1").transform([[0.0, 1.0]])
+
+
+class TestTransformer:
+    """With a family of low rank the estimator is what scikit-learn calls a transformer."""
+
+    # They fit frames and transform arrays, and the other way round: scikit-learn's own transformers warn there too.
+    @pytest.mark.filterwarnings("ignore:X (has|does not have valid) feature names")
+    def test_scikit_learns_checks_of_transformers_pass(self):
+        model = GaussianMixture(covariance_type="mfa:1", max_iter=1000)
+        for check in (
+            estimator_checks.check_transformer_general,
+            estimator_checks.check_transformer_preserve_dtypes,
+            estimator_checks.check_transformer_get_feature_names_out,
+            estimator_checks.check_transformer_get_feature_names_out_pandas,
+            estimator_checks.check_set_output_transform,
+            estimator_checks.check_set_output_transform_pandas,
+            estimator_checks.check_global_output_transform_pandas,
+            estimator_checks.check_set_output_transform_polars,
+            estimator_checks.check_global_set_output_transform_polars,
+            estimator_checks.check_fit2d_1feature,
+        ):
+            check("GaussianMixture", model)
+        assert get_tags(model).transformer_tags.preserves_dtype == ["float64", "float32"]
+
+    def test_pipelines_set_its_output(self):
+        X = twin.draw(model_of("mfa", 25, 5, 2, 2), 25, 200)
+        model = GaussianMixture(2, covariance_type="mfa:2", random_state=0)
+        piped = make_pipeline(StandardScaler(), model).set_output(transform="pandas")
+        found = piped.fit_transform(X)
+        assert found.columns.tolist() == ["gaussianmixture0", "gaussianmixture1"]
+        scaled = StandardScaler().fit_transform(X)
+        np.testing.assert_array_equal(found, clone(model).fit_transform(scaled))
+        weights = np.arange(200.0)
+        weighted = clone(model).fit_transform(scaled, sample_weight=weights)
+        np.testing.assert_array_equal(weighted, clone(model).fit(scaled, sample_weight=weights).transform(scaled))
 
 
 class TestNames:
@@ -210,15 +248,13 @@ class TestNames:
         with pytest.raises(InvalidParameterError, match=f"'mfa:q', 'mppca:q'}}. Got {name!r} instead"):
             GaussianMixture(covariance_type=name).fit(X)
 
-    @pytest.mark.parametrize(
-        ("n_features", "advice"), [(3, "at most 2, or 'full'"), (1, "for one feature take 'full'")]
-    )
+    @pytest.mark.parametrize(("n_features", "advice"), [(3, "at most 2, or 'full'"), (1, "; take 'full'")])
     @by_name
     def test_a_rank_of_as_many_features(self, name, n_features, advice):
         X = np.random.default_rng(0).standard_normal((20, n_features))
         for fit in (fastgmm.fit, lambda X, **options: GaussianMixture(**options).fit(X)):
             with pytest.raises(
-                InvalidParameterError, match=f"more features than its rank 3, got {n_features}.*{advice}"
+                InvalidParameterError, match=f"more features than its rank 3, got n_features={n_features}.*{advice}"
             ):
                 fit(X, covariance_type=f"{name}:3")
         with pytest.raises(InvalidParameterError, match="more features than its rank"):

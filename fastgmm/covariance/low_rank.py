@@ -63,10 +63,10 @@ class LowRank(Family):
 
     def check_features(self, n_features):
         if self.rank >= n_features:
-            instead = f"at most {n_features - 1}, or" if n_features > 1 else "none: for one feature take"
+            instead = f"a rank of at most {n_features - 1}, or " if n_features > 1 else ""
             raise InvalidParameterError(
-                f"covariance_type={self.name!r} needs more features than its rank {self.rank}, got {n_features}; take "
-                f"a rank of {instead} 'full'"
+                f"covariance_type={self.name!r} needs more features than its rank {self.rank}, got "
+                f"n_features={n_features}; take {instead}'full'"
             )
 
     def covariance_shape(self, n_components, n_features):

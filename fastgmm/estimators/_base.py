@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
-from fastgmm import covariance
-from fastgmm.covariance.low_rank import NO_LATENT
 from fastgmm.engine.rows import Rows
 from fastgmm.mixture import Mixture
 from fastgmm.sources import Source, as_source, is_elsewhere
@@ -22,28 +20,12 @@ from fastgmm.sources import Source, as_source, is_elsewhere
 from ._attributes import LiveMixture, is_fitted
 from ._criteria import CriteriaMixin
 from ._feature_names import check_feature_names
+from ._latent import LatentMixin
 from ._parameters import Rule, validate
 from ._protocol import BaseEstimator, CallbackSupportMixin, DensityMixin, not_fitted
 
 
-class _if_low_rank:
-    """A method that estimators have whose family is of low rank, as scikit-learn's `available_if` would make it."""
-
-    def __init__(self, method: Callable[..., Any]) -> None:
-        self._method = method
-        functools.update_wrapper(self, method)
-
-    def __get__(self, instance: Any, owner: type) -> Any:
-        """The bound method, or an AttributeError."""
-        if instance is None:
-            return self._method
-        name = instance.covariance_type
-        if not (covariance.is_known(name) and covariance.get(name).rank):
-            raise AttributeError(NO_LATENT.format(name))
-        return self._method.__get__(instance, owner)
-
-
-class MixtureEstimator(CallbackSupportMixin, CriteriaMixin, DensityMixin, BaseEstimator):
+class MixtureEstimator(CallbackSupportMixin, CriteriaMixin, LatentMixin, DensityMixin, BaseEstimator):
     """An estimator whose fitted attributes are a Gaussian mixture."""
 
     _rules: ClassVar[Mapping[str, tuple[Rule, ...]]]
@@ -203,44 +185,6 @@ class MixtureEstimator(CallbackSupportMixin, CriteriaMixin, DensityMixin, BaseEs
         """
         mixture, rows = self._prepare(X)
         return mixture.score_samples(rows, n_threads=self.n_threads, missing=self.missing)
-
-    @_if_low_rank
-    def transform(self, X: Any) -> npt.NDArray[np.floating]:
-        """Return the posterior latent coordinates of each row, in its most probable component.
-
-        Only of families of low rank, "mfa:q" and "mppca:q". Coordinates of different components have nothing to do with
-        each other: see `predict`. Noise has none: rows that are rather noise have those in the most probable of the
-        others.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Rows.
-
-        Returns
-        -------
-        latent : ndarray of shape (n_samples, q)
-            See `fastgmm.Mixture.transform`.
-
-        Raises
-        ------
-        AttributeError
-            If `covariance_type` is another family.
-        NotFittedError
-            Before a fit.
-        ValueError
-            If X is not what the mixture was fitted on.
-
-        Examples
-        --------
-        >>> import numpy as np
-        >>> from fastgmm import GaussianMixture
-        >>> X = np.random.default_rng(0).normal(size=(100, 3))
-        >>> GaussianMixture(covariance_type="mfa:1").fit(X).transform(X).shape
-        (100, 1)
-        """
-        mixture, rows = self._prepare(X)
-        return mixture.transform(rows, n_threads=self.n_threads)
 
     def score(self, X: Any, y: Any = None, *, sample_weight: npt.ArrayLike | None = None) -> float:
         """Return the mean log-likelihood per unit of weight.

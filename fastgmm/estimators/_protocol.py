@@ -6,6 +6,8 @@ catches either of the two catches them.
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastgmm import _errors
 
 try:
@@ -13,8 +15,9 @@ try:
     from sklearn.exceptions import ConvergenceWarning as _TheirConvergenceWarning
     from sklearn.exceptions import NotFittedError as _TheirNotFittedError
     from sklearn.utils._param_validation import InvalidParameterError as _TheirInvalidParameterError
+    from sklearn.utils._set_output import _wrap_data_with_container
 except ImportError:
-    from ._standalone import BaseEstimator, ClassifierMixin, DensityMixin
+    from ._standalone import BaseEstimator, ClassifierMixin, DensityMixin, in_container
 
     HAS_SKLEARN = False
     ConvergenceWarning = _errors.ConvergenceWarning
@@ -22,6 +25,10 @@ except ImportError:
     NotFittedError = _errors.NotFittedError
 else:
     HAS_SKLEARN = True
+
+    def in_container(values: Any, X: Any, estimator: Any) -> Any:
+        """What `transform` makes of X, in the container that the user asked scikit-learn for."""
+        return _wrap_data_with_container("transform", values, X, estimator)
 
     class ConvergenceWarning(_errors.ConvergenceWarning, _TheirConvergenceWarning):
         """A fit stopped before its convergence criterion was met."""
@@ -48,6 +55,7 @@ __all__ = [
     "DensityMixin",
     "InvalidParameterError",
     "NotFittedError",
+    "in_container",
     "not_fitted",
     "with_callbacks",
 ]

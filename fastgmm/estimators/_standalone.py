@@ -120,6 +120,11 @@ class CallbackSupportMixin:
     """Without scikit-learn 1.9 or later there are no callbacks to support."""
 
 
+def in_container(values: Any, X: Any, estimator: Any) -> Any:
+    """Return what `transform` makes of X as it is: nobody can ask for another container."""
+    return values
+
+
 def with_callbacks(method: Callable[..., Any]) -> Callable[..., Any]:
     """Return the method as it is: there are no callbacks to tear down after it."""
     return method
