@@ -86,7 +86,8 @@ def predict(options: Any) -> None:
             columns |= {f"f{j}": coordinates[:, j] for j in range(coordinates.shape[1])}
         return columns
 
-    _write_parts(map(found, data.blocks()), options.output)
+    n_columns = 1 + (mixture.n_components + 1) * options.proba + mixture.n_features * options.latent
+    _write_parts(map(found, data.blocks(n_columns)), options.output)
 
 
 def score(options: Any) -> None:
@@ -98,7 +99,7 @@ def score(options: Any) -> None:
     how = {"n_threads": options.threads, "missing": options.missing}
     data = open_for(mixture, options.file, options.columns, options.weights, **how)
     if options.per_row or options.output is not None:
-        densities = (mixture.score_samples(rows, **how) for rows in data.blocks())
+        densities = (mixture.score_samples(rows, **how) for rows in data.blocks(1))
         _write_parts(({"log_density": each} for each in densities), options.output)
         if options.output is None:
             return
@@ -115,7 +116,7 @@ def impute(options: Any) -> None:
     names, draws, rng = _distinct(data.names, "draw"), options.draws, generator(options.seed)
 
     def filled() -> Iterator[dict[str, np.ndarray]]:
-        for rows in data.blocks():
+        for rows in data.blocks(data.n_features * (draws or 1)):
             several = mixture.impute(rows, draws, rng, n_threads=options.threads)
             for number, each in enumerate(several if draws is not None else several[None]):
                 columns = {} if draws is None else {"draw": np.full(len(each), number)}

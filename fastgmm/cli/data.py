@@ -119,9 +119,9 @@ class Data:
         missing = np.isnan(self.X)
         return int(missing.sum()), int(missing.all(axis=1).sum())
 
-    def blocks(self) -> Iterator[np.ndarray]:
-        """The rows, block by block."""
-        return self.X.blocks() if isinstance(self.X, BatchSource) else iter([self.X])
+    def blocks(self, n_columns: int) -> Iterator[np.ndarray]:
+        """The rows, block by block, of each of which so many columns of numbers are made."""
+        return self.X.blocks(8 * n_columns) if isinstance(self.X, BatchSource) else iter([self.X])
 
     def labels(self, predict: Callable[[np.ndarray], np.ndarray]) -> Iterator[np.ndarray]:
         """The components of the rows, block by block: where they are not known, what `predict` makes of the rows."""

@@ -1,11 +1,13 @@
 """Arrow data and Parquet files, record batch by record batch."""
 
+import contextlib
+
 import numpy as np
 
 from fastgmm._checks import ONE_PASS
 
 from ._arrays import import_parquet, is_numeric
-from ._columns import A_GAP, TableError, as_labels, choose
+from ._columns import A_GAP, PIECE_BYTES, TableError, as_labels, choose
 
 __all__ = [
     "as_dataset",
@@ -18,7 +20,6 @@ __all__ = [
     "record_batches",
 ]
 
-BATCH_BYTES = 1 << 20  # of rows that are decoded at a time
 DECODER_BYTES = 24 << 20  # beside the row groups of a Parquet file
 
 
@@ -78,28 +79,62 @@ def _is_parquet(dataset):
     return getattr(getattr(dataset, "format", None), "default_extname", "") == "parquet"
 
 
-def record_batches(dataset, columns, n_rows):
-    """Record batches of at most n_rows rows; of Parquet files few at a time, decoded as they are needed."""
+def record_batches(dataset, columns, n_rows, path, check):
+    """Record batches of at most n_rows rows and about a megabyte, decoded as they are needed, none ahead.
+
+    Parameters
+    ----------
+    dataset : pyarrow.dataset.Dataset
+    columns : list of str
+    n_rows : int
+    path : str
+        What messages call the data; files of a folder by their own names.
+    check : callable
+        Is given the schema and the name of each Parquet file.
+    """
+    n_rows = min(n_rows, max(1, PIECE_BYTES // (8 * len(columns))))
     if not _is_parquet(dataset):
-        yield from dataset.to_batches(columns=columns, batch_size=n_rows, use_threads=False)
+        ahead = {"batch_readahead": 0, "fragment_readahead": 0}
+        with _readable(path, "data set"):
+            yield from dataset.to_batches(columns=columns, batch_size=n_rows, use_threads=False, **ahead)
         return
     from pyarrow.parquet import ParquetFile
 
-    n_rows = min(n_rows, max(1, BATCH_BYTES // (8 * len(columns))))
-    for fragment in dataset.get_fragments():
-        with dataset.filesystem.open_input_file(fragment.path) as file:
+    for fragment, name in _files(dataset, path):
+        with _readable(name), dataset.filesystem.open_input_file(fragment.path) as file:
             parts = ParquetFile(file, buffer_size=1 << 16, pre_buffer=False)
+            check(parts.schema_arrow, name)
             yield from parts.iter_batches(batch_size=n_rows, columns=columns, use_threads=False)
 
 
-def decoder_bytes(dataset, columns):
+def _files(dataset, path):
+    """Yield the files of a data set, each with its name in messages: that of the only one is the path of the set."""
+    fragments = list(dataset.get_fragments())
+    for fragment in fragments:
+        yield fragment, path if len(fragments) == 1 else fragment.path
+
+
+@contextlib.contextmanager
+def _readable(name, kind="Parquet file"):
+    """Errors of Arrow name the file."""
+    import pyarrow
+
+    try:
+        yield
+    except (pyarrow.ArrowException, OSError) as error:
+        raise TableError(f"{name} is not a readable {kind}: {error}") from error
+
+
+def decoder_bytes(dataset, columns, path):
     """Return the bytes that decoding takes: two row groups at most, as measured, with large pages and dictionaries."""
     if not _is_parquet(dataset):
         return 0
     largest = 0
-    for fragment in dataset.get_fragments():
-        for i in range(fragment.metadata.num_row_groups):
-            group = fragment.metadata.row_group(i)
+    for fragment, name in _files(dataset, path):
+        with _readable(name):
+            metadata = fragment.metadata
+        for i in range(metadata.num_row_groups):
+            group = metadata.row_group(i)
             parts = (group.column(j) for j in range(group.num_columns))
             largest = max(
                 largest, sum(part.total_uncompressed_size for part in parts if part.path_in_schema in columns)

@@ -4,7 +4,17 @@ import dataclasses
 
 import numpy as np
 
-__all__ = ["A_GAP", "A_LABEL", "Table", "TableError", "as_labels", "check_weights", "choose", "default_names"]
+__all__ = [
+    "A_GAP",
+    "A_LABEL",
+    "PIECE_BYTES",
+    "Table",
+    "TableError",
+    "as_labels",
+    "check_weights",
+    "choose",
+    "default_names",
+]
 
 A_GAP = (
     'the value {}is missing; fill in or remove such rows first, or, if it is one of data, take it with missing="em" '
@@ -13,6 +23,8 @@ A_GAP = (
 """What is said of a value that is missing, with what stands in its place."""
 
 A_LABEL = "the number of a component, from 0 on, or -1 or nothing where it is not known"
+
+PIECE_BYTES = 1 << 20  # of rows that are read at a time where they are copied into chunks
 
 _SHOWN = 12  # names listed in a message before it is cut short
 _MAX_LABEL = 2**53  # up to which floating-point numbers hold every whole number

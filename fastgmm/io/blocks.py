@@ -4,6 +4,7 @@
 goes through the rows from the first to the last.
 """
 
+import itertools
 import os
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
@@ -23,14 +24,17 @@ from ._arrow import (
     parquet_dataset,
     record_batches,
 )
-from ._columns import TableError, as_labels, choose
+from ._columns import PIECE_BYTES, TableError, as_labels, choose
+from ._mapped import around_bytes, cuts, reader, row_bytes
 from ._text import TextReader
 
 __all__ = [
     "LABELS_THERE",
+    "PIECE_BYTES",
     "WEIGHTS_THERE",
     "Block",
     "Blocks",
+    "cuts",
     "first_batch",
     "of_batches",
     "open_blocks",
@@ -73,8 +77,8 @@ class Blocks(NamedTuple):
     Attributes
     ----------
     read : callable
-        ``read(n_rows)`` returns an iterator over all rows, in `Block` of at most n_rows rows, or of the sizes in which
-        they come.
+        ``read(n_rows)`` returns an iterator over all rows, in `Block` of n_rows rows where these are taken as they are,
+        else of at most so many and about `PIECE_BYTES`, or of the sizes in which they come.
     dtype : numpy.dtype
         float32 if the values are, else float64.
     names : list of str or None
@@ -86,6 +90,8 @@ class Blocks(NamedTuple):
         Whether the rows are known to have weights and labels.
     named : bool
         Whether the names stand in what is read.
+    batch_copies : int
+        How many batches of the user's take memory at a time; 0 where there are none, or these are there all the time.
     """
 
     read: Callable[[int], Iterable[Block]]
@@ -96,6 +102,7 @@ class Blocks(NamedTuple):
     weighted: bool = False
     labelled: bool = False
     named: bool = True
+    batch_copies: int = 0
 
 
 class _Columns(NamedTuple):
@@ -168,7 +175,7 @@ def open_blocks(
     if isinstance(X, Iterable):
         if iter(X) is X:
             raise TypeError(ONE_PASS.format(what="X"))
-        return of_batches(lambda: X, gaps)
+        return of_batches(lambda: X, gaps, held=isinstance(X, list | tuple))
     raise TypeError(f"X must be a path, an array, Arrow data, batches or a function that returns them, got {type(X)}")
 
 
@@ -220,103 +227,85 @@ def _of_array(array, sample_weight, known_labels, name="X", places=(None, None, 
         raise ValueError(f"sample_weight.shape == {given.shape}, expected {array.shape[:1]}!")
     labels = None if known_labels is None else check_labels(known_labels, len(array))
     columns, weight, label = places
-    read_array, read_weights, read_labels = (None if a is None else _reader(a) for a in (array, given, labels))
+    read_array, read_weights, read_labels = (None if a is None else reader(a) for a in (array, given, labels))
     dtype = array.dtype if how is None or how.dtype is None else how.dtype
+    row = row_bytes(array)
+    as_they_are = columns is None or columns == list(range(array.shape[1]))
+    as_they_are &= given is None and array.flags.c_contiguous and array.dtype == dtype == compute_dtype(dtype)
 
     def read(n_rows):
-        for first in range(0, len(array), n_rows):
-            last = min(len(array), first + n_rows)
+        piece = max(1, PIECE_BYTES // row) if row else n_rows
+        for first, last in cuts(len(array), n_rows, piece, as_they_are):
             rows = read_array(first, last)
-            values = rows if columns in (None, list(range(rows.shape[1]))) else rows[:, columns]
+            values = rows if columns is None or columns == list(range(rows.shape[1])) else rows[:, columns]
             weights = read_weights(first, last) if given is not None else None if weight is None else rows[:, weight]
             known = read_labels(first, last) if labels is not None else None
             if label is not None:
                 known = as_labels(rows[:, label], name, how.labels, first)
             with np.errstate(over="ignore"):  # not around the yield, which may be left from another thread
                 values = values.astype(dtype, copy=False)
-            yield Block(values, weights, name, first, known)
+            block = Block(values, weights, name, first, known)
+            del rows, values
+            yield block
+            del block
 
     n_columns = array.shape[1] if columns is None else len(columns)
     has = {"weighted": given is not None or weight is not None, "labelled": labels is not None or label is not None}
-    return Blocks(read, compute_dtype(dtype), None, n_columns, **has, named=False)
-
-
-def _reader(array):
-    """Return what gives rows first .. last of an array."""
-    at = _place_in_file(array)
-    return lambda first, last: array[first:last] if at is None else _read_rows(*at, array, first, last)
-
-
-def _place_in_file(array):
-    """Return file name and offset of a memory-mapped array in C order, None for others."""
-    whole = array
-    while isinstance(whole.base, np.memmap):
-        whole = whole.base
-    if not isinstance(whole, np.memmap) or whole.filename is None or whole.mode == "c":
-        return None
-    if not array.flags.c_contiguous:
-        return None
-    start = whole.offset + array.ctypes.data - whole.ctypes.data
-    return whole.filename, start
-
-
-def _read_rows(filename, offset, like, first, last):
-    """Rows first .. last of an array in a file."""
-    rows = np.empty((last - first, *like.shape[1:]), dtype=like.dtype)
-    left = memoryview(rows).cast("B")
-    with open(filename, "rb", buffering=0) as file:
-        file.seek(offset + first * like[0].nbytes)
-        while left:
-            n = file.readinto(left)
-            if not n:
-                raise TableError(f"{filename} ends before row {last} of {len(like)}: it was cut short")
-            left = left[n:]
-    return rows
+    return Blocks(read, compute_dtype(dtype), None, n_columns, around_bytes(array), **has, named=False)
 
 
 def _of_arrow(dataset, path, how):
     """Blocks of an Arrow data set, of which only the chosen columns are decoded."""
-    import pyarrow
-    import pyarrow.dataset
-
     columns = how.if_named if how.columns is None else how.columns
     wanted, weight, label, single = chosen_columns(dataset.schema, columns, how.weights, how.labels, path)
     dtype = how.dtype or np.dtype(np.float32 if single else np.float64)
     read_columns = [*wanted, *(name for name in (weight, label) if name is not None)]
 
+    def check(schema, name):
+        if chosen_columns(schema, wanted, weight, label, name)[-1] != single and how.dtype is None:
+            kinds = ("float64", "float32") if single else ("float32", "float64")
+            raise TableError("{} has the dtype {}, but the files before it have {}".format(name, *kinds))
+
     def read(n_rows):
         first = 0
-        try:
-            for batch in record_batches(dataset, read_columns, n_rows):
-                if batch.num_rows:
-                    values = from_arrow(batch, wanted, path, first, dtype, how.gaps)
-                    beside = beside_from_arrow(batch, weight, label, path, first)
-                    first += batch.num_rows
-                    yield Block(values, beside[0], path, first - batch.num_rows, beside[1])
-        except (pyarrow.ArrowException, OSError) as error:
-            raise TableError(f"{path} is not a readable Parquet file: {error}") from error
+        for batch in record_batches(dataset, read_columns, n_rows, path, check):
+            if batch.num_rows:
+                values = from_arrow(batch, wanted, path, first, dtype, how.gaps)
+                beside = beside_from_arrow(batch, weight, label, path, first)
+                first += batch.num_rows
+                yield Block(values, beside[0], path, first - batch.num_rows, beside[1])
 
     has = {"weighted": weight is not None, "labelled": label is not None}
-    return Blocks(read, dtype, wanted, len(wanted), decoder_bytes(dataset, set(read_columns)), **has)
+    return Blocks(read, dtype, wanted, len(wanted), decoder_bytes(dataset, set(read_columns), path), **has)
 
 
-def of_batches(open_batches, gaps, first=None):
-    """Return Blocks of what iterates over batches, anew each time; the first is taken from it if it is not given."""
+def of_batches(open_batches, gaps, first=None, held=False):
+    """Return Blocks of what iterates over batches, anew each time; the first is taken from it if it is not given.
+
+    Where they are not held by the user they are made one after the other: one is there while the next is made, and
+    those of data frames and of Arrow data are copied.
+    """
     first = first_batch(open_batches) if first is None else first
     one = _as_batch(first, 0, gaps)
     frame = first[0] if isinstance(first, tuple) else first
     names = frame.schema.names if is_arrow(frame) else getattr(frame, "columns", None)
 
     def read(n_rows):
-        for number, batch in enumerate(open_batches()):
-            yield _as_batch(batch, number, gaps)
+        numbers = itertools.count()  # enumerate would keep each batch while the next is made
+        for batch in open_batches():
+            block = _as_batch(batch, next(numbers), gaps)
+            del batch
+            yield block
+            del block
 
     values = one.values
     if values.ndim != 2:
         raise ValueError(f"{one.name}: expected a 2D array of rows, got the shape {values.shape}")
     names = None if names is None else list(names)
     labelled = one.labels is not None
-    return Blocks(read, compute_dtype(values.dtype), names, values.shape[1], values.nbytes, labelled=labelled)
+    copies = 2 * (not held) + (not isinstance(frame, np.ndarray))
+    how = {"labelled": labelled, "batch_copies": copies}
+    return Blocks(read, compute_dtype(values.dtype), names, values.shape[1], copies * values.nbytes, **how)
 
 
 def first_batch(open_batches):
@@ -354,7 +343,7 @@ def _of_text(path, how):
         reader = TextReader(file, path, *columns)
 
     def read(n_rows):
-        first = 0
+        first, n_rows = 0, min(n_rows, max(1, PIECE_BYTES // (8 * len(reader.names))))
         with open(path, "rb") as file:
             for values, weights, labels in TextReader(file, path, *columns).blocks(n_rows):
                 yield Block(values, weights, path, first, labels)

@@ -11,11 +11,10 @@ import numpy as np
 
 from fastgmm import engine
 from fastgmm._errors import InvalidParameterError
-from fastgmm.engine.rows import Rows, check_sample_weight
 from fastgmm.engine.threads import resolve
-from fastgmm.io.blocks import open_blocks, refuse_beside
+from fastgmm.io.blocks import PIECE_BYTES, open_blocks, refuse_beside
 from fastgmm.sources.base import NO_ROWS, Source
-from fastgmm.sources.chunks import LOOK_ROWS, Recut, chunked, known_beside, read_ahead
+from fastgmm.sources.chunks import Made, Recut, chunked, known_beside, read_ahead, taken, without_known
 from fastgmm.sources.memory import CHUNKS, bytes_of, needed_beside_rows, parse_memory, sample_bytes
 from fastgmm.sources.reservoir import Reservoir
 from fastgmm.sources.spool import check_spool, spooled
@@ -129,7 +128,8 @@ class BatchSource(Source):
             self._blocks = spooled(X, folder, **how)
         self.progress, self._passes = progress, 0
         self.n_all_rows = 0
-        self._looked, self._scatter, self._model = False, (None, None), ("diagonal", 1, 0)
+        self._looked, self._scatter, self._model, self._beside = False, (None, None), ("diagonal", 1, 0), 0
+        self._least = 1  # rows of a group
         self._known_rows = None  # how many a pass meets, after the first
         self._n_named = self._n_known = 0
         self.dtype, self.n_features, self.names = self._blocks.dtype, self._blocks.n_columns, self._blocks.names
@@ -178,31 +178,40 @@ class BatchSource(Source):
             If `max_memory` is too small; it says what is needed.
         """
         self._model = kind, n_components, rank
-        largest = max(self._group(kind, n_components, rank), self._group("diagonal", 1), self._group("full", 1))
-        self._chunk_rows(largest, sample_bytes(n_start_rows, self.n_features, self.dtype.itemsize))
+        self._beside = sample_bytes(n_start_rows, self.n_features, self.dtype.itemsize)
+        self._least = max(self._group(kind, n_components, rank), self._group("diagonal", 1), self._group("full", 1))
+        self._chunk_rows(self._least)
 
     def _group(self, kind, n_components, rank=0):
         return engine.group_rows(kind, n_components, self.n_features, rank, self.dtype == np.float32)
 
-    def _chunk_rows(self, group, beside=0):
-        """Return how many rows a chunk has: a multiple of a group."""
+    def _chunk_rows(self, group, beside=""):
+        """Return how many rows a chunk has, a multiple of a group; see if it and what else is there have room."""
         row = self.n_features * self.dtype.itemsize + 8 + 8 * self._blocks.labelled
-        chunk = max(1, CHUNK_BYTES // (row * group)) * group
-        if self._max_memory is None:
+        unseen = self.is_bounded and self._blocks.batch_copies and not self._looked  # larger batches may come
+        chunk = max(1, (PIECE_BYTES if unseen else CHUNK_BYTES) // (row * group)) * group
+        if not self.is_bounded:
             return chunk
         fixed, of_row = self._memory(row, group)
-        needed = fixed + max(of_row * group, beside)
+        needed = fixed + of_row * group
         if needed > self._max_memory:
             raise ValueError(
                 f"max_memory is {bytes_of(self._max_memory)}, but {bytes_of(needed)} are needed for one block of "
-                f"{group} rows and {self._model[1]} components of {self.n_features} features"
+                f"{group} rows{beside} and {self._model[1]} components of {self.n_features} features"
             )
         return min(chunk, (self._max_memory - fixed) // (of_row * group) * group)
+
+    def _check_batch(self, block):
+        """Count what a batch takes that is larger than those before it; see if there is room for it."""
+        n_bytes = self._blocks.batch_copies * block.values.nbytes
+        if n_bytes > self._blocks.block_bytes:
+            self._blocks = self._blocks._replace(block_bytes=n_bytes)
+            self._chunk_rows(self._least, f", the rows of {block.name},")
 
     def _memory(self, row, group):
         """Return the bytes that passes take whatever the chunks, and for each row, of `row` bytes, of whole groups."""
         fixed = needed_beside_rows(*self._model, self.n_features, self._n_threads) + self._blocks.block_bytes
-        return fixed, CHUNKS * row
+        return fixed + self._beside, CHUNKS * row
 
     def chunks(self, group=1):
         """Yield all rows with positive weight in chunks, read ahead: multiples of `group` rows, but for the last.
@@ -217,8 +226,10 @@ class BatchSource(Source):
             if chunk.labels is not None:
                 n_named = max(n_named, int(chunk.labels.max()) + 1)
                 n_known += int((chunk.labels >= 0).sum())
+            n = len(chunk.values)
             yield chunk
-            done += len(chunk.values)
+            del chunk  # gone before the next one is asked for: see `read_ahead`
+            done += n
             if self.progress is not None:
                 self.progress(self._passes, done, known)
         if known is not None and done != known:
@@ -234,14 +245,17 @@ class BatchSource(Source):
         count = 0
         for block in self._blocks.read(n_rows):
             count += len(block.values)
+            self._check_batch(block)
             yield block
+            del block
         self.n_all_rows = count
 
     def _passed(self, group, step):
-        """Return what a step makes of the chunks one after the other: see `_taken`."""
+        """Return what a step makes of the chunks one after the other: see `taken`."""
         made = None
         for chunk in self.chunks(group):
-            made = _taken(step, chunk, self._n_threads, made)
+            made = taken(step, chunk, self._n_threads, made)
+            del chunk
         return made
 
     def accumulate(self, constants, *, pivot=None):
@@ -273,10 +287,11 @@ class BatchSource(Source):
     def together(self, asked):
         """Return what several calls of `accumulate` and `score` return, of one reading: see `Source.together`."""
         steps = {"accumulate": self._accumulating, "score": self._scoring}
-        all_made = [_Made(constants.group_rows, steps[name](constants), self._n_threads) for name, constants in asked]
+        all_made = [Made(constants.group_rows, steps[name](constants), self._n_threads) for name, constants in asked]
         for chunk in self.chunks(max(constants.group_rows for _, constants in asked)):
             for each in all_made:
                 each.rows.push(chunk)
+            del chunk
         found = []
         for (name, constants), each in zip(asked, all_made, strict=True):
             each.rows.end()
@@ -321,8 +336,9 @@ class BatchSource(Source):
         """Return a Reservoir by which all rows came."""
         reservoir = Reservoir(n_rows, rng)
         for chunk in self.chunks():
-            for first in range(0, len(chunk.values), LOOK_ROWS):
-                reservoir.add(*chunk.part(slice(first, first + LOOK_ROWS)))
+            for piece in chunk.pieces():
+                reservoir.add(*piece)
+            del chunk, piece
         return reservoir
 
     def score(self, constants):
@@ -335,19 +351,32 @@ class BatchSource(Source):
         parts = Recut(n_rows, lambda rows: made.append(function(rows.values, rows.weights)))
         for chunk in self.chunks():
             parts.push(chunk)
+            del chunk
         parts.end()
         return sum(made)
 
-    def blocks(self):
-        """Yield the rows (n, D) as they come, block by block, read ahead; those of weight zero too."""
-        for values, _ in self.labelled_blocks():
-            yield values
+    def blocks(self, row_bytes=0):
+        """Yield the rows (n, D) as they come, block by block, read ahead; those of weight zero too.
 
-    def labelled_blocks(self):
+        Parameters
+        ----------
+        row_bytes : int, default=0
+            What is made of a row: where that is more than the row itself, blocks are smaller.
+        """
+        for values, _ in self.labelled_blocks(row_bytes):
+            yield values
+            del values
+
+    def labelled_blocks(self, row_bytes=0):
         """Yield what `blocks` does, and the known labels (n,) of the rows, None where a source has none."""
-        for block in read_ahead(self._blocks.read(self._chunk_rows(1))):
-            if len(block.values):
-                yield block.values, known_beside(block)
+        n_rows = min(self._chunk_rows(1), max(1, CHUNK_BYTES // max(row_bytes, 1)))
+        for block in read_ahead(self._blocks.read(n_rows)):
+            values, known = block.values, known_beside(block)
+            del block
+            for first in range(0, len(values), n_rows):  # batches may be longer
+                part = slice(first, first + n_rows)
+                yield values[part], None if known is None else known[part]
+            del values, known
 
     def unknown(self):
         """Return the source of the rows whose component is not known, None without such rows: see `Source.unknown`."""
@@ -356,7 +385,12 @@ class BatchSource(Source):
         if self.n_known == self.n_rows:
             return None
         rest, read = copy.copy(self), self._blocks.read
-        rest._blocks = self._blocks._replace(read=lambda n_rows: (_without_known(block) for block in read(n_rows)))
+        piece = max(1, PIECE_BYTES // (8 * self.n_features))  # rows are copied where others are left out
+
+        def unknown(n_rows):
+            yield from map(without_known, read(min(n_rows, piece)))
+
+        rest._blocks = self._blocks._replace(read=unknown)
         rest._known_rows, rest._n_named, rest._n_known = self.n_rows - self.n_known, 0, 0
         rest._scatter = None, None
         for found in ("_moments", "_scanned"):
@@ -372,30 +406,14 @@ class BatchSource(Source):
 
     def map_rows(self, function, width, dtype):
         """Return an array of what a function makes of every row: see `Source.map_rows`."""
-        parts = [function(values) for values in self.blocks()]
-        return np.concatenate(parts) if parts else np.empty((0,) if width is None else (0, width), dtype)
-
-
-def _taken(step, chunk, n_threads, before):
-    """Return what a step makes of a chunk: step(rows, known labels, options, what it made before)."""
-    options = {"sample_weight": check_sample_weight(chunk.weights, len(chunk.values)), "n_threads": n_threads}
-    return step(Rows(chunk.values), chunk.labels, options, before)
-
-
-def _without_known(block):
-    """Return a block in which rows that are known weigh nothing."""
-    if block.labels is None:
-        return block
-    weights = 1.0 if block.weights is None else block.weights
-    return block._replace(weights=np.where(np.greater_equal(block.labels, 0), 0.0, weights), labels=None)
-
-
-class _Made:
-    """What a step makes of chunks, which come to it in multiples of its group."""
-
-    def __init__(self, group, step, n_threads):
-        self.made, self._step, self._n_threads = None, step, n_threads
-        self.rows = Recut(group, self._take)
-
-    def _take(self, chunk):
-        self.made = _taken(self._step, chunk, self._n_threads, self.made)
+        parts = []
+        for values in self.blocks(np.dtype(dtype).itemsize * (width or 1)):
+            parts.append(function(values))
+            del values
+        made = np.empty((sum(map(len, parts)), *(() if width is None else (width,))), dtype)
+        last = len(made)
+        while parts:  # from the end, so that each can go
+            part = parts.pop()
+            made[last - len(part) : last] = part
+            last -= len(part)
+        return made

@@ -7,11 +7,24 @@ from typing import NamedTuple
 import numpy as np
 
 from fastgmm._checks import check_label_values, check_labels, known_of_weights
-from fastgmm.engine.rows import Rows, check_weight_values, numbers
+from fastgmm.engine.rows import Rows, check_sample_weight, check_weight_values, numbers
+from fastgmm.io import pages
+from fastgmm.io.blocks import PIECE_BYTES
 
-__all__ = ["Chunk", "Recut", "beside", "check_alike", "chunked", "known_beside", "known_of", "looked_at", "read_ahead"]
-
-LOOK_ROWS = 65536  # rows looked at at a time, to bound the memory
+__all__ = [
+    "Chunk",
+    "Made",
+    "Recut",
+    "beside",
+    "check_alike",
+    "chunked",
+    "known_beside",
+    "known_of",
+    "looked_at",
+    "read_ahead",
+    "taken",
+    "without_known",
+]
 
 
 class Chunk(NamedTuple):
@@ -34,12 +47,18 @@ class Chunk(NamedTuple):
         """Return the rows at a slice, mask or index."""
         return Chunk(*(None if each is None else each[which] for each in self))
 
+    def pieces(self):
+        """Yield the rows in parts of about a megabyte, for what copies them."""
+        step = max(1, PIECE_BYTES // (8 * self.values.shape[1]))
+        for first in range(0, len(self.values), step):
+            yield self.part(slice(first, first + step))
+
     def room(self, n_rows, dtype):
         """Return a Chunk of n_rows rows to be filled, with weights and labels if this one has them."""
         return Chunk(
-            np.empty((n_rows, self.values.shape[1]), dtype),
-            None if self.weights is None else np.empty(n_rows),
-            None if self.labels is None else np.empty(n_rows, np.int64),
+            pages.empty((n_rows, self.values.shape[1]), dtype),
+            None if self.weights is None else pages.empty((n_rows,), np.float64),
+            None if self.labels is None else pages.empty((n_rows,), np.int64),
         )
 
     def fill(self, first, rows):
@@ -74,26 +93,28 @@ def chunked(blocks, n_rows, dtype, n_features, *, look=True, gaps=False):
     """
     chunk, filled, had = None, 0, None
     for block in blocks:
-        rows = _checked(block, dtype, n_features, look, gaps)
-        n_left = len(rows.values)
-        if not n_left:
-            continue
-        had = beside(block) if had is None else had
-        check_alike(block, had)
-        while n_left:
-            taken = len(rows.values) - n_left
-            if not filled and n_left >= n_rows and _is_native(rows.values, dtype):
-                yield rows.part(slice(taken, taken + n_rows))
-                n_left -= n_rows
-                continue
-            if chunk is None:
-                chunk = rows.room(n_rows, dtype)
-            n = min(n_rows - filled, n_left)
-            chunk.fill(filled, rows.part(slice(taken, taken + n)))
-            n_left, filled = n_left - n, filled + n
-            if filled == n_rows:
-                yield chunk
-                chunk, filled = None, 0
+        rows = looked_at(block, dtype, n_features, look=look, gaps=gaps)
+        if len(rows.values):
+            had = beside(block) if had is None else had
+            check_alike(block, had)
+        del block
+        for part in _of_positive_weight(rows):
+            n_left = len(part.values)
+            while n_left:
+                taken = len(part.values) - n_left
+                if not filled and n_left >= n_rows and _is_native(part.values, dtype):
+                    yield part.part(slice(taken, taken + n_rows))
+                    n_left -= n_rows
+                    continue
+                if chunk is None:
+                    chunk = part.room(n_rows, dtype)
+                n = min(n_rows - filled, n_left)
+                chunk.fill(filled, part.part(slice(taken, taken + n)))
+                n_left, filled = n_left - n, filled + n
+                if filled == n_rows:
+                    yield chunk
+                    chunk, filled = None, 0
+        del rows, part
     if filled:
         yield chunk.part(slice(filled))
 
@@ -115,12 +136,13 @@ def _is_native(values, dtype):
     return values.dtype == dtype and values.dtype.isnative and values.flags.c_contiguous and values.flags.aligned
 
 
-def _checked(block, dtype, n_features, look, gaps):
-    """Return the rows of a block with positive weight as a Chunk, its values of any type."""
-    rows = looked_at(block, dtype, n_features, look=look, gaps=gaps)
+def _of_positive_weight(rows):
+    """Yield the rows of a Chunk that have positive weight: itself, or copies of pieces if there are others."""
     if rows.weights is None or (rows.weights > 0).all():
-        return rows
-    return rows.part(rows.weights > 0)
+        yield rows
+        return
+    for piece in rows.pieces():
+        yield piece.part(piece.weights > 0)
 
 
 def looked_at(block, dtype, n_features, *, look=True, gaps=False):
@@ -136,10 +158,8 @@ def looked_at(block, dtype, n_features, *, look=True, gaps=False):
     if rows.dtype != dtype:
         raise ValueError(f"{name} has the dtype {rows.dtype}, but those before it have {dtype}")
     if look:
-        for first in range(0, len(values), LOOK_ROWS):
-            with np.errstate(over="ignore", invalid="ignore"):
-                part = np.asarray(rows.array[first : first + LOOK_ROWS], dtype=dtype)
-            if (np.isinf(part) if gaps else ~np.isfinite(part)).any():
+        for _, piece in rows.pieces():
+            if (np.isinf(piece) if gaps else ~np.isfinite(piece)).any():
                 rows.raise_not_finite(block.first, gaps=gaps)
     return Chunk(rows.array, _weights_of(block), known_beside(block))
 
@@ -213,10 +233,36 @@ class Recut:
         self._filled += n
 
 
+def taken(step, chunk, n_threads, before):
+    """Return what a step makes of a chunk: step(rows, known labels, options, what it made before)."""
+    options = {"sample_weight": check_sample_weight(chunk.weights, len(chunk.values)), "n_threads": n_threads}
+    return step(Rows(chunk.values), chunk.labels, options, before)
+
+
+class Made:
+    """What a step makes of chunks, which come to it in multiples of its group."""
+
+    def __init__(self, group, step, n_threads):
+        self.made, self._step, self._n_threads = None, step, n_threads
+        self.rows = Recut(group, self._take)
+
+    def _take(self, chunk):
+        self.made = taken(self._step, chunk, self._n_threads, self.made)
+
+
+def without_known(block):
+    """Return a block in which rows that are known weigh nothing."""
+    if block.labels is None:
+        return block
+    weights = 1.0 if block.weights is None else block.weights
+    return block._replace(weights=np.where(np.greater_equal(block.labels, 0), 0.0, weights), labels=None)
+
+
 def read_ahead(items, depth=1):
     """Yield items that a thread of its own takes from an iterator, at most `depth` of them in advance.
 
-    What the iterator raises is raised here, in its place. When this generator is closed, the thread ends.
+    One more is made meanwhile, so depth + 2 are there at most if whoever takes one lets it go before the next. What the
+    iterator raises is raised here, in its place. When this generator is closed, the thread ends.
     """
     ready, closed = queue.Queue(depth), threading.Event()
 

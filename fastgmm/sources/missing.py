@@ -199,6 +199,7 @@ def observed_moments(passes, n_features):
         sums = np.zeros((2, n_features))
         for gapped in passes():
             sums = observed_sums(gapped, mean, sums)
+            del gapped  # one is gone before the next is made
         return sums
 
     return moments_by(total)
@@ -214,9 +215,11 @@ def observed_sums(gapped, mean=None, before=0.0):
         for p in gapped.patterns:
             if p.values is None:
                 continue
-            values = p.values.array.astype(np.float64) if mean is None else (p.values.array - mean[p.observed]) ** 2
+            weights = p.weight_of_rows()
             sums[0, p.observed] += p.mass
-            sums[1, p.observed] += p.weight_of_rows() @ values
+            for first, piece in p.values.pieces():
+                values = piece.astype(np.float64) if mean is None else (piece - mean[p.observed]) ** 2
+                sums[1, p.observed] += weights[first : first + len(piece)] @ values
     return sums
 
 

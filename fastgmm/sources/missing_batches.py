@@ -62,6 +62,7 @@ class GappedBatchSource(Gapped, BatchSource):
         found = Counts()
         for chunk in self.chunks():
             found += counts_of(*chunk)
+            del chunk
         if not found.n_rows:
             raise ValueError(NO_ROWS)
         self._known_rows = found.n_rows
@@ -87,7 +88,10 @@ class GappedBatchSource(Gapped, BatchSource):
         """Yield all rows with positive weight as GappedRows, chunk by chunk."""
         for chunk in self.chunks(group):
             weights = check_sample_weight(chunk.weights, len(chunk.values))
-            yield GappedRows(Rows(chunk.values), weights, n_threads=self._n_threads)
+            gapped = GappedRows(Rows(chunk.values), weights, n_threads=self._n_threads)
+            del chunk, weights
+            yield gapped
+            del gapped
 
     def _accumulate(self, constants, *, pivot=None, labelled=True):
         return self._passed(constants.group_rows, self._accumulating(constants, pivot, labelled))

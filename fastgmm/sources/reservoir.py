@@ -77,19 +77,25 @@ class Reservoir:
         return max(self.n_rows - half, self.n_rows - known), max(half, self.n_rows - others)
 
     def _keep(self, *more):
-        """Keep the smallest keys of what was kept and more."""
-        joined = [np.array(a) for a in more]
-        if self._kept is not None:
-            joined = [np.concatenate(pair) for pair in zip(self._kept, more, strict=True)]
-        if len(joined[0]) > self.n_rows:
-            known = joined[3] >= 0
-            smallest = []
-            for rows, room in zip((~known, known), self._rooms(), strict=True):
-                rows = np.flatnonzero(rows)
-                smallest.append(rows if len(rows) <= room else rows[np.argpartition(joined[0][rows], room)[:room]])
-            smallest = np.sort(np.concatenate(smallest))
-            joined = [a[smallest] for a in joined]
-        self._kept = joined
+        """Keep the smallest keys of what was kept and more; those that go give their places to those that come."""
+        if self._kept is None:
+            self._kept = [np.empty((0, *a.shape[1:]), a.dtype) for a in more]
+        n_free = self.n_rows - len(self._kept[0])
+        if n_free:
+            self._kept = [np.concatenate([mine, a[:n_free]]) for mine, a in zip(self._kept, more, strict=True)]
+            more = [a[n_free:] for a in more]
+        if not len(more[0]):
+            return
+        keys, labels = (np.concatenate([self._kept[i], more[i]]) for i in (0, 3))
+        stays = np.zeros(len(keys), dtype=bool)
+        known = labels >= 0
+        for rows, room in zip((~known, known), self._rooms(), strict=True):
+            rows = np.flatnonzero(rows)
+            stays[rows if len(rows) <= room else rows[np.argpartition(keys[rows], room)[:room]]] = True
+        go, come = np.flatnonzero(~stays[: self.n_rows]), np.flatnonzero(stays[self.n_rows :])
+        self._kept = [np.require(mine, np.result_type(mine, a), "W") for mine, a in zip(self._kept, more, strict=True)]
+        for mine, a in zip(self._kept, more, strict=True):
+            mine[go] = a[come]
 
     def source(self, *, n_threads=None):
         """Return the sample as a source: all rows with their weights if no more came by, else each of weight one.

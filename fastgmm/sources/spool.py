@@ -14,7 +14,7 @@ from itertools import chain
 import numpy as np
 
 from fastgmm._errors import InvalidParameterError
-from fastgmm.io.blocks import Block
+from fastgmm.io.blocks import PIECE_BYTES, Block, cuts
 from fastgmm.io.once import open_once
 from fastgmm.sources.chunks import Chunk, beside, check_alike, looked_at
 
@@ -67,14 +67,17 @@ def spooled(X, folder, *, columns=None, weights=None, labels=None, gaps=False):
     first = next(blocks)
     had = beside(first)
     file = _File(once.dtype, once.n_columns, had, folder)
+    blocks = chain([first], blocks)
+    del first  # one batch is gone before the next is made
     try:
-        for block in chain([first], blocks):
+        for block in blocks:
             check_alike(block, had)
             file.write(looked_at(block, once.dtype, once.n_columns, gaps=gaps))
+            del block
     except BaseException:  # also Ctrl-C: whoever keeps the error keeps no file
         file.close()
         raise
-    return once._replace(read=file.read, block_bytes=0, weighted=had["weights"])
+    return once._replace(read=file.read, block_bytes=0, batch_copies=0, weighted=had["weights"])
 
 
 class _File:
@@ -87,6 +90,7 @@ class _File:
             np.empty(1) if had["weights"] else None,
             np.empty(1, np.int64) if had["labels"] else None,
         )
+        self._piece = max(1, PIECE_BYTES // (n_features * dtype.itemsize))
         how = {"buffering": 0, "prefix": "fastgmm-", "dir": folder}
         with contextlib.ExitStack() as opened:
             self._files = [
@@ -100,9 +104,11 @@ class _File:
         if not len(rows.values):
             return
         try:
-            for file, like, values in zip(self._files, self._like, rows, strict=True):
-                if file is not None:
-                    _write(file, np.ascontiguousarray(values, dtype=like.dtype))
+            for first in range(0, len(rows.values), self._piece):
+                part = rows.part(slice(first, first + self._piece))
+                for file, like, values in zip(self._files, self._like, part, strict=True):
+                    if file is not None:
+                        _write(file, np.ascontiguousarray(values, dtype=like.dtype))
         except OSError as error:
             raise OSError(
                 error.errno,
@@ -112,13 +118,16 @@ class _File:
         self._n_rows += len(rows.values)
 
     def read(self, n_rows):
-        """Yield all rows in Blocks of n_rows rows."""
-        for first in range(0, self._n_rows, n_rows):
-            rows = self._like.room(min(n_rows, self._n_rows - first), self._like.values.dtype)
+        """Yield all rows in Blocks of n_rows rows, or of a piece: see `cuts`."""
+        for first, last in cuts(self._n_rows, n_rows, self._piece, self._like.weights is None):
+            rows = self._like.room(last - first, self._like.values.dtype)
             for file, values in zip(self._files, rows, strict=True):
                 if file is not None:
                     self._fill(file, values, first)
-            yield Block(rows.values, rows.weights, "the spooled rows", first, rows.labels)
+            block = Block(rows.values, rows.weights, "the spooled rows", first, rows.labels)
+            del rows, values
+            yield block
+            del block
 
     def _fill(self, file, rows, first):
         """Fill an array with what stands in a file from a row on."""
