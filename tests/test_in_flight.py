@@ -10,11 +10,14 @@ import pandas
 import pyarrow
 import pyarrow.parquet
 import pytest
+from problems import no_convergence_warning
 
 import fastgmm
+from fastgmm.engine import FACTOR_SHAPES
 from fastgmm.io import pages
 from fastgmm.io.tables import write_table
-from fastgmm.sources import BatchSource, GappedBatchSource
+from fastgmm.sources import ArraySource, BatchSource, GappedBatchSource, Source
+from fastgmm.sources.memory import MODELS
 
 MB = 1 << 20
 CHUNK, PIECES = 6 * MB, 5 * MB  # pieces are read, converted and looked at
@@ -138,11 +141,11 @@ def test_a_batch_that_has_no_room_is_refused():
     X = np.arange(60_000.0)[:, None] % 7
 
     def fit(*sizes):
-        batches = BatchSource(lambda: (X[:n].repeat(40, axis=1) for n in sizes), max_memory="170 MB")
+        batches = BatchSource(lambda: (X[:n].repeat(40, axis=1) for n in sizes), max_memory="150 MB")
         return fastgmm.fit(batches, 1)
 
     with pytest.raises(
-        ValueError, match=r"max_memory is 170 MB, but \d+ MB are needed for .*, the rows of batch 1 \(counted"
+        ValueError, match=r"max_memory is 150 MB, but \d+ MB are needed for .*, the rows of batch 1 \(counted"
     ):
         fit(10, 50_000)
     assert fit(10, 1000).converged
@@ -184,3 +187,34 @@ def test_no_pages_of_a_map_stay(X, tmp_path):
     assert resident(path) in (None, 0)
     rows.max()
     assert resident(path) != 0  # what reads through the map keeps them
+
+
+class Elsewhere(Source):
+    """Rows that are not held where starts need them, but are here all the same."""
+
+    def __init__(self, X):
+        self.n_features, self.array, self.few = X.shape[1], X, ArraySource(X)
+
+    def accumulate(self, constants, *, pivot=None):
+        return fastgmm.accumulate(self.array, constants, pivot=pivot)
+
+    def sample(self, n_rows, rng):
+        return self.few
+
+
+@pytest.mark.parametrize("acceleration", MODELS)
+@pytest.mark.parametrize(("kind", "name"), [("full", "full"), ("diagonal", "diag")])
+def test_what_a_fit_remembers_is_counted(acceleration, kind, name):
+    K, n_features = (12, 60) if kind == "full" else (300, 60)
+    rng = np.random.default_rng(0)
+    rows = Elsewhere(rng.standard_normal((900, n_features)) + rng.choice([-3, 3], 900)[:, None])
+    options = {"covariance_type": name, "init_params": "random_from_data", "reg_covar": 1e-2, "random_state": 0}
+    tracemalloc.start()
+    try:
+        with no_convergence_warning():
+            fastgmm.fit(rows, K, n_init=2, max_iter=12, tol=0.0, acceleration=acceleration, **options)
+        taken = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    partial = 8 * K * (1 + n_features + np.prod(FACTOR_SHAPES[kind](1, n_features)))
+    assert 4 * partial < taken < MODELS[acceleration] * partial

@@ -400,6 +400,40 @@ def test_files_that_are_cut_short_are_named(tmp_path):
         fastgmm.fit(source, 2)
 
 
+def test_files_of_a_folder_that_differ_are_named(tmp_path):
+    X, _ = rows_and_weights(np.float32, n=500)
+    table = pyarrow.table({"a": X[:, 0], "b": X[:, 1]})
+    pyarrow.parquet.write_table(table, tmp_path / "0.parquet")
+    pyarrow.parquet.write_table(table.slice(0, 0), tmp_path / "1.parquet")  # an empty one is none of these
+    assert fastgmm.fit(tmp_path, K, random_state=0) == fastgmm.fit(X, K, random_state=0)
+    path = tmp_path / "2.parquet"
+    for other, message in (
+        (table.select(["a"]), r"2.parquet has no column 'b'; its columns are a"),
+        (table.cast(pyarrow.schema({"a": "f8", "b": "f4"})), r"2.parquet has the dtype float64, but .* have float32"),
+        (pyarrow.table({"a": X[:, 0], "b": X[:, 1].astype(str)}), r"2.parquet, column 'b': expected numbers, got"),
+    ):
+        pyarrow.parquet.write_table(other, path)
+        with pytest.raises(ValueError, match=message):
+            fastgmm.fit(tmp_path, K)
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(ValueError, match=r"2.parquet is not a readable Parquet file"):
+        fastgmm.fit(tmp_path, K)
+
+
+def test_arrow_files_are_read_batch_by_batch(tmp_path):
+    X, _ = rows_and_weights(n=5000)
+    path = tmp_path / "rows.arrow"
+    table = pyarrow.table({"a": X[:, 0], "b": X[:, 1]})
+    with pyarrow.ipc.new_file(str(path), table.schema) as file:
+        file.write_table(table, max_chunksize=999)
+    source = BatchSource(pyarrow.dataset.dataset(path, format="ipc"))
+    assert max(map(len, source.blocks())) == 999
+    assert fastgmm.fit(source, K, random_state=0) == fastgmm.fit(X, K, random_state=0)
+    path.write_bytes(path.read_bytes()[:3000])
+    with pytest.raises(ValueError, match=r"rows.arrow is not a readable Arrow file"):
+        fastgmm.fit(source, K)
+
+
 def test_missing_values_in_arrow_data_are_named():
     refused(ValueError, r"X, row 2, column 'a': the value is missing", pyarrow.table({"a": [1.0, None], "b": [1, 2]}))
 

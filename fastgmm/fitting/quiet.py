@@ -24,7 +24,7 @@ ROWS, ROWS_PER_COMPONENT = 4096, 128  # whose neighbours are sought, if there ar
 NEIGHBOURS = 5
 MOST = 0.5  # share of the noise
 TREE_FEATURES = 10  # with more of them a tree looks at all rows, and products of matrices do so faster
-BLOCK = 512  # rows whose distances to all are held
+DISTANCES = 1 << 19  # that are held at a time: with what is made of them some 16 MB
 
 
 def quiet_rows(source, noise, n_components, rng):
@@ -94,9 +94,9 @@ def _nearest(rows):
 
         distances, neighbours = KDTree(rows).query(rows, NEIGHBOURS + 1)  # the first is the row itself
         return distances[:, 1:], neighbours[:, 1:]
-    squares, found = (rows**2).sum(axis=1), []
-    for first in range(0, len(rows), BLOCK):
-        here = np.arange(first, min(first + BLOCK, len(rows)))
+    squares, found, step = (rows**2).sum(axis=1), [], max(1, DISTANCES // len(rows))
+    for first in range(0, len(rows), step):
+        here = np.arange(first, min(first + step, len(rows)))
         distances2 = squares[here, None] + squares - 2 * rows[here] @ rows.T
         distances2[np.arange(len(here)), here] = np.inf
         nearest = np.argpartition(distances2, NEIGHBOURS - 1, axis=1)[:, :NEIGHBOURS]

@@ -1,6 +1,7 @@
 """Arrow data and Parquet files, record batch by record batch."""
 
 import contextlib
+import os
 
 import numpy as np
 
@@ -21,6 +22,8 @@ __all__ = [
 ]
 
 DECODER_BYTES = 24 << 20  # beside the row groups of a Parquet file
+FILES = {"parquet": "Parquet file", "ipc": "Arrow file"}
+"""Formats that are read without reading ahead, and what messages call them."""
 
 
 def is_arrow(X):
@@ -75,12 +78,14 @@ def chosen_columns(schema, columns, weights, labels, path):
     return [names[j] for j in chosen], *(None if place is None else names[place] for place in beside), single
 
 
-def _is_parquet(dataset):
-    return getattr(getattr(dataset, "format", None), "default_extname", "") == "parquet"
+def _format(dataset):
+    """Return the format of the files of a data set: "parquet", "ipc", or another; "" where there are no files."""
+    name = getattr(getattr(dataset, "format", None), "default_extname", "")
+    return "ipc" if name in ("ipc", "arrow", "feather") else name
 
 
 def record_batches(dataset, columns, n_rows, path, check):
-    """Record batches of at most n_rows rows and about a megabyte, decoded as they are needed, none ahead.
+    """Record batches of at most n_rows rows and about a megabyte; of Parquet and Arrow files none is read ahead.
 
     Parameters
     ----------
@@ -90,32 +95,40 @@ def record_batches(dataset, columns, n_rows, path, check):
     path : str
         What messages call the data; files of a folder by their own names.
     check : callable
-        Is given the schema and the name of each Parquet file.
+        Is given the schema and the name of each file.
     """
-    n_rows = min(n_rows, max(1, PIECE_BYTES // (8 * len(columns))))
-    if not _is_parquet(dataset):
+    n_rows, kind = min(n_rows, max(1, PIECE_BYTES // (8 * len(columns)))), _format(dataset)
+    if kind not in FILES:
         ahead = {"batch_readahead": 0, "fragment_readahead": 0}
         with _readable(path, "data set"):
             yield from dataset.to_batches(columns=columns, batch_size=n_rows, use_threads=False, **ahead)
         return
+    from pyarrow import ipc
     from pyarrow.parquet import ParquetFile
 
     for fragment, name in _files(dataset, path):
-        with _readable(name), dataset.filesystem.open_input_file(fragment.path) as file:
-            parts = ParquetFile(file, buffer_size=1 << 16, pre_buffer=False)
-            check(parts.schema_arrow, name)
-            yield from parts.iter_batches(batch_size=n_rows, columns=columns, use_threads=False)
+        with _readable(name, FILES[kind]), dataset.filesystem.open_input_file(fragment.path) as file:
+            if kind == "parquet":
+                parts = ParquetFile(file, buffer_size=1 << 16, pre_buffer=False)
+                check(parts.schema_arrow, name)
+                yield from parts.iter_batches(batch_size=n_rows, columns=columns, use_threads=False)
+                continue
+            parts = ipc.open_file(file)
+            check(parts.schema, name)
+            for i in range(parts.num_record_batches):
+                batch = parts.get_batch(i).select(columns)
+                yield from (batch.slice(first, n_rows) for first in range(0, batch.num_rows, n_rows))
+                del batch
 
 
 def _files(dataset, path):
-    """Yield the files of a data set, each with its name in messages: that of the only one is the path of the set."""
-    fragments = list(dataset.get_fragments())
-    for fragment in fragments:
-        yield fragment, path if len(fragments) == 1 else fragment.path
+    """Yield the files of a data set, each with its name in messages: of a path to a single one that path."""
+    for fragment in dataset.get_fragments():
+        yield fragment, path if os.path.isfile(path) else fragment.path
 
 
 @contextlib.contextmanager
-def _readable(name, kind="Parquet file"):
+def _readable(name, kind):
     """Errors of Arrow name the file."""
     import pyarrow
 
@@ -126,12 +139,20 @@ def _readable(name, kind="Parquet file"):
 
 
 def decoder_bytes(dataset, columns, path):
-    """Return the bytes that decoding takes: two row groups at most, as measured, with large pages and dictionaries."""
-    if not _is_parquet(dataset):
+    """Return the bytes that decoding takes.
+
+    Of Parquet files two row groups at most, as measured, with large pages and dictionaries; of Arrow files two record
+    batches, as large as the first.
+    """
+    kind, largest = _format(dataset), 0
+    if kind not in FILES:
         return 0
-    largest = 0
     for fragment, name in _files(dataset, path):
-        with _readable(name):
+        with _readable(name, FILES[kind]):
+            if kind == "ipc":
+                with dataset.filesystem.open_input_file(fragment.path) as file:
+                    largest = max(largest, _first_bytes(file))
+                continue
             metadata = fragment.metadata
         for i in range(metadata.num_row_groups):
             group = metadata.row_group(i)
@@ -140,6 +161,14 @@ def decoder_bytes(dataset, columns, path):
                 largest, sum(part.total_uncompressed_size for part in parts if part.path_in_schema in columns)
             )
     return 2 * largest + DECODER_BYTES
+
+
+def _first_bytes(file):
+    """Return the bytes of the first record batch of an open Arrow file."""
+    from pyarrow import ipc
+
+    parts = ipc.open_file(file)
+    return parts.get_batch(0).nbytes if parts.num_record_batches else 0
 
 
 def from_arrow(batch, names, path, first=0, dtype=None, gaps=False):

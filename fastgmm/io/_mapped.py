@@ -3,16 +3,12 @@
 Pages of a map count to what a process takes for as long as the system leaves them there.
 """
 
-import mmap
-
 import numpy as np
 
 from . import pages
 from ._columns import TableError
 
-__all__ = ["around_bytes", "cuts", "reader", "row_bytes"]
-
-AROUND = 1 << 17  # bytes at most that a page brings with it, of those around it in the file and of its last one
+__all__ = ["cuts", "reader", "row_bytes"]
 
 
 def cuts(n_all, n_rows, piece, as_they_are):
@@ -30,19 +26,12 @@ def row_bytes(array):
     return 0 if _place_in_file(array) is None else max(1, abs(array.strides[0]), array[0:1].nbytes)
 
 
-def around_bytes(array):
-    """Return the bytes of pages that are mapped while a piece of an array is read: see `reader`."""
-    if array.flags.c_contiguous or not row_bytes(array):
-        return 0
-    return max(row_bytes(array), array.shape[-1] * AROUND)
-
-
 def reader(array):
     """Return what gives rows first .. last of an array: copies of those in a file, so that no pages stay mapped."""
     at = _place_in_file(array)
     if at is None:
         return lambda first, last: array[first:last]
-    read = _read_rows if array.flags.c_contiguous else _read_through_map
+    read = _read_rows if array.flags.c_contiguous else _read_apart
     return lambda first, last: read(*at, array, first, last)
 
 
@@ -59,23 +48,34 @@ def _place_in_file(array):
 def _read_rows(filename, offset, like, first, last):
     """Rows first .. last of an array in a file, in C order."""
     rows = pages.empty((last - first, *like.shape[1:]), like.dtype)
-    left = memoryview(rows).cast("B")
     with open(filename, "rb", buffering=0) as file:
-        file.seek(offset + first * like[0].nbytes)
-        while left:
-            n = file.readinto(left)
-            if not n:
-                raise TableError(f"{filename} ends before row {last} of {len(like)}: it was cut short")
-            left = left[n:]
+        _fill(file, offset + first * like[0].nbytes, memoryview(rows).cast("B"), last, like)
     return rows
 
 
-def _read_through_map(filename, offset, like, first, last):
-    """Rows first .. last of an array of any strides in a file, through a map that is gone when they are copied."""
-    with open(filename, "rb") as file:
-        whole = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    try:
-        mapped = np.ndarray(like.shape, like.dtype, whole, offset, like.strides)
-    except (TypeError, ValueError) as error:
-        raise TableError(f"{filename} ends before row {len(like)}: it was cut short") from error
-    return np.array(mapped[first:last], order="C")
+def _read_apart(filename, offset, like, first, last):
+    """Rows first .. last of an array of any strides in a file, what stands between their values read too."""
+    part = like[first:last]
+    rows = np.empty(part.shape, like.dtype)
+    by_column = part.ndim == 2 and abs(part.strides[0]) < abs(part.strides[1])
+    with open(filename, "rb", buffering=0) as file:
+        for j in range(part.shape[1]) if by_column else [slice(None)]:
+            wanted = part[:, j] if by_column else part
+            ends = [(n - 1) * stride for n, stride in zip(wanted.shape, wanted.strides, strict=True)]
+            before = -sum(min(0, end) for end in ends)
+            span = bytearray(before + sum(max(0, end) for end in ends) + like.itemsize)
+            start = offset + wanted.ctypes.data - like.ctypes.data
+            _fill(file, start - before, memoryview(span), last, like)
+            mine = rows[:, j] if by_column else rows
+            mine[...] = np.ndarray(wanted.shape, like.dtype, span, before, wanted.strides)
+    return rows
+
+
+def _fill(file, start, left, last, like):
+    """Fill a memoryview of bytes with what stands in a file from a place on."""
+    file.seek(start)
+    while left:
+        n = file.readinto(left)
+        if not n:
+            raise TableError(f"{file.name} ends before row {last} of {len(like)}: it was cut short")
+        left = left[n:]

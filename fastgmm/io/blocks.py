@@ -25,7 +25,7 @@ from ._arrow import (
     record_batches,
 )
 from ._columns import PIECE_BYTES, TableError, as_labels, choose
-from ._mapped import around_bytes, cuts, reader, row_bytes
+from ._mapped import cuts, reader, row_bytes
 from ._text import TextReader
 
 __all__ = [
@@ -251,7 +251,7 @@ def _of_array(array, sample_weight, known_labels, name="X", places=(None, None, 
 
     n_columns = array.shape[1] if columns is None else len(columns)
     has = {"weighted": given is not None or weight is not None, "labelled": labels is not None or label is not None}
-    return Blocks(read, compute_dtype(dtype), None, n_columns, around_bytes(array), **has, named=False)
+    return Blocks(read, compute_dtype(dtype), None, n_columns, **has, named=False)
 
 
 def _of_arrow(dataset, path, how):

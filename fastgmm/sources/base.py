@@ -103,7 +103,7 @@ class Source(ABC):
             What the covariances have in common: `Family.structure`.
         """
 
-    def reserve(self, kind, n_components, n_start_rows=0, rank=0):  # noqa: B027 (most sources have nothing to do)
+    def reserve(self, kind, n_components, n_start_rows=0, rank=0, acceleration=None):  # noqa: B027 (most do nothing)
         """Take note that a mixture will be fitted, before any pass: a source with little room may refuse it.
 
         Parameters
@@ -115,6 +115,8 @@ class Source(ABC):
             Rows of the sample that starts are made of.
         rank : int, default=0
             Of the low-rank kind.
+        acceleration : str, optional
+            Of the fit.
         """
 
     def cluster(self, n_clusters, rng):  # noqa: B027 (most sources have no candidates)

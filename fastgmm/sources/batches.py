@@ -128,7 +128,7 @@ class BatchSource(Source):
             self._blocks = spooled(X, folder, **how)
         self.progress, self._passes = progress, 0
         self.n_all_rows = 0
-        self._looked, self._scatter, self._model, self._beside = False, (None, None), ("diagonal", 1, 0), 0
+        self._looked, self._scatter, self._model, self._beside = False, (None, None), ("diagonal", 1, 0, None), 0
         self._least = 1  # rows of a group
         self._known_rows = None  # how many a pass meets, after the first
         self._n_named = self._n_known = 0
@@ -159,7 +159,7 @@ class BatchSource(Source):
         """Names of the columns, as data frames of pyarrow have them."""
         return self.names
 
-    def reserve(self, kind, n_components, n_start_rows=0, rank=0):
+    def reserve(self, kind, n_components, n_start_rows=0, rank=0, acceleration=None):
         """Keep memory for the fit of a mixture; see if there is enough for it and a chunk of rows.
 
         Parameters
@@ -171,14 +171,16 @@ class BatchSource(Source):
             Rows of the sample that starts are made of.
         rank : int, default=0
             Of the low-rank kind.
+        acceleration : str, optional
+            Of the fit.
 
         Raises
         ------
         ValueError
             If `max_memory` is too small; it says what is needed.
         """
-        self._model = kind, n_components, rank
-        self._beside = sample_bytes(n_start_rows, self.n_features, self.dtype.itemsize)
+        self._model = kind, n_components, rank, acceleration
+        self._beside = self._sample_bytes(n_start_rows)
         self._least = max(self._group(kind, n_components, rank), self._group("diagonal", 1), self._group("full", 1))
         self._chunk_rows(self._least)
 
@@ -207,6 +209,10 @@ class BatchSource(Source):
         if n_bytes > self._blocks.block_bytes:
             self._blocks = self._blocks._replace(block_bytes=n_bytes)
             self._chunk_rows(self._least, f", the rows of {block.name},")
+
+    def _sample_bytes(self, n_rows):
+        """Return the bytes that a sample of rows and the starts made of it take."""
+        return sample_bytes(n_rows, self.n_features, self.dtype.itemsize)
 
     def _memory(self, row, group):
         """Return the bytes that passes take whatever the chunks, and for each row, of `row` bytes, of whole groups."""

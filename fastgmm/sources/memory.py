@@ -11,9 +11,12 @@ __all__ = ["CHUNKS", "bytes_of", "needed_beside_rows", "parse_memory", "sample_b
 
 CHUNKS = 3  # of rows at a time: one that is computed, one that waits, one that is read
 FIXED = 32 << 20  # of the interpreter while it works: its objects, threads, and what allocators keep
-WAVE = 16 << 20  # sums of groups before they are added up (see engine/_pass.pyx)
+WAVE, WAVE_GROUPS = 16 << 20, 32  # sums of groups before they are added up, at most so many a thread (engine/_pass.pyx)
 SCRATCH = 6 << 20  # of a thread
-MODELS = 12  # arrays of the size of a mixture's moments: constants, statistics, parameters, and what an M-step makes
+MODELS = {None: 20, "squarem": 30, "lbfgs": 72}
+"""Arrays of the size of a mixture's moments, by acceleration: constants, statistics, parameters, what an M-step makes,
+and what a path remembers, of a run and of the best before it."""
+
 UNITS = {"": 1, "B": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
@@ -37,14 +40,15 @@ def parse_memory(value, name="max_memory"):
     return int(float(found[1]) * UNITS[found[2]])
 
 
-def needed_beside_rows(kind, n_components, rank, n_features, n_threads):
+def needed_beside_rows(kind, n_components, rank, acceleration, n_features, n_threads):
     """Return the bytes that a fit takes beside chunks of rows, no less than it does."""
     if kind == "low_rank":
         second = n_components * (1 + rank) * n_features
     else:
         second = math.prod(FACTOR_SHAPES[kind](n_components, n_features))
     partial = 8 * (n_components * (1 + n_features) + second)
-    return FIXED + max(WAVE, 2 * n_threads * partial) + n_threads * SCRATCH + MODELS * partial
+    wave = max(2 * n_threads * partial, min(WAVE, WAVE_GROUPS * n_threads * partial))
+    return FIXED + wave + n_threads * SCRATCH + MODELS[acceleration] * partial
 
 
 def sample_bytes(n_rows, n_features, itemsize):

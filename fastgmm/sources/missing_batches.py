@@ -71,10 +71,14 @@ class GappedBatchSource(Gapped, BatchSource):
     def _observed_moments(self):
         return observed_moments(self._gapped, self.n_features)
 
+    def _sample_bytes(self, n_rows):
+        """Return what `BatchSource` does, and what the sample takes sorted by patterns and with its gaps filled."""
+        return super()._sample_bytes(n_rows) + 2 * n_rows * self.n_features * self.dtype.itemsize
+
     def _memory(self, row, group):
         """Return the bytes that passes take: those of `BatchSource`, and what sorting by patterns takes."""
         fixed, of_row = super()._memory(row, group)
-        _, K, _ = self._model
+        _, K, *_ = self._model
         D = self.n_features
         parts = min(PARTS_BYTES, MAX_PARTS * 8 * K * (1 + D + D * D))
         marginals = self._n_threads * 8 * K * 4 * D * D

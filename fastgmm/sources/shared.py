@@ -130,9 +130,9 @@ class SharedPasses(Source):
         with self._turn:
             return self._source.moments(), self._source.n_rows
 
-    def reserve(self, kind, n_components, n_start_rows=0, rank=0):
+    def reserve(self, kind, n_components, n_start_rows=0, rank=0, acceleration=None):
         """Take note that a mixture will be fitted: see `Source.reserve`."""
-        self._alone("reserve", kind, n_components, n_start_rows, rank)
+        self._alone("reserve", kind, n_components, n_start_rows, rank, acceleration)
 
     def sample(self, n_rows, rng):
         """Return a sample of the rows: see `Source.sample`."""
