@@ -74,6 +74,19 @@ def test_weights_and_scores_of_blocks(cli, many):
         assert f"{mixture.score(X, sample_weight=w):.6f}" in said
 
 
+def test_folders_of_parquet_files_are_tables(cli, many, tmp_path):
+    X, w = many
+    (tmp_path / "parts").mkdir()
+    for i, part in enumerate(np.array_split(np.arange(len(X)), 3)):
+        table = {"width": X[part, 0], "height": X[part, 1], "w": w[part]}
+        write_table(tmp_path / "parts" / f"{i}.parquet", table)
+    for folder, out in (("parts", "folder.npz"), ("rows.parquet", "file.npz")):
+        cli("fit", folder, "--components", "2", "--covariance", "full", "--weights", "w", "--model", out)
+    assert fastgmm.load("folder.npz") == fastgmm.load("file.npz")
+    cli("predict", "model.npz", "parts", "--output", "out.npy")
+    np.testing.assert_array_equal(np.load("out.npy").ravel(), fastgmm.load("model.npz").predict(X))
+
+
 def test_max_memory_is_checked_first(cli):
     assert "expected a size such as 500MB or 2GB, got 'much'" in cli("fit", FAITHFUL, "--max-memory", "much", code=2)
     assert "max_memory is 1 MB, but" in cli("fit", FAITHFUL, "--max-memory", "1MB", code=2)

@@ -64,7 +64,7 @@ F = str(FAITHFUL)
         (f"fit {F} --plot p.xyz", "p.xyz: pictures are written as "),
         (f"fit {F} --model same --labels ./same", "two outputs have the same file name"),
         ("fit none.csv", "none.csv: No such file or directory"),
-        ("fit .", ".: Is a directory"),
+        ("fit .", ". is not a readable folder of Parquet files"),
         ("fit empty.csv", "empty.csv is empty"),
         ("fit header.csv", "header.csv has a header but no rows"),
         ("fit one.csv", "Found array with 1 sample(s) (shape=(1, 2)) while a minimum of 2 is required."),

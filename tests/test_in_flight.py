@@ -108,6 +108,33 @@ KINDS = {
 }
 
 
+def test_pages_are_given_out_again_in_a_pass_and_then_gone():
+    shape = (10_000, 3)
+    with pages.reused():
+        one = pages.empty(shape, float)
+        place, part = one.ctypes.data, one[7:].T
+        del one
+        other = pages.empty(shape, float)
+        assert other.ctypes.data != place  # a view of the first is left
+        del part
+        third = pages.empty(shape, float)
+        assert third.ctypes.data == place
+        del other
+        assert list(pages._idle) == [third.nbytes]
+    assert not pages._idle
+    del third
+    assert not pages._idle
+
+
+def test_passes_leave_no_pages(X, tmp_path):
+    fitted = fastgmm.fit(npy(X, tmp_path), 1, covariance_type="diag")
+    with pytest.raises(ZeroDivisionError):
+        fastgmm.fit(tmp_path / "rows.npy", 1, covariance_type="diag", callback=lambda state: 1 / 0)
+    fitted.mixture.predict(tmp_path / "rows.npy")
+    assert not pages._idle
+    assert not pages._passes
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_passes_hold_three_chunks(kind, X, counted, tmp_path):
     source = KINDS[kind](X, tmp_path)

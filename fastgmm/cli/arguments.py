@@ -43,7 +43,10 @@ examples:
   python -m fastgmm impute model.npz gaps.csv > filled.csv
   python -m fastgmm sample model.npz -n 1000 --seed 0 > simulated.csv
 """
-_FILE = "table of rows: CSV (also with semicolons, tabs or blanks), NPY or Parquet; - is CSV on standard input"
+_FILE = (
+    "table of rows: CSV (also with semicolons, tabs or blanks), NPY or Parquet, or a folder of Parquet files; - is CSV "
+    "on standard input"
+)
 
 
 class _Parser(argparse.ArgumentParser):

@@ -148,10 +148,10 @@ def open_table(
     missing: str = "raise",
     labels: str | None = None,
 ) -> Data:
-    """The rows for a fit: held whole, unless memory is limited. Errors name the option that helps."""
+    """The rows for a fit: held whole, unless memory is limited or they fill a folder. Errors say what helps."""
     gaps = missing == "em"
     try:
-        if max_memory is None:
+        if max_memory is None and not os.path.isdir(path):
             return Data(path, read_table(path, columns, weights, dtype, labels=labels, gaps=gaps), gaps=gaps)
         return Data(path, _blocks(path, columns, weights, dtype, labels, gaps=gaps), max_memory, n_threads, gaps)
     except TableError as error:
@@ -173,7 +173,7 @@ def open_for(
     What cannot be read twice, such as standard input, is held whole.
     """
     gaps = missing == "em"
-    if path != "-" and os.path.isfile(path):
+    if path != "-" and (os.path.isfile(path) or os.path.isdir(path)):
         blocks = _blocks(path, columns, weights, if_named=mixture.feature_names, gaps=gaps)
         data = Data(path, blocks, n_threads=n_threads, gaps=gaps)
     else:

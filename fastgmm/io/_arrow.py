@@ -36,10 +36,15 @@ def parquet_dataset(path):
     pyarrow, _ = import_parquet()
     from pyarrow.dataset import dataset
 
+    folder = os.path.isdir(path)
     try:
-        return dataset(path, format="parquet")
+        found = dataset(path, format="parquet")
     except pyarrow.ArrowException as error:
-        raise TableError(f"{path} is not a readable Parquet file: {error}") from error
+        kind = "folder of Parquet files" if folder else "Parquet file"
+        raise TableError(f"{path} is not a readable {kind}: {error}") from error
+    if not found.files:
+        raise TableError(f"{path} is a folder without Parquet files")
+    return found
 
 
 def as_dataset(X):

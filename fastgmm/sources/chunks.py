@@ -288,16 +288,17 @@ def read_ahead(items, depth=1):
             items.close()
 
     thread = threading.Thread(target=work, name="fastgmm reader", daemon=True)
-    thread.start()
-    try:
-        while True:
-            item, error = ready.get()
-            if error is not None:
-                raise error
-            if item is None:
-                return
-            yield item
-            del item
-    finally:
-        closed.set()
-        thread.join()
+    with pages.reused():
+        thread.start()
+        try:
+            while True:
+                item, error = ready.get()
+                if error is not None:
+                    raise error
+                if item is None:
+                    return
+                yield item
+                del item
+        finally:
+            closed.set()
+            thread.join()
