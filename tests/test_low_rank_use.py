@@ -269,7 +269,7 @@ class TestSources:
         assert fastgmm.fit(X, 3, max_memory="400 MB", **options).mixture == whole.mixture
 
     def test_memory_that_is_asked_for_is_that_of_the_rank(self):
-        needed = [needed_beside_rows(kind, 20, rank, 784, 2) for kind, rank in (("low_rank", 10), ("full", 0))]
+        needed = [needed_beside_rows(kind, 20, rank, None, 784, 2) for kind, rank in (("low_rank", 10), ("full", 0))]
         assert needed[0] < needed[1] / 10
 
     def test_rows_with_gaps(self):
