@@ -13,7 +13,7 @@ import fastgmm
 # Lowest first; entries of one row do not import each other. __init__.py is the roof: it names what users see.
 FLOORS = [
     {"_errors", "_version"},
-    {"_checks", "_criteria", "_random"},
+    {"_checks", "_criteria", "_names", "_random"},
     {"engine"},
     {"covariance", "io", "_config", "_impute"},
     {"sources"},

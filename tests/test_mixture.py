@@ -7,6 +7,7 @@ import re
 
 import cloudpickle
 import numpy as np
+import pandas
 import problems
 import pytest
 import reference
@@ -371,3 +372,29 @@ def test_variances_next_to_the_smallest_number_come_back_too(family):
     }[family]
     mixture = Mixture([0.5, 0.5], np.zeros((2, 2)), covariances, family)
     assert pickle.loads(pickle.dumps(mixture)) == mixture
+
+
+def test_columns_of_a_frame_are_those_that_the_mixture_names(tmp_path):
+    """Not columns that happen to stand in their places: also of a file, but not of a source, whose maker chose them."""
+    mixture = mixture_of("full", feature_names=NAMES)
+    frame = pandas.DataFrame(mixture.sample(20, random_state=0)[0], columns=NAMES)
+    expected = mixture.score_samples(frame.to_numpy())
+    assert (mixture.score_samples(frame) == expected).all()
+    turned, unnamed = frame[[*reversed(NAMES)]], frame.set_axis(range(D), axis=1)
+    assert (mixture.score_samples(unnamed) == expected).all()
+    paths = []
+    for given in (frame, turned):
+        paths.append(str(tmp_path / f"{len(paths)}.parquet"))
+        given.to_parquet(paths[-1])
+    assert (mixture.score_samples(paths[0]) == expected).all()
+    chosen = fastgmm.sources.BatchSource(paths[1], columns=list(NAMES))
+    assert (mixture.score_samples(chosen) == expected).all()
+    asked = (mixture.score, mixture.predict, mixture.predict_proba, mixture.entropies)
+    for X in (turned, paths[1]):
+        for ask in (*asked, lambda X: mixture.criterion(X, "icl")):
+            with pytest.raises(ValueError, match="same order as they were in fit"):
+                ask(X)
+    with pytest.raises(ValueError, match="same order as they were in fit"):
+        mixture.impute(turned)
+    with pytest.raises(ValueError, match=r"unseen at fit time:\n- e\n[^:]*now missing:\n- d"):
+        mixture.score(frame.rename(columns={"d": "e"}))

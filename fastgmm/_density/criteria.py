@@ -240,8 +240,8 @@ class Criteria(Scoring):
         """
         rows = X
         if is_elsewhere(X):
-            rows = as_source(X, sample_weight, n_threads=n_threads, missing=check_missing(missing))
-            sample_weight = None
+            source = as_source(X, sample_weight, n_threads=n_threads, missing=check_missing(missing))
+            rows, sample_weight = self._checked_source(X, source), None
         scores = self._score(rows, n_threads, missing, sample_weight=sample_weight)
         k = self._parameters.n_components
         uncertain = {}
@@ -289,9 +289,9 @@ class Criteria(Scoring):
         if self._parameters.n_components == 1 and self._parameters.noise is None:
             return nothing
         if not is_elsewhere(X):
-            return self._entropies(Rows.of(X), sample_weight, n_threads, missing)
+            return self._entropies(self._checked_source(X, Rows.of(X)), sample_weight, n_threads, missing)
         source = as_source(X, sample_weight, n_threads=n_threads, missing=check_missing(missing))
-        source = source.unknown()
+        source = self._checked_source(X, source).unknown()
         if source is None:
             return nothing
         missing = "em" if source.has_gaps else missing

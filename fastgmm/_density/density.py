@@ -131,7 +131,7 @@ class Density(Criteria):
         >>> mixture.impute([[2.0, np.nan]], draws=3, random_state=0).shape
         (3, 1, 2)
         """
-        rows = self._checked_source(Rows.of(X))
+        rows = self._checked_source(X, Rows.of(X))
         if draws is not None:
             draws = check_number(draws, "draws", Integral, 1)
         gapped = GappedRows.of(rows)
@@ -198,7 +198,7 @@ class Density(Criteria):
         family, parameters = self._family, self._parameters
         if not family.rank:
             raise ValueError(NO_LATENT.format(family.name))
-        rows = self._checked_source(Rows.of(X))
+        rows = self._checked_source(X, Rows.of(X))
         dtype = np.result_type(rows.dtype, parameters.means.dtype)
         constants = family.constants(replace(parameters, noise=None), dtype=dtype)
         labels = engine.score(rows, constants, labels=True, n_threads=n_threads).labels

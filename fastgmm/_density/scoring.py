@@ -10,10 +10,11 @@ import numpy.typing as npt
 
 from fastgmm import engine
 from fastgmm._checks import check_missing
+from fastgmm._names import feature_names, refuse_other_names
 from fastgmm.covariance import Family, Parameters
 from fastgmm.engine.gaps import GappedRows
 from fastgmm.engine.rows import Rows
-from fastgmm.sources import as_source, is_elsewhere
+from fastgmm.sources import Source, as_source, is_elsewhere
 
 __all__ = ["Scoring"]
 
@@ -25,6 +26,7 @@ class Scoring:
 
     _constants: dict[np.dtype, engine.KernelConstants]
     _family: Family
+    _feature_names: tuple[str, ...] | None
     _parameters: Parameters
 
     def predict(self, X: Any, *, n_threads: int | None = None, missing: str = "raise") -> npt.NDArray[np.int64]:
@@ -242,7 +244,7 @@ class Scoring:
         if is_elsewhere(X):
             noise = self._parameters.noise is not None
             width = None if what in ("log_density", "labels") else self._parameters.n_components + noise
-            source = self._checked_source(as_source(X, n_threads=n_threads, missing=check_missing(missing)))
+            source = self._checked_source(X, as_source(X, n_threads=n_threads, missing=check_missing(missing)))
             dtype = np.int64 if what == "labels" else np.result_type(source.dtype, self._parameters.means.dtype)
             return source.map_rows(functools.partial(_array_of, self, n_threads, missing, what), width, np.dtype(dtype))
         found = getattr(self._score(X, n_threads, missing, **{what: True}), what)
@@ -258,11 +260,10 @@ class Scoring:
     ) -> engine.Scores:
         """Run the one scoring pass, in the wider of the types of the rows and of the parameters."""
         if is_elsewhere(X):
-            source = self._checked_source(
-                as_source(X, sample_weight, n_threads=n_threads, missing=check_missing(missing))
-            )
+            source = as_source(X, sample_weight, n_threads=n_threads, missing=check_missing(missing))
+            source = self._checked_source(X, source)
             return source.score(self.constants(source.dtype))
-        rows = self._checked_source(Rows.of(X))
+        rows = self._checked_source(X, Rows.of(X))
         constants = self.constants(rows.dtype)
         if check_missing(missing) == "em":
             gapped = GappedRows.of(rows, sample_weight, n_threads=n_threads)
@@ -270,8 +271,15 @@ class Scoring:
                 return gapped.score(constants, **wanted)
         return engine.score(rows, constants, sample_weight=sample_weight, n_threads=n_threads, **wanted)
 
-    def _checked_source(self, source: Any) -> Any:
-        """Return rows or their source; raise a ValueError if they have other features than the mixture."""
+    def _checked_source(self, X: Any, source: Any) -> Any:
+        """Return rows X as Rows or a source; raise a ValueError if they have other features than the mixture.
+
+        Names count where both have some. Columns of a source are those that its maker chose.
+        """
+        if self._feature_names is not None and not isinstance(X, Source):
+            names = feature_names(X if isinstance(source, Rows) else source)
+            if names is not None:
+                refuse_other_names(self._feature_names, names)
         n_features = self._parameters.n_features
         if source.n_features != n_features:
             raise ValueError(

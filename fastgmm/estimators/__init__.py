@@ -3,8 +3,7 @@
 They inherit from scikit-learn's base classes where it is installed, and work all the same where it is not.
 """
 
-from ._feature_names import feature_names
 from .classifier import GaussianMixtureClassifier
 from .gaussian_mixture import GaussianMixture
 
-__all__ = ["GaussianMixture", "GaussianMixtureClassifier", "feature_names"]
+__all__ = ["GaussianMixture", "GaussianMixtureClassifier"]

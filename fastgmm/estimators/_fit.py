@@ -10,13 +10,13 @@ import numpy.typing as npt
 from fastgmm import fitting
 from fastgmm._checks import check_enough_rows
 from fastgmm._errors import NothingObservedWarning
+from fastgmm._names import feature_names
 from fastgmm.covariance import Parameters
 from fastgmm.engine.rows import Rows
 from fastgmm.sources import Source, as_source, is_elsewhere
 
 from . import _callbacks
 from ._attributes import LiveMixture
-from ._feature_names import feature_names
 from ._printer import Printer
 from ._protocol import ConvergenceWarning
 from ._warn import warn_user

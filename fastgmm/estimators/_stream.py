@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from fastgmm import covariance, fitting
 from fastgmm._errors import IllDefinedCovarianceError, ModelFileError, NothingObservedWarning
+from fastgmm._names import feature_names
 from fastgmm.engine.rows import Rows
 from fastgmm.fitting import stream as streams
 from fastgmm.io import model_file
@@ -19,7 +20,7 @@ from fastgmm.sources import ArraySource
 from fastgmm.sources.missing import UnfilledRows
 
 from ._attributes import LiveMixture, is_fitted
-from ._feature_names import check_feature_names, feature_names
+from ._feature_names import check_feature_names
 from ._protocol import InvalidParameterError
 from ._warn import warn_user
 

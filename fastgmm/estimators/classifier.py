@@ -17,12 +17,13 @@ import numpy.typing as npt
 from fastgmm import covariance, fitting
 from fastgmm._checks import check_number, check_weights
 from fastgmm._criteria import CRITERIA, Measured
+from fastgmm._names import feature_names
 from fastgmm.engine.rows import Rows, check_sample_weight
 from fastgmm.mixture import Mixture
 
 from . import _parameters
 from ._classes import fit_each, fit_together
-from ._feature_names import check_feature_names, feature_names
+from ._feature_names import check_feature_names
 from ._parameters import validate
 from ._protocol import (
     HAS_SKLEARN,

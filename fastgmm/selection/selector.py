@@ -13,9 +13,10 @@ import numpy.typing as npt
 from fastgmm import covariance, fitting
 from fastgmm._checks import MISSING
 from fastgmm._criteria import CRITERIA
+from fastgmm._names import feature_names
 from fastgmm.engine import check_sample_weight
 from fastgmm.engine.rows import Rows
-from fastgmm.estimators import _parameters, feature_names
+from fastgmm.estimators import _parameters
 from fastgmm.estimators._base import MixtureEstimator
 from fastgmm.estimators._protocol import HAS_SKLEARN
 from fastgmm.mixture import Mixture

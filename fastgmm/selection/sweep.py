@@ -12,7 +12,6 @@ the result does not depend on how many do.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Sequence
 from numbers import Integral, Real
 from typing import Any
@@ -23,6 +22,7 @@ import numpy.typing as npt
 from fastgmm import covariance, fitting
 from fastgmm._checks import check_choice, check_missing, check_number
 from fastgmm._errors import InvalidParameterError
+from fastgmm._names import feature_names
 from fastgmm._random import generator
 from fastgmm.covariance import Family
 from fastgmm.engine import check_sample_weight
@@ -154,7 +154,7 @@ def select(
     >>> found.chosen.covariance_type, found.chosen.n_components
     ('EII', 2)
     """
-    names = _feature_names(X)
+    names = feature_names(X)
     settings = {
         "tol": check_number(tol, "tol", Real, 0),
         "stopping": stopping,
@@ -217,15 +217,6 @@ def _seed(random_state: Any) -> int:
         generator(random_state)
         return int(random_state)
     return int(generator(random_state).integers(2**32))
-
-
-def _feature_names(X: Any) -> Any:
-    """The names of the columns of a data frame, None of anything else."""
-    if isinstance(X, np.ndarray | list | tuple | Rows | str | os.PathLike):
-        return None
-    from fastgmm.estimators import feature_names  # loads scikit-learn, which a search does not need
-
-    return feature_names(X)
 
 
 def _numbers(n_components: Any, criterion: Criterion) -> tuple[int, ...]:
