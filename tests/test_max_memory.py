@@ -28,14 +28,16 @@ options = dict(covariance_type={name!r}, max_iter=2, tol=0, random_state=0, n_th
 options.update(missing={missing!r}, noise={noise})
 result = fastgmm.fit({X}, {K}, max_memory={limit}, **options)
 Batches = BatchSource if {missing!r} == "raise" else GappedBatchSource
-assert result.mixture.score(Batches({X}, max_memory={limit}), n_threads=2) == result.lower_bound
+scored = result.mixture.score(Batches({X}, max_memory={limit}), n_threads=2)
+# With gaps sums are added up chunk by chunk, and a fit that keeps room for more has smaller chunks: docs/missing.md.
+assert abs(scored - result.lower_bound) <= {tolerance} * abs(scored)
 print(json.dumps([peak() - before, result.lower_bound]))
 """
 
 
 def taken(run_python, X, K, name, limit, arrow=False, missing="raise", noise=None):
     """Bytes that a fit takes in a fresh process beside the imported libraries, and its log-likelihood."""
-    how = {"arrow": arrow, "missing": missing, "noise": noise}
+    how = {"arrow": arrow, "missing": missing, "noise": noise, "tolerance": 0 if missing == "raise" else 1e-12}
     return json.loads(run_python(CODE.format(X=X, K=K, name=name, limit=limit, **how)))
 
 
