@@ -140,6 +140,28 @@ def test_output_cannot_be_written(cli, model, monkeypatch):
     assert cli("info", model[0], code=2) == f"error: {os.strerror(errno.ENOSPC)}"
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "fit in.csv --components 2 --model in.csv",
+        "fit in.csv --components 2 --labels ./in.csv",
+        "fit link.csv --components 2 --labels in.csv",
+        "predict m.npz in.csv --output in.csv",
+        "score m.npz in.csv --output m.npz",
+        "impute m.npz in.csv --output link.csv",
+        "sample m.npz --output m.npz",
+    ],
+)
+def test_what_is_read_is_not_replaced(cli, model, tmp_path, monkeypatch, arguments):
+    monkeypatch.chdir(tmp_path)
+    Path("in.csv").write_bytes(FAITHFUL.read_bytes())
+    Path("link.csv").symlink_to("in.csv")
+    model[0].rename("m.npz")
+    before = Path("in.csv").read_bytes(), Path("m.npz").read_bytes()
+    assert "is read too, and would be lost; give another file" in cli(*arguments.split(), code=2)
+    assert (Path("in.csv").read_bytes(), Path("m.npz").read_bytes()) == before
+
+
 def test_a_failed_fit_leaves_older_output_alone(cli, tmp_path):
     (tmp_path / "m.npz").write_text("older")
     (tmp_path / "text.csv").write_text("a,b\n1,2\n3,y\n")

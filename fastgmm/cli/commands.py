@@ -39,7 +39,7 @@ def fit(options: Any) -> None:
     """Fit all candidates, write the files that were asked for, and report the best."""
     outputs = {kind: getattr(options, kind) for kind in ("model", "labels", "plot", "convergence")}
     outputs = {kind: path for kind, path in outputs.items() if path is not None}
-    _check_outputs(outputs)
+    _check_outputs(outputs, options.file)
     families = _families(options.covariance)
     precision = "float32" if options.float32 else None
     data = open_table(
@@ -69,7 +69,7 @@ def fit(options: Any) -> None:
 
 def predict(options: Any) -> None:
     """Write the component of every row, and on request the probabilities and latent coordinates."""
-    _check_outputs({"output": options.output})
+    _check_outputs({"output": options.output}, options.model, options.file)
     mixture = load(options.model)
     how = {"n_threads": options.threads, "missing": options.missing}
     data = open_for(mixture, options.file, options.columns, **how)
@@ -94,7 +94,7 @@ def score(options: Any) -> None:
     """Report the log-likelihood of all rows, or write that of each."""
     if options.per_row and options.json and options.output is None:
         raise ValueError("--per-row writes CSV, --json a report: give one of them, or a file to the rows by --output")
-    _check_outputs({"output": options.output})
+    _check_outputs({"output": options.output}, options.model, options.file)
     mixture = load(options.model)
     how = {"n_threads": options.threads, "missing": options.missing}
     data = open_for(mixture, options.file, options.columns, options.weights, **how)
@@ -110,7 +110,7 @@ def score(options: Any) -> None:
 
 def impute(options: Any) -> None:
     """Write the rows with their gaps filled, once or several times."""
-    _check_outputs({"output": options.output})
+    _check_outputs({"output": options.output}, options.model, options.file)
     mixture = load(options.model)
     data = open_for(mixture, options.file, options.columns, missing="em")
     names, draws, rng = _distinct(data.names, "draw"), options.draws, generator(options.seed)
@@ -127,7 +127,7 @@ def impute(options: Any) -> None:
 
 def sample(options: Any) -> None:
     """Write random rows."""
-    _check_outputs({"output": options.output})
+    _check_outputs({"output": options.output}, options.model)
     mixture = load(options.model)
     rows, labels = mixture.sample(options.rows, random_state=options.seed)
     names = mixture.feature_names or [f"x{j}" for j in range(1, mixture.n_features + 1)]
@@ -210,8 +210,8 @@ def _check_known(data: Data, options: Any) -> None:
         )
 
 
-def _check_outputs(outputs: dict[str, str | None]) -> None:
-    """Refuse, before any work, files that could not be written after it."""
+def _check_outputs(outputs: dict[str, str | None], *inputs: str) -> None:
+    """Refuse, before any work, files that could not be written after it, or in place of what is read."""
     paths = {kind: path for kind, path in outputs.items() if path is not None}
     for kind, path in paths.items():
         if kind in ("plot", "convergence"):
@@ -220,6 +220,10 @@ def _check_outputs(outputs: dict[str, str | None]) -> None:
             (check_writable if kind == "model" else check_table)(path)
     if len({os.path.realpath(path) for path in paths.values()}) < len(paths):
         raise ValueError("two outputs have the same file name")
+    read = {os.path.realpath(path) for path in inputs if path != "-"}
+    for kind, path in paths.items():
+        if os.path.realpath(path) in read and os.path.isfile(path):  # devices and pipes are not replaced
+            raise ValueError(f"--{kind}: {path} is read too, and would be lost; give another file")
 
 
 def _check_picture(path: str, option: str) -> None:
