@@ -20,7 +20,7 @@ def feature_names(X: Any) -> npt.NDArray[np.object_] | None:
     Parameters
     ----------
     X : object
-        What a user passed as data.
+        What a user passed as data, or the `Rows` or source that were made of it.
 
     Returns
     -------
@@ -58,12 +58,14 @@ def feature_names(X: Any) -> npt.NDArray[np.object_] | None:
     return np.array(names, dtype=object) if types == ["str"] else None
 
 
-def refuse_other_names(fitted: Sequence[str] | npt.NDArray[np.object_], names: npt.NDArray[np.object_]) -> None:
-    """Raise a ValueError if the names of columns are not those of a fit, in their order.
+def refuse_other_names(
+    fitted: Sequence[str] | npt.NDArray[np.object_] | None, names: npt.NDArray[np.object_] | None
+) -> None:
+    """Raise a ValueError if the names of columns are not those of a fit, in their order, where both are known.
 
     Parameters
     ----------
-    fitted, names : sequence of str
+    fitted, names : sequence of str or None
 
     Examples
     --------
@@ -71,7 +73,7 @@ def refuse_other_names(fitted: Sequence[str] | npt.NDArray[np.object_], names: n
     >>> from fastgmm._names import refuse_other_names
     >>> refuse_other_names(("a", "b"), np.array(["a", "b"], dtype=object))
     """
-    if list(fitted) == list(names):
+    if fitted is None or names is None or list(fitted) == list(names):
         return
     unseen = sorted(set(names) - set(fitted))
     missing = sorted(set(fitted) - set(names))

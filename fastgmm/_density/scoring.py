@@ -277,9 +277,7 @@ class Scoring:
         Names count where both have some. Columns of a source are those that its maker chose.
         """
         if self._feature_names is not None and not isinstance(X, Source):
-            names = feature_names(X if isinstance(source, Rows) else source)
-            if names is not None:
-                refuse_other_names(self._feature_names, names)
+            refuse_other_names(self._feature_names, feature_names(X if isinstance(source, Rows) else source))
         n_features = self._parameters.n_features
         if source.n_features != n_features:
             raise ValueError(

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastgmm._checks import ONE_PASS, as_array
+from fastgmm._names import feature_names
 
 __all__ = ["ALL_ZERO", "Rows", "Weights", "check_sample_weight", "check_weight_values", "numbers"]
 
@@ -45,6 +46,8 @@ class Rows:
     n_rows, n_features : int
     dtype : numpy.dtype
         The compute type: float32 for float32 arrays, float64 for all others.
+    column_names : ndarray of str or None
+        Names of the columns, of a data frame.
 
     Raises
     ------
@@ -59,12 +62,12 @@ class Rows:
     dtype('float64')
     """
 
-    __slots__ = ("array", "dtype", "n_features", "n_rows", "name", "native")
+    __slots__ = ("array", "column_names", "dtype", "n_features", "n_rows", "name", "native")
 
     def __init__(self, X, *, min_rows=1, name="X", estimator=""):
         array = _as_numbers(X, name)
         _check_shape(array, min_rows, estimator)
-        self.array = array
+        self.array, self.column_names = array, feature_names(X)
         self.name = name
         self.n_rows, self.n_features = array.shape
         self.dtype = _FLOAT32 if array.dtype == _FLOAT32 else _FLOAT64
@@ -144,14 +147,14 @@ def _as_numbers(X, name):
         raise TypeError(ONE_PASS.format(what=name))
     if kind == "c":
         raise ValueError(f"Complex data not supported\n{array}\n")
-    if kind in "US":
+    if kind in "US" and array.ndim:
         raise ValueError(
             f"dtype='numeric' is not compatible with arrays of bytes/strings. Convert {name} to numeric values "
             "explicitly instead."
         )
     if X is None:
         raise ValueError(ONE_DIMENSION.format(kind="scalar", array=X))
-    if kind == "O" and array.ndim == 0:
+    if kind in "OUS" and array.ndim == 0:
         lazy = f": its rows are not there before {name}.collect()" if type(X).__name__ == "LazyFrame" else ""
         raise TypeError(f"{name} must be an array or a data frame, got {type(X).__name__}{lazy}")
     if kind == "O":

@@ -90,9 +90,9 @@ class MixtureEstimator(CallbackSupportMixin, CriteriaMixin, LatentMixin, Density
         """Return the mixture and checked rows for it, or the source of rows that are elsewhere."""
         mixture = self.to_mixture()
         name = type(self).__name__
-        check_feature_names(vars(self).get("feature_names_in_"), X, name)
         how = {"n_threads": self.n_threads, "missing": self.missing}
         rows = as_source(X, **how) if is_elsewhere(X) else Rows(X, estimator=name)
+        check_feature_names(vars(self).get("feature_names_in_"), rows, name)
         if rows.n_features != mixture.n_features:
             raise ValueError(
                 f"X has {rows.n_features} features, but {name} is expecting {mixture.n_features} features as input."

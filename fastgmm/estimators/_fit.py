@@ -35,7 +35,6 @@ class FitMixin:
     ) -> fitting.FitResult:
         """Check, fit, and set all attributes at the end; returns the result."""
         self._validate_params()
-        names = feature_names(X)
         elsewhere = is_elsewhere(X) or self.max_memory is not None
         rows = Rows(X, min_rows=2, estimator=type(self).__name__) if not is_elsewhere(X) else X
         if elsewhere:
@@ -43,6 +42,7 @@ class FitMixin:
             rows = as_source(rows, sample_weight, known_labels=known_labels, **options)
         else:
             check_enough_rows(rows.n_rows, self.n_components)
+        names = feature_names(rows)
         start = self._warm_start(rows)
         result = self._watch(X, y, sample_weight, rows, names, start).follow(
             fitting.run,
@@ -191,7 +191,7 @@ class FitMixin:
         result : FitResult
             Where its attributes come from; also its number of components and covariance type, unless these are given.
         feature_names : ndarray of shape (n_features,), default=None
-            Names of the features.
+            Names of the features; None takes those of the mixture, if it has any.
         **parameters
             Of the constructor.
 
@@ -209,5 +209,7 @@ class FitMixin:
         mixture = result.mixture
         of_result = {"n_components": mixture.n_components, "covariance_type": mixture.covariance_type}
         estimator = cls(**{**of_result, **parameters})
+        if feature_names is None and mixture.feature_names is not None:
+            feature_names = np.array(mixture.feature_names, dtype=object)
         estimator._publish(result, feature_names)
         return estimator

@@ -7,6 +7,7 @@ import numpy as np
 
 from fastgmm import covariance
 from fastgmm._checks import check_enough_rows, check_missing, check_number
+from fastgmm._names import feature_names
 from fastgmm._random import generator
 from fastgmm.fitting import log
 from fastgmm.fitting.acceleration import check_acceleration
@@ -20,7 +21,7 @@ from fastgmm.fitting.race import Race, n_kept
 from fastgmm.fitting.runs import Runs
 from fastgmm.fitting.starts import check_init_params, is_raced, start_rows
 from fastgmm.fitting.watch import check_callback
-from fastgmm.sources import ArraySource, as_source
+from fastgmm.sources import ArraySource, as_source, is_elsewhere
 
 __all__ = ["n_starts", "run"]
 
@@ -148,7 +149,7 @@ def run(
         seeds = begin.race(init_params, n_init, rng, deadline)
     runs = Runs(source, ordered, family, begin, options, prior, floor is not None)
     runs.make_all(seeds, split_merge, rng, before_start, labels and isinstance(source, ArraySource))
-    return runs.result(labels, n_threads, missing)
+    return runs.result(labels, n_threads, missing, feature_names(source if is_elsewhere(X) else X))
 
 
 def n_starts(n_init, init_params, *given, start=None):

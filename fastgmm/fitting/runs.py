@@ -160,7 +160,7 @@ class Runs:
             raise IllDefinedCovarianceError(single_precision=single)
         return Ended(init, run, parameters, scores, bound)
 
-    def result(self, labels, n_threads, missing):
+    def result(self, labels, n_threads, missing, feature_names=None):
         """Return the FitResult of the best run.
 
         Parameters
@@ -169,6 +169,8 @@ class Runs:
             Whether it shall hold the component of each row.
         n_threads, missing
             Those of the fit, for rows that are not in an array.
+        feature_names : sequence of str, optional
+            Names of the columns, which the mixture keeps.
 
         Raises
         ------
@@ -178,7 +180,8 @@ class Runs:
         best, source = self.best, self._source
         if best is None:
             raise IllDefinedCovarianceError(self.errors[0].component, source.dtype == np.float32) from self.errors[0]
-        run, scores, mixture = best.run, best.scores, Mixture.from_parameters(best.parameters, self._family)
+        run, scores = best.run, best.scores
+        mixture = Mixture.from_parameters(best.parameters, self._family, feature_names=feature_names)
         named = mixture.named(scores.labels)
         if labels and named is None:
             named = _labels(source, mixture, n_threads, missing)

@@ -287,13 +287,14 @@ def of_batches(open_batches, gaps, first=None, held=False):
     """
     first = first_batch(open_batches) if first is None else first
     one = _as_batch(first, 0, gaps)
-    frame = first[0] if isinstance(first, tuple) else first
-    names = frame.schema.names if is_arrow(frame) else getattr(frame, "columns", None)
+    frame, names = first[0] if isinstance(first, tuple) else first, _names_of(first)
 
     def read(n_rows):
         numbers = itertools.count()  # enumerate would keep each batch while the next is made
         for batch in open_batches():
             block = _as_batch(batch, next(numbers), gaps)
+            if names is not None and _names_of(batch) not in (None, names):
+                raise ValueError(f"{block.name} has the columns {_names_of(batch)}, but the first has {names}")
             del batch
             yield block
             del block
@@ -301,7 +302,6 @@ def of_batches(open_batches, gaps, first=None, held=False):
     values = one.values
     if values.ndim != 2:
         raise ValueError(f"{one.name}: expected a 2D array of rows, got the shape {values.shape}")
-    names = None if names is None else list(names)
     labelled = one.labels is not None
     copies = 2 * (not held) + (not isinstance(frame, np.ndarray))
     how = {"labelled": labelled, "batch_copies": copies}
@@ -317,6 +317,13 @@ def first_batch(open_batches):
     if first is None:
         raise ValueError("there are no batches: at least two rows are needed")
     return first
+
+
+def _names_of(batch):
+    """Return the names of the columns of a batch in a list, None if it has none."""
+    frame = batch[0] if isinstance(batch, tuple) else batch
+    names = frame.schema.names if is_arrow(frame) else getattr(frame, "columns", None)
+    return None if names is None else list(names)
 
 
 def _as_batch(batch, number, gaps):

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from fastgmm._names import refuse_other_names
+from fastgmm.engine.rows import Rows
 from fastgmm.io.files import replacing
 from fastgmm.mixture import Mixture, as_mixture
 
@@ -105,7 +107,7 @@ def picture(
     Raises
     ------
     ValueError
-        If X has another number of features.
+        If X has other features, or names of features, than the mixture.
     ImportError
         If matplotlib is not installed.
 
@@ -118,7 +120,9 @@ def picture(
     'x1'
     """
     matplotlib = import_matplotlib()
-    mixture, X = as_mixture(mixture), np.asarray(X)
+    mixture, rows = as_mixture(mixture), Rows.of(X)
+    refuse_other_names(mixture.feature_names, rows.column_names)
+    X = rows.array
     weights = None if sample_weight is None else np.asarray(sample_weight, dtype=np.float64)
     shown = _shown_rows(X, weights)
     labels = mixture.predict(shown)

@@ -18,7 +18,7 @@ from fastgmm.engine import check_sample_weight
 from fastgmm.engine.rows import Rows
 from fastgmm.mixture import Mixture
 
-from .checks import check_mixture
+from .checks import check_mixture, check_rows
 from .replicates import refit, replicates
 from .selection import Records, Selection
 from .sweep import select
@@ -207,7 +207,7 @@ def bootstrap_parameters(
     check_choice(kind, "kind", ("weighted", "parametric"))
     mixture = check_mixture(mixture, "a bootstrap")
     n_replicates = check_number(n_replicates, "n_replicates", Integral, 2)
-    rows = Rows.of(X, min_rows=2)
+    rows = check_rows(X, mixture, min_rows=2)
     weights = check_sample_weight(sample_weight, rows.n_rows).of_rows(rows.n_rows)
     resp = mixture.predict_proba(rows).astype(np.float64)
 

@@ -26,10 +26,9 @@ import numpy.typing as npt
 from fastgmm import covariance
 from fastgmm._errors import InvalidParameterError
 from fastgmm.engine import check_sample_weight
-from fastgmm.engine.rows import Rows
 from fastgmm.mixture import Mixture
 
-from .checks import check_mixture
+from .checks import check_mixture, check_rows
 
 __all__ = ["standard_errors"]
 
@@ -82,7 +81,7 @@ def standard_errors(
             f"standard errors from the information are for the families {', '.join(covariance.SKLEARN)}, got "
             f"{mixture.covariance_type!r}: use bootstrap_parameters"
         )
-    rows = Rows.of(X)
+    rows = check_rows(X, mixture)
     given = check_sample_weight(sample_weight, rows.n_rows)
     kept = given.indices(rows.n_rows)
     w = np.ones(len(kept)) if given.values is None else given.values

@@ -24,10 +24,9 @@ from fastgmm._checks import check_number
 from fastgmm._criteria import xlogx
 from fastgmm._errors import InvalidParameterError
 from fastgmm.engine import check_sample_weight
-from fastgmm.engine.rows import Rows
 from fastgmm.mixture import Mixture
 
-from .checks import check_mixture
+from .checks import check_mixture, check_rows
 
 __all__ = ["Merging", "merge_components"]
 
@@ -182,7 +181,7 @@ def merge_components(X: Any, mixture: Any, *, sample_weight: npt.ArrayLike | Non
     [[0, 1], [2, 3]]
     """
     mixture = check_mixture(mixture, "a merging")
-    rows = Rows.of(X)
+    rows = check_rows(X, mixture)
     given = check_sample_weight(sample_weight, rows.n_rows)
     resp = mixture.predict_proba(rows).astype(np.float64)
     resp = resp if given.kept is None else resp[given.kept]

@@ -13,7 +13,6 @@ import numpy.typing as npt
 from fastgmm import covariance, fitting
 from fastgmm._checks import MISSING
 from fastgmm._criteria import CRITERIA
-from fastgmm._names import feature_names
 from fastgmm.engine import check_sample_weight
 from fastgmm.engine.rows import Rows
 from fastgmm.estimators import _parameters
@@ -205,12 +204,11 @@ class GaussianMixtureSelector(MixtureEstimator):
         array([[1., 1.]])
         """
         self._validate_params()
-        names = feature_names(X)
         rows = X if is_elsewhere(X) else Rows(X, min_rows=2, estimator=type(self).__name__)
         found = select(rows, sample_weight=sample_weight, known_labels=known_labels, **self.get_params(deep=False))
         if found.interrupted:
             raise KeyboardInterrupt
-        self._publish(found, names)
+        self._publish(found)
         return self
 
     def fit_predict(
@@ -256,7 +254,7 @@ class GaussianMixtureSelector(MixtureEstimator):
         known = check_known_labels(known_labels, check_sample_weight(sample_weight, len(labels)), len(labels))
         return labels if known is None else np.where(known >= 0, known, labels)
 
-    def _publish(self, found: Selection, names: Any) -> None:
+    def _publish(self, found: Selection) -> None:
         """Set the fitted attributes, all in one step that no signal divides."""
         best = found.best
         attributes = {
@@ -268,8 +266,8 @@ class GaussianMixtureSelector(MixtureEstimator):
             "n_features_in_": best.n_features_in_,
         }
         attributes.pop("feature_names_in_", None)
-        if names is not None:
-            attributes["feature_names_in_"] = names
+        if found.feature_names is not None:
+            attributes["feature_names_in_"] = found.feature_names
         self.__dict__ = attributes
 
     def to_mixture(self) -> Mixture:

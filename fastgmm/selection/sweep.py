@@ -154,7 +154,6 @@ def select(
     >>> found.chosen.covariance_type, found.chosen.n_components
     ('EII', 2)
     """
-    names = feature_names(X)
     settings = {
         "tol": check_number(tol, "tol", Real, 0),
         "stopping": stopping,
@@ -182,6 +181,7 @@ def select(
             f"criterion {criterion!r} needs the rows in an array, but they are elsewhere: use 'bic' or 'icl'"
         )
     source = as_source(X, sample_weight, known_labels=known_labels, n_threads=n_threads, missing=check_missing(missing))
+    names = feature_names(source if is_elsewhere(X) else X)
     check_moves(source, split_merge)
     if wanted.needs == "of_one" and source.n_named > 1:
         raise InvalidParameterError(

@@ -94,6 +94,11 @@ class ArraySource(Source):
         return self._rows.array
 
     @property
+    def column_names(self):
+        """Names of the columns, if X was a data frame."""
+        return self._rows.column_names
+
+    @property
     def n_threads(self):
         """Number of threads of its passes."""
         return self._n_threads

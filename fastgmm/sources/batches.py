@@ -68,7 +68,9 @@ class BatchSource(Source):
         The type that rows are computed in: float32 if they are float32, else float64.
     n_features : int
     names : list of str or None
-        Names of the columns.
+        Names of the columns; of files that have none x1, x2, ...
+    column_names : list of str or None
+        The names that stand in what is read.
     n_rows : int
         Rows with positive weight; takes a pass if none was made.
     n_named, n_known : int
@@ -133,6 +135,7 @@ class BatchSource(Source):
         self._known_rows = None  # how many a pass meets, after the first
         self._n_named = self._n_known = 0
         self.dtype, self.n_features, self.names = self._blocks.dtype, self._blocks.n_columns, self._blocks.names
+        self.column_names = self.names if self._blocks.named else None
 
     @property
     def is_bounded(self):
@@ -153,11 +156,6 @@ class BatchSource(Source):
     def n_known(self):
         """Number of rows with positive weight whose component is known."""
         return self._n_known if self.n_rows else 0
-
-    @property
-    def column_names(self):
-        """Names of the columns, as data frames of pyarrow have them."""
-        return self.names
 
     def reserve(self, kind, n_components, n_start_rows=0, rank=0, acceleration=None):
         """Keep memory for the fit of a mixture; see if there is enough for it and a chunk of rows.

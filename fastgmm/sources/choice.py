@@ -88,4 +88,6 @@ def as_source(
         if missing == "em" and rows.has_gaps():
             return MissingSource(GappedRows(rows, sample_weight, n_threads=n_threads), known_labels=known_labels)
         return ArraySource(rows, sample_weight, **how)
-    return batches(rows.array, sample_weight, max_memory=max_memory, **how)
+    source = batches(rows.array, sample_weight, max_memory=max_memory, **how)
+    source.column_names = rows.column_names
+    return source
