@@ -357,3 +357,22 @@ class TestFiles:
         for ask in (lambda: plot.picture(ROUND, ROUND.means), lambda: check_format("a.png")):
             with pytest.raises(ImportError, match=r"Pictures need matplotlib: pip install 'fastgmm\[plot\]'"):
                 ask()
+
+
+def test_names_and_weights_of_a_picture_are_checked():
+    X = ROUND.sample(50, random_state=0)[0]
+    assert plot.picture(ROUND, X, feature_names=np.array(["a", "b"])).axes[0].get_xlabel() == "a"
+    with pytest.raises(ValueError, match=r"feature_names must hold 2 names, one for each feature, got \['a'\]"):
+        plot.picture(ROUND, X, feature_names=["a"])
+    with pytest.raises(ValueError, match=r"sample_weight.shape == \(5,\), expected \(50,\)"):
+        plot.picture(ROUND, X, sample_weight=np.ones(5))
+    with pytest.raises(ValueError, match="Negative values in data passed to `sample_weight`"):
+        plot.picture(ROUND, X, sample_weight=-np.ones(50))
+
+
+@pytest.mark.parametrize("n_features", [1, 2, 3, 6])
+def test_the_legend_says_how_much_is_noise(n_features):
+    X = np.concatenate([mixture_of(n_features).sample(180, random_state=0)[0], np.full((20, n_features), 40.0)])
+    X[-20:] += np.random.default_rng(0).uniform(-30, 30, (20, n_features))
+    mixture = fastgmm.fit(X, 2, noise=True, random_state=0).mixture
+    assert legend_texts(plot.picture(mixture, X))[-1] == f"noise: {mixture.noise.weight:.0%} of all"

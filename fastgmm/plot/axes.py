@@ -161,7 +161,7 @@ def draw_histogram(ax: Axes, x: npt.ArrayLike, sample_weight: npt.ArrayLike | No
 
 
 def draw_density_curve(ax: Axes, mixture: Mixture, extent: tuple[float, float], colours: list[str]) -> None:
-    """The density of a mixture of one feature, and under it what each component contributes.
+    """The density of a mixture of one feature, and under it what each component contributes, noise in grey.
 
     Parameters
     ----------
@@ -179,6 +179,7 @@ def draw_density_curve(ax: Axes, mixture: Mixture, extent: tuple[float, float], 
     near = (means[:, 0, None] + spread[:, None] * np.linspace(-6, 6, 121)).ravel()
     x = np.union1d(np.linspace(*extent, 400), near[(near >= extent[0]) & (near <= extent[1])])
     parts = np.exp(np.asarray(mixture.component_logpdf(x[:, None]), dtype=np.float64))
+    colours = colours if mixture.noise is None else [*colours, NOISE_GREY]
     for part, colour in zip(parts.T, colours, strict=True):
         ax.fill_between(x, part, color=colour, alpha=0.25, linewidth=0)
         ax.plot(x, part, color=colour, linewidth=1.2)

@@ -9,11 +9,19 @@ import numpy as np
 import numpy.typing as npt
 
 from fastgmm._names import refuse_other_names
-from fastgmm.engine.rows import Rows
+from fastgmm.engine.rows import Rows, check_sample_weight
 from fastgmm.io.files import replacing
 from fastgmm.mixture import Mixture, as_mixture
 
-from .axes import component_colours, draw_density, draw_density_curve, draw_ellipses, draw_histogram, draw_rows
+from .axes import (
+    NOISE_GREY,
+    component_colours,
+    draw_density,
+    draw_density_curve,
+    draw_ellipses,
+    draw_histogram,
+    draw_rows,
+)
 from .projection import marginal, plane_of, wide
 
 if TYPE_CHECKING:
@@ -107,7 +115,8 @@ def picture(
     Raises
     ------
     ValueError
-        If X has other features, or names of features, than the mixture.
+        If X has other features, or names of features, than the mixture, or there is not one name for each feature and
+        one weight for each row.
     ImportError
         If matplotlib is not installed.
 
@@ -123,21 +132,25 @@ def picture(
     mixture, rows = as_mixture(mixture), Rows.of(X)
     refuse_other_names(mixture.feature_names, rows.column_names)
     X = rows.array
-    weights = None if sample_weight is None else np.asarray(sample_weight, dtype=np.float64)
+    weights = None if sample_weight is None else check_sample_weight(sample_weight, len(X)).of_rows(len(X))
     shown = _shown_rows(X, weights)
     labels = mixture.predict(shown)
-    names = feature_names or mixture.feature_names or [f"x{j}" for j in range(1, mixture.n_features + 1)]
+    names = mixture.feature_names if feature_names is None else list(feature_names)
+    names = names or [f"x{j}" for j in range(1, mixture.n_features + 1)]
+    if len(names) != mixture.n_features:
+        raise ValueError(f"feature_names must hold {mixture.n_features} names, one for each feature, got {names}")
     colours = component_colours(mixture.n_components)
+    legend = _legend_entries(mixture, colours)
     with matplotlib.rc_context(STYLE):
         if mixture.n_features == 1:
-            figure = _curve_figure(mixture, X, weights, names[0], colours)
+            figure = _curve_figure(mixture, X, weights, names[0], colours, legend)
         elif mixture.n_features == 2:
-            figure = _plane_figure(mixture, shown, labels, names, colours)
+            figure = _plane_figure(mixture, shown, labels, names, colours, legend)
         elif mixture.n_features <= _MAX_PAIRS:
-            figure = _pairs_figure(mixture, X, weights, shown, labels, names, colours)
+            figure = _pairs_figure(mixture, X, weights, shown, labels, names, colours, legend)
         else:
             plane = plane_of(mixture)
-            figure = _plane_figure(plane.mixture(mixture), plane.rows(shown), labels, plane.titles, colours)
+            figure = _plane_figure(plane.mixture(mixture), plane.rows(shown), labels, plane.titles, colours, legend)
         notes = [] if mixture.n_features == 1 else [_NOTE]
         if len(shown) < len(X):
             notes.append(f"{len(shown):,} of {len(X):,} rows shown")
@@ -192,7 +205,7 @@ def _new_figure(width: float, height: float) -> Figure:
 
 
 def _legend_entries(mixture: Mixture, colours: list[str]) -> dict[str, Any]:
-    """Handles and labels: the colour, number and weight of each component."""
+    """Handles and labels: the colour, number and weight of each component, and the share of noise."""
     from matplotlib.patches import Patch
 
     weights = mixture.weights[:_MAX_LEGEND]
@@ -202,26 +215,30 @@ def _legend_entries(mixture: Mixture, colours: list[str]) -> dict[str, Any]:
     ]
     if len(colours) > _MAX_LEGEND:
         entries.append(Patch(alpha=0, label=f"and {len(colours) - _MAX_LEGEND} more"))
+    if mixture.noise is not None:
+        entries.append(Patch(color=NOISE_GREY, label=f"noise: {mixture.noise.weight:.0%} of all"))
     return {"handles": entries, "title": "component: weight", **_LEGEND}
 
 
-def _curve_figure(mixture: Mixture, X: np.ndarray, weights: Any, name: str, colours: list[str]) -> Figure:
+def _curve_figure(mixture: Mixture, X: np.ndarray, weights: Any, name: str, colours: list[str], legend: Any) -> Figure:
     figure = _new_figure(7, 4.5)
     ax = figure.subplots()
     extent = _ranges(mixture, X)[0]
     draw_histogram(ax, X[:, 0], weights)
     draw_density_curve(ax, mixture, extent, colours)
     ax.set(xlabel=name, ylabel="density", xlim=extent, ylim=(0, None))
-    ax.legend(**_legend_entries(mixture, colours))
+    ax.legend(**legend)
     return figure
 
 
-def _plane_figure(mixture: Mixture, shown: np.ndarray, labels: np.ndarray, names: Any, colours: list[str]) -> Figure:
+def _plane_figure(
+    mixture: Mixture, shown: np.ndarray, labels: np.ndarray, names: Any, colours: list[str], legend: Any
+) -> Figure:
     figure = _new_figure(7, 5.5)
     ax = figure.subplots()
     _draw_plane(ax, mixture, shown, labels, colours)
     ax.set(xlabel=names[0], ylabel=names[1])
-    figure.legend(loc="outside right upper", **_legend_entries(mixture, colours))
+    figure.legend(loc="outside right upper", **legend)
     return figure
 
 
@@ -235,7 +252,14 @@ def _draw_plane(ax: Any, mixture: Mixture, shown: np.ndarray, labels: np.ndarray
 
 
 def _pairs_figure(
-    mixture: Mixture, X: np.ndarray, weights: Any, shown: np.ndarray, labels: np.ndarray, names: Any, colours: list[str]
+    mixture: Mixture,
+    X: np.ndarray,
+    weights: Any,
+    shown: np.ndarray,
+    labels: np.ndarray,
+    names: Any,
+    colours: list[str],
+    legend: Any,
 ) -> Figure:
     D = mixture.n_features
     figure = _new_figure(2 + 2 * D, 1.5 + 1.8 * D)
@@ -258,7 +282,7 @@ def _pairs_figure(
             ax.set_ylabel(names[row] if column == 0 and row > 0 else "")
             ax.tick_params(labelbottom=row == D - 1, labelleft=column == 0 and row > 0)
     figure.align_labels()
-    grid[0, D - 1].legend(loc="upper right", **_legend_entries(mixture, colours))
+    grid[0, D - 1].legend(loc="upper right", **legend)
     return figure
 
 
