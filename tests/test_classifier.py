@@ -204,3 +204,12 @@ def test_check_estimator_passes_whole(run_python, monkeypatch):
 @pytest.mark.parametrize("name", ["check_dataframe_column_names_consistency", "check_param_validation"])
 def test_checks_that_scikit_learn_runs_elsewhere(name):
     getattr(estimator_checks, name)("GaussianMixtureClassifier", GaussianMixtureClassifier())
+
+
+@pytest.mark.parametrize(
+    ("odd", "kinds"), [(1, "int, str"), (None, "NoneType, str"), (np.nan, "float, str")], ids=["int", "None", "nan"]
+)
+def test_classes_of_several_kinds_are_refused(odd, kinds):
+    y = np.array([odd, "a", "b", "a"], dtype=object)
+    with pytest.raises(TypeError, match=f"y must hold classes of one kind, ints or strings, got {kinds}"):
+        GaussianMixtureClassifier().fit(np.arange(8.0).reshape(4, 2), y)

@@ -33,6 +33,8 @@ def checked_targets(y: Any, n_rows: int, estimator: str) -> npt.NDArray[Any]:
     ------
     ValueError
         If y is None, has another shape, is not finite, or holds numbers that are no classes.
+    TypeError
+        If it holds classes of several kinds, such as strings and NaN.
 
     Warns
     -----
@@ -61,4 +63,10 @@ def checked_targets(y: Any, n_rows: int, estimator: str) -> npt.NDArray[Any]:
             raise ValueError("Input y contains NaN or infinity.")
         if targets.dtype.kind == "c" or (targets != np.round(targets)).any():
             raise ValueError("Unknown label type: continuous. y must hold classes, which are ints or strings.")
+    if targets.dtype.kind == "O":
+        try:
+            np.unique(targets)
+        except TypeError as error:
+            kinds = sorted({type(target).__name__ for target in targets})
+            raise TypeError(f"y must hold classes of one kind, ints or strings, got {', '.join(kinds)}") from error
     return targets
