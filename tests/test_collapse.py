@@ -224,6 +224,19 @@ def test_numbers_are_those_of_the_start(X):
     assert dropped == [(1, 0), (2, 2)]
 
 
+@pytest.mark.parametrize("options", [{"init_params": "race", "n_init": 6}, {"split_merge": 1, "equal_weights": True}])
+@pytest.mark.parametrize("family", ["full", "VEV"])
+def test_components_are_dropped_beside_races_and_moves(spiked, family, options):
+    X = np.concatenate([spiked[0], np.full((10, 2), -3.0)])
+    settings = {"reg_covar": 0.0, "tol": 1e-6, "max_iter": 300, "random_state": 0}
+    result = fastgmm.fit(X, 6, covariance_type=family, on_collapse="drop", **settings, **options)
+    dropped = [event for event in result.collapses if event.action == "dropped"]
+    if "split_merge" not in options:  # a move begins with what the run before it has left
+        assert result.mixture.n_components == 6 - len(dropped)
+    assert result.mixture.n_components < 6
+    assert result.lower_bound == result.mixture.score(X)
+
+
 def test_nothing_moves_in_the_last_iteration(X):
     start = problems.start_from_rows("full", X, K)
     start.means[1] = 1e4

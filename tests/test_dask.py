@@ -278,6 +278,15 @@ def test_partitions_that_are_wrong_are_named(client):
         fit(as_array(X), sample_weight=w[:5])
 
 
+def test_columns_of_pandas_own_types():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"a": pandas.array(range(40), "Int64"), "b": np.arange(40.0) ** 2})
+    X = dask.dataframe.from_pandas(frame, npartitions=2)
+    close(fit(X, max_iter=2), fit(frame, max_iter=2))
+    with pytest.raises(ValueError, match=r"must hold numbers, but row 0, column 2 .* could not convert string to float"):
+        fit(X.assign(word="x"))
+
+
 def test_what_is_no_collection_of_rows_is_refused():
     X, _ = rows_and_weights(50)
     with pytest.raises(TypeError, match="X must be a Dask array of two dimensions or a Dask data frame"):

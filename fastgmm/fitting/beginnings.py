@@ -65,8 +65,11 @@ class Beginnings:
         rng : numpy.random.Generator
         deadline : float
         """
-        rows = track(self._few, self._n_components, rng)
-        self._given, self._constraints = {}, {**self._constraints, "continued": False}
+        K = mixture.n_components  # fewer than at first, where components were dropped
+        rows = track(self._few, K, rng)
+        masks = {name: mask[:K] for name, mask in self._constraints["masks"].items()}  # nothing is held
+        self._n_components, self._given = K, {}
+        self._constraints = {**self._constraints, "masks": masks, "continued": False}
         moves = proposals(rows, mixture)
         try:
             best = self._raced_on(rows, moves, rng, 1, deadline) if moves else []
@@ -78,7 +81,7 @@ class Beginnings:
 
     def _raced_on(self, rows, contestants, rng, n_kept, deadline):
         options = {"n_kept": n_kept, "reg_covar": self._constraints["reg_covar"], "deadline": deadline}
-        best = race(rows, self._family, contestants, self._make, self._mstep, rng, **options)
+        best = race(rows, self._family, contestants, self._make, self._racing_mstep, rng, **options)
         if rows is self._few and rows.sample_of is None:  # all rows: a run goes on as if the race had not ended
             return best
         return [(parameters, None) for parameters, _ in best]
@@ -98,10 +101,16 @@ class Beginnings:
         mstep = self._mstep(self._few, parameters, seed)
         return parameters if mstep is None else mstep.start, mstep, progress
 
-    def _mstep(self, rows, parameters, seed):
+    def _mstep(self, rows, parameters, seed, **others):
         if not self._special:
             return None
-        return MStep(rows, self._family, parameters, **self._constraints, rng=np.random.default_rng([seed or 0, 1]))
+        constraints = {**self._constraints, **others}
+        return MStep(rows, self._family, parameters, **constraints, rng=np.random.default_rng([seed or 0, 1]))
+
+    def _racing_mstep(self, rows, parameters, seed):
+        """Return the M-step of a race, which drops no component: the run that goes on does, and tells."""
+        on_collapse = self._constraints["on_collapse"]
+        return self._mstep(rows, parameters, seed, on_collapse="floor" if on_collapse == "drop" else on_collapse)
 
     def _make(self, rows, init_params, seed):
         """Return where a start begins: the given parts, and the rest as `init_params` says, which may have no part."""

@@ -90,8 +90,8 @@ class DaskSource(Source):
         self.column_names = None
         if hasattr(X, "to_dask_array"):
             self.column_names = list(X.columns)
-            dtypes = {np.dtype(dtype) for dtype in X.dtypes}
-            self.dtype = np.dtype(np.float32 if dtypes == {np.dtype(np.float32)} else np.float64)
+            single = all(dtype == np.float32 for dtype in X.dtypes)  # some types of pandas are none of NumPy's
+            self.dtype = np.dtype(np.float32 if single else np.float64)
             self.n_features, self._lengths = len(self.column_names), [np.nan] * X.npartitions
         else:
             X = X.rechunk({1: -1})
