@@ -1,14 +1,17 @@
 """Small dense algebra on K matrices of D x D, compiled: no LAPACK call per component, no BLAS threads beside ours.
 
 What Python calls makes the arrays; the arithmetic is in functions of pointers (_linalg.pxd), which compiled steps of EM
-call without any array.
+call without any array. Where K D^2 is large, what Python calls shares the components out among threads: each is one
+thread's work, so that the bits are the same for any number of them.
 """
 
+from cython.parallel cimport prange, threadid
 from libc.math cimport INFINITY, isfinite, log, sqrt
 
 import numpy as np
 
 from fastgmm._errors import IllDefinedCovarianceError
+from fastgmm.engine import threads
 
 cimport numpy as cnp
 
@@ -41,6 +44,14 @@ cdef double *data(cnp.ndarray array, Py_ssize_t size) except NULL:
     return float64_values(array)
 
 
+SHARED_WORK = 2e6  # numbers read or multiply-adds, from some half a millisecond on
+
+
+cdef int sharing(Py_ssize_t K, double work) except -1:
+    """How many threads share the work on K components."""
+    return 1 if K == 1 or work < SHARED_WORK else min(K, <Py_ssize_t> threads.between())
+
+
 def inverse_cholesky(covariances):
     """Return the upper-triangular U_k with U_k U_k^T = inverse of covariance k.
 
@@ -61,12 +72,21 @@ def inverse_cholesky(covariances):
         If a matrix is not positive definite; its `component` is the index of the first.
     """
     cdef cnp.ndarray A = np.ascontiguousarray(covariances, dtype=np.float64)
-    cdef Py_ssize_t K = A.shape[0], D = A.shape[1], k
-    cdef cnp.ndarray out = new(3, K, D, D), work = new(2, D, D)
-    cdef double *covariance = data(A, K * D * D)
-    cdef double *W = data(out, K * D * D)
-    cdef double *scratch = data(work, D * D)
-    k = invert(K, D, covariance, scratch, W)
+    cdef Py_ssize_t K = A.shape[0], D = A.shape[1], size = D * D, k
+    cdef int n_threads = sharing(K, <double> K * D * size / 3)
+    cdef cnp.ndarray out = new(3, K, D, D), work = new(3, n_threads, D, D), definite = new(1, K)
+    cdef double *covariance = data(A, K * size)
+    cdef double *W = data(out, K * size)
+    cdef double *scratch = data(work, n_threads * size)
+    cdef double *fine = data(definite, K)
+    if n_threads == 1:
+        k = invert(K, D, covariance, scratch, W)
+    else:
+        for k in prange(K, nogil=True, schedule="dynamic", chunksize=1, num_threads=n_threads):
+            fine[k] = invert(1, D, covariance + k * size, scratch + threadid() * size, W + k * size)
+        k = 0
+        while k < K and fine[k] == 1:
+            k += 1
     if k < K:
         raise IllDefinedCovarianceError(k)
     return out.swapaxes(1, 2)
@@ -85,7 +105,17 @@ cdef Py_ssize_t invert(Py_ssize_t K, Py_ssize_t D, const double *covariance, dou
 def unpack_triangles(packed, Py_ssize_t K, Py_ssize_t D):
     """Split K packed triangles of [1, x] [1, x]^T sums into n (K,), s (K, D) and symmetric S (K, D, D)."""
     cdef cnp.ndarray n = new(1, K), s = new(2, K, D), S = new(3, K, D, D)
-    unpack(K, D, data(packed, K * triangle(D + 1)), data(n, K), data(s, K * D), data(S, K * D * D))
+    cdef Py_ssize_t size = triangle(D + 1), k
+    cdef const double *value = data(packed, K * size)
+    cdef double *mass = data(n, K)
+    cdef double *sums = data(s, K * D)
+    cdef double *moments = data(S, K * D * D)
+    cdef int n_threads = sharing(K, <double> K * D * D)
+    if n_threads == 1:
+        unpack(K, D, value, mass, sums, moments)
+    else:
+        for k in prange(K, nogil=True, schedule="static", num_threads=n_threads):
+            unpack(1, D, value + k * size, mass + k, sums + k * D, moments + k * D * D)
     return n, s, S
 
 
@@ -191,10 +221,19 @@ cdef double grown(double factor, double before, double after) noexcept nogil:
 
 def within_full(cnp.ndarray n, cnp.ndarray s, cnp.ndarray S):
     """Return S - s s^T / n, symmetric (K, D, D), and the largest factor by which its diagonal cancelled."""
-    cdef Py_ssize_t K = s.shape[0], D = s.shape[1]
-    cdef cnp.ndarray out = new(3, K, D, D)
-    cdef double factor = centre_full(K, D, data(n, K), data(s, K * D), data(S, K * D * D), data(out, K * D * D))
-    return out, factor
+    cdef Py_ssize_t K = s.shape[0], D = s.shape[1], size = D * D, k
+    cdef cnp.ndarray out = new(3, K, D, D), cancelled = new(1, K)
+    cdef const double *mass = data(n, K)
+    cdef const double *sums = data(s, K * D)
+    cdef const double *before = data(S, K * size)
+    cdef double *W = data(out, K * size)
+    cdef double *factor = data(cancelled, K)
+    cdef int n_threads = sharing(K, <double> K * size)
+    if n_threads == 1:
+        return out, centre_full(K, D, mass, sums, before, W)
+    for k in prange(K, nogil=True, schedule="static", num_threads=n_threads):
+        factor[k] = centre_full(1, D, mass + k, sums + k * D, before + k * size, W + k * size)
+    return out, np.max(cancelled)
 
 
 cdef double centre_full(Py_ssize_t K, Py_ssize_t D, const double *mass, const double *sums, const double *before,
@@ -303,10 +342,18 @@ cdef double reach(Py_ssize_t K, Py_ssize_t D, const double *mu, const double *or
 
 def per_mass(cnp.ndarray within, cnp.ndarray mass, double reg_covar):
     """Return within_k / mass_k with reg_covar added: on the diagonal of matrices (K, D, D), everywhere in (K, D)."""
-    cdef Py_ssize_t K = mass.shape[0], size = cnp.PyArray_SIZE(within) // K
+    cdef Py_ssize_t K = mass.shape[0], size = cnp.PyArray_SIZE(within) // K, k
     cdef Py_ssize_t step = cnp.PyArray_DIM(within, 1) + 1 if cnp.PyArray_NDIM(within) == 3 else 1
     cdef cnp.ndarray out = like(within)
-    divide(K, size, step, data(within, K * size), data(mass, K), reg_covar, data(out, K * size))
+    cdef const double *W = data(within, K * size)
+    cdef const double *total = data(mass, K)
+    cdef double *C = data(out, K * size)
+    cdef int n_threads = sharing(K, <double> K * size)
+    if n_threads == 1:
+        divide(K, size, step, W, total, reg_covar, C)
+    else:
+        for k in prange(K, nogil=True, schedule="static", num_threads=n_threads):
+            divide(1, size, step, W + k * size, total + k, reg_covar, C + k * size)
     return out
 
 

@@ -113,6 +113,8 @@ cdef int run(Job *job, int n_threads, double *total) except -1:
     cdef int status = FINE
     cdef double work = job.n_rows * row_work(m.kind, m.K, m.D, m.rank)
     n_threads = 1 if work < serial_work(m.kind) else <int> min(n_threads, wave)
+    if wave < n_groups:
+        wave -= wave % n_threads  # no thread waits at the end of a wave for another's last group
     lay_out(&job.model, NULL, &job.scratch_size)
     memory = <char *> PyMem_RawMalloc(FG_ALIGN + n_threads * job.scratch_size
                                       + wave * job.partial_size * <Py_ssize_t> sizeof(double))

@@ -1,7 +1,8 @@
-"""How many threads a pass uses, decided in one place."""
+"""How many threads a pass uses, and the work between passes, decided in one place."""
 
 import math
 import os
+from contextvars import ContextVar
 from functools import cache
 from numbers import Integral
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 from fastgmm._errors import InvalidParameterError
 from fastgmm.engine import _core
 
-__all__ = ["has_openmp", "resolve"]
+__all__ = ["Between", "between", "has_openmp", "resolve"]
 
 has_openmp = _core.has_openmp
 
@@ -74,3 +75,32 @@ def resolve(n_threads=None):
     elif not _is_whole_number(n_threads) or n_threads < 1:
         raise InvalidParameterError(f"n_threads must be None or an int >= 1, got {n_threads!r}")
     return 1 if _forked or not has_openmp() else min(int(n_threads), 1024)
+
+
+_between = ContextVar("threads that share work between passes", default=1)
+
+
+def between():
+    """Return how many threads share the work between passes: those of the passes in a `Between`, else one."""
+    return 1 if _forked else _between.get()
+
+
+class Between:
+    """A block of code whose work between passes is shared by as many threads as the passes are.
+
+    Parameters
+    ----------
+    n_threads : int
+        As `resolve` returns it.
+    """
+
+    def __init__(self, n_threads):
+        self._n_threads = n_threads
+
+    def __enter__(self):
+        """Let the work be shared."""
+        self._token = _between.set(self._n_threads)
+
+    def __exit__(self, *error):
+        """Let it be as it was."""
+        _between.reset(self._token)

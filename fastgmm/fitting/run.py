@@ -9,6 +9,7 @@ from fastgmm import covariance
 from fastgmm._checks import check_enough_rows, check_missing, check_number
 from fastgmm._names import feature_names
 from fastgmm._random import generator
+from fastgmm.engine.threads import Between
 from fastgmm.fitting import log
 from fastgmm.fitting.acceleration import check_acceleration
 from fastgmm.fitting.arguments import check_given_parameters, check_known, check_split_merge
@@ -145,10 +146,11 @@ def run(
         few.sample_of = source if few.n_rows < source.n_rows else None
     ordered = arranged(source, family.kind, n_components) if max_iter and noise is None else source
     begin = Beginnings(few, family, n_components, init_params, start, given, constraints, special)
-    if isinstance(init_params, Race) and seeds != [None]:
-        seeds = begin.race(init_params, n_init, rng, deadline)
     runs = Runs(source, ordered, family, begin, options, prior, floor is not None)
-    runs.make_all(seeds, split_merge, rng, before_start, labels and isinstance(source, ArraySource))
+    with Between(source.n_threads):
+        if isinstance(init_params, Race) and seeds != [None]:
+            seeds = begin.race(init_params, n_init, rng, deadline)
+        runs.make_all(seeds, split_merge, rng, before_start, labels and isinstance(source, ArraySource))
     return runs.result(labels, n_threads, missing, feature_names(source if is_elsewhere(X) else X))
 
 

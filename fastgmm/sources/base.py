@@ -144,6 +144,11 @@ class Source(ABC):
         """Number of rows with positive weight."""
         return self._first_pass()[1]
 
+    @property
+    def n_threads(self):
+        """Number of threads that may share the work between its passes: where they run in this process, theirs."""
+        return 1
+
     def _first_pass(self):
         """Moments and number of rows, once."""
         if not hasattr(self, "_moments"):

@@ -201,6 +201,11 @@ class BatchSource(Source):
             )
         return min(chunk, (self._max_memory - fixed) // (of_row * group) * group)
 
+    @property
+    def n_threads(self):
+        """Number of threads of its passes."""
+        return self._n_threads
+
     def _check_batch(self, block):
         """Count what a batch takes that is larger than those before it; see if there is room for it."""
         n_bytes = self._blocks.batch_copies * block.values.nbytes
