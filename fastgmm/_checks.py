@@ -169,6 +169,8 @@ def as_array(values: Any, name: str) -> npt.NDArray[Any]:
         return np.asarray(values)
     except ValueError as error:
         raise ValueError(f"{name} must be a rectangular array of numbers, but {error}") from error
+    except TypeError as error:  # columns of types that have none in common, such as numbers and dates
+        raise TypeError(f"{name} must be a rectangular array of numbers, but {error}") from error
 
 
 def floats(values: Any, name: str) -> npt.NDArray[np.floating]:

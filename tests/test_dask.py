@@ -283,7 +283,7 @@ def test_columns_of_pandas_own_types():
     frame = pandas.DataFrame({"a": pandas.array(range(40), "Int64"), "b": np.arange(40.0) ** 2})
     X = dask.dataframe.from_pandas(frame, npartitions=2)
     close(fit(X, max_iter=2), fit(frame, max_iter=2))
-    with pytest.raises(ValueError, match=r"must hold numbers, but row 0, column 2 .* could not convert string to float"):
+    with pytest.raises(ValueError, match=r"must hold numbers, but row 0, column 2 .* could not convert string"):
         fit(X.assign(word="x"))
 
 

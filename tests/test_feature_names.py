@@ -101,6 +101,19 @@ def test_batches_have_the_same_columns(frame):
     fastgmm.fit(BatchSource([frame, frame.to_numpy()]), 2, random_state=0)  # by position
 
 
+def test_a_frame_is_one_batch(frame):
+    with pytest.raises(TypeError, match=r"X is a data frame, which is one batch: give \[X\], or X itself to a fit"):
+        BatchSource(frame)
+    assert fastgmm.fit(BatchSource([frame]), 2, random_state=0) == fastgmm.fit(frame, 2, random_state=0)
+
+
+def test_columns_without_a_common_type_are_a_type_error():
+    pa = pytest.importorskip("pyarrow")
+    table = pa.table({"a": [1.0, 2.0], "when": pa.array([1, 2], pa.timestamp("s"))})
+    with pytest.raises(TypeError, match="X must be a rectangular array of numbers, but"):
+        fastgmm.fit(table)
+
+
 def test_a_path_where_rows_are_needed_is_a_type_error():
     with pytest.raises(TypeError, match="X must be an array or a data frame, got str"):
         fastgmm.fit([[0.0], [2.0]]).mixture.impute("rows.csv")

@@ -168,6 +168,8 @@ def open_blocks(
     refuse_beside("no array or NPY file", sample_weight, known_labels)
     if is_arrow(X):
         return _of_arrow(as_dataset(X), "X", how)
+    if hasattr(X, "columns") and hasattr(X, "shape"):
+        raise TypeError("X is a data frame, which is one batch: give [X], or X itself to a fit")
     if callable(X) or isinstance(X, Iterable):
         refuse_given("batches", "they are taken whole", columns=columns, weights=weights, labels=labels)
     if callable(X):
