@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from fastgmm.io import files, tables
+from fastgmm.io.blocks import open_blocks
 
 ROWS = np.array([[1.5, 2.0, -3e-3], [4.0, 5.25, 6.0]])
 
@@ -200,6 +201,33 @@ def test_standard_input_and_pipes(tmp_path, monkeypatch):
     os.close(writing)
     np.testing.assert_array_equal(tables.read_table(f"/dev/fd/{reading}").values, [[1, 2], [3, 4]])
     os.close(reading)
+
+
+def test_what_is_read_in_place_does_not_come_by_a_pipe(monkeypatch):
+    data = io.BytesIO()
+    np.save(data, ROWS)
+    for magic in (data.getvalue(), b"PAR1 and so on"):
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(magic)))
+        with pytest.raises(tables.TableError, match="standard input holds an NPY or Parquet file, which is read in"):
+            tables.read_table("-")
+
+
+def test_a_pipe_is_no_file_that_passes_read():
+    reading, writing = os.pipe()
+    os.write(writing, b"a,b\n1,2\n3,4\n")
+    os.close(writing)
+    with pytest.raises(tables.TableError, match="is no file but a pipe or a device, which is read once"):
+        open_blocks(f"/dev/fd/{reading}")
+    os.close(reading)
+
+
+def test_a_pipe_is_written_to_by_its_name():
+    reading, writing = os.pipe()
+    files.check_writable(f"/dev/fd/{writing}")
+    tables.write_table(f"/dev/fd/{writing}", {"label": np.array([0, 1])})
+    assert os.read(reading, 100) == b"label\n0\n1\n"
+    os.close(reading)
+    os.close(writing)
 
 
 class TestNpy:

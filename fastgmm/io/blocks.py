@@ -199,6 +199,8 @@ def _open_path(path, how, sample_weight, known_labels):
     if os.path.isdir(path):
         refuse_beside(path, sample_weight, known_labels)
         return _of_arrow(parquet_dataset(path), path, how)
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise TableError(f"{path} is no file but a pipe or a device, which is read once: a fit takes several passes")
     with open(path, "rb") as file:
         magic = file.read(8)
     if not magic.startswith(NPY_MAGIC):

@@ -32,10 +32,10 @@ def check_writable(path):
     path = os.fspath(path)
     if os.path.isdir(path):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
-    folder = os.path.dirname(os.path.realpath(path))
-    if not os.path.isdir(folder):
+    special, folder = _is_special(path), os.path.dirname(os.path.realpath(path))
+    if not special and not os.path.isdir(folder):
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
-    if not os.access(path if _is_special(path) else folder, os.W_OK):
+    if not os.access(path if special else folder, os.W_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
 
 
@@ -66,11 +66,12 @@ def replacing(path):
     >>> path.read_text()
     'whole'
     """
-    path = os.path.realpath(os.fspath(path))
+    path = os.fspath(path)
     if _is_special(path):
         with open(path, "wb") as file:
             yield file
         return
+    path = os.path.realpath(path)
     check_writable(path)  # names the path; what the neighbour meets would name the neighbour
     folder, name = os.path.split(path)
     handle, temporary = tempfile.mkstemp(prefix=f".{name[:100]}.", suffix=".part", dir=folder)

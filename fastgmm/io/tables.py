@@ -75,6 +75,9 @@ def read_table(path, columns=None, weights=None, dtype=None, *, labels=None, if_
     with _open(path) as file:
         magic = file.read(8)
         file.seek(0)
+        called = "standard input" if path == "-" else path
+        if magic.startswith((NPY_MAGIC, PARQUET_MAGIC)) and isinstance(file, io.BytesIO):
+            raise TableError(f"{called} holds an NPY or Parquet file, which is read in place: give the file, or CSV")
         if magic.startswith(NPY_MAGIC):
             values, names, given, known = read_npy(path, columns, weights, dtype, labels)
             named = False
@@ -82,7 +85,6 @@ def read_table(path, columns=None, weights=None, dtype=None, *, labels=None, if_
             columns = if_named if columns is None else columns
             values, names, given, known = read_parquet(path, columns, weights, dtype, gaps, labels)
         else:
-            called = "standard input" if path == "-" else path
             check_text(magic, called)
             dtype = dtype or np.dtype(np.float64)
             how = columns, weights, dtype, if_named, gaps, labels
