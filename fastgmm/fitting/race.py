@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastgmm._errors import IllDefinedCovarianceError
+from fastgmm.fitting.ahead import Ahead
 from fastgmm.fitting.em import expectation_maximisation
 
 __all__ = ["Race", "n_kept", "race", "sampled", "track"]
@@ -86,6 +87,7 @@ def race(source, family, contestants, make, make_mstep, rng, *, n_kept, reg_cova
         If all starts end in a covariance that is not positive definite.
     """
     runners, begun, failure = [], [], None
+    ahead = Ahead(source, family, reg_covar, source.moments()[0], 0.0, ITERATIONS)
     for contestant, seed in zip(contestants, rng.integers(2**63, size=len(contestants)).tolist(), strict=True):
         if (runners or failure) and time.monotonic() >= deadline:
             break
@@ -105,6 +107,7 @@ def race(source, family, contestants, make, make_mstep, rng, *, n_kept, reg_cova
                 reg_covar=reg_covar,
                 mstep=mstep,
                 deadline=deadline,
+                ahead=ahead,
             )
         except IllDefinedCovarianceError as error:
             failure = failure or error
