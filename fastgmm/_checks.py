@@ -115,9 +115,10 @@ def check_label_type(dtype: Any, name: str = "known_labels") -> None:
 
 
 def check_label_values(labels: npt.NDArray[Any], name: str = "known_labels") -> None:
-    """Raise ValueError if labels (n,) are below -1."""
-    if len(labels) and labels.min() < -1:
-        raise ValueError(f"{name} must be components, or -1 where they are not known, got {labels.min()}")
+    """Raise ValueError if labels (n,) are below -1, or so large that they would be as int64."""
+    for label in (labels.min(), labels.max()) if len(labels) else ():
+        if not -1 <= int(label) < 2**63:
+            raise ValueError(f"{name} must be components, or -1 where they are not known, got {label}")
 
 
 def known_of_weights(labels: Any, weights: Any) -> Any:

@@ -78,6 +78,13 @@ def test_files_without_names_go_by_position(frame, tmp_path, header):
     assert mixture.score(path) == pytest.approx(mixture.score(frame), rel=1e-12)
 
 
+def test_a_warm_start_goes_on_with_the_same_columns(frame):
+    model = GaussianMixture(2, random_state=0, warm_start=True).fit(frame)
+    with pytest.raises(ValueError, match=OTHERS):
+        model.fit(frame[["height", "width"]])
+    assert list(model.fit(frame.to_numpy()).fit(frame).feature_names_in_) == ["width", "height"]
+
+
 @pytest.mark.parametrize("ask", [merge_components, standard_errors, bootstrap_parameters])
 def test_questions_about_a_fit_refuse_other_columns(frame, ask):
     model = GaussianMixture(2, random_state=0).fit(frame)

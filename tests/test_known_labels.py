@@ -173,6 +173,10 @@ BAD = [
     ({"known_labels": np.full(N, 0.0)}, "known_labels must be integers, -1 where they are not known, got float64"),
     ({"known_labels": np.full(N, -2)}, "known_labels must be components, or -1 where they are not known, got -2"),
     (
+        {"known_labels": np.full(N, 2**63, np.uint64)},
+        "known_labels must be components, or -1 where they are not known, got 9223372036854775808",
+    ),
+    (
         {"known_labels": np.full(N, 3)},
         "known_labels must be below n_components=3, or -1 where they are not",
     ),

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from fastgmm import fitting
 from fastgmm._checks import check_enough_rows
 from fastgmm._errors import NothingObservedWarning
-from fastgmm._names import feature_names
+from fastgmm._names import feature_names, refuse_other_names
 from fastgmm.covariance import Parameters
 from fastgmm.engine.rows import Rows
 from fastgmm.sources import Source, as_source, is_elsewhere
@@ -131,6 +131,7 @@ class FitMixin:
                 "warm_start=True continues from the fitted attributes, but they describe no mixture with "
                 f"covariance_type={self.covariance_type!r}: {error}. {afresh}"
             ) from error
+        refuse_other_names(mixture.feature_names, feature_names(rows))
         for what, had, has in (
             ("components", mixture.n_components, self.n_components),
             ("features", mixture.n_features, rows.n_features),
