@@ -127,6 +127,7 @@ class Crossing(NamedTuple):
 
 _HELD = {"fixed": {"means": [True, False, False]}, "means_init": np.array([[-5.0], [0.0], [5.0]]) + np.zeros(D)}
 _NEC = {"criterion": "nec", "noise": True, "n_components": [1, 3]}
+_CV = {"criterion": "cv", "n_folds": 3}
 _ALL = {"noise": True, "prior": "conjugate", "acceleration": "lbfgs", "stopping": "aitken", "n_init": 2}
 
 CROSSINGS = {
@@ -149,10 +150,12 @@ CROSSINGS = {
     "selection by BIC": Crossing({}, "weights", ()),
     "selection by ICL, with noise": Crossing({"criterion": "icl", "noise": True}, "weights", ()),
     "selection by NEC, with noise": Crossing(_NEC, "weights", ()),
+    "selection by cross-validation, with known labels": Crossing(_CV, "weights labels", ()),
     "gaps": Crossing({"missing": "em"}, "gaps", STRUCTURES),
     "gaps, noise": Crossing({"missing": "em", "noise": True}, "gaps", ("full", "tied", "diag")),
     "gaps, weights, known labels": Crossing({"missing": "em"}, "gaps weights labels", ("full", "EEI")),
     "selection, with gaps": Crossing({"missing": "em"}, "gaps", ()),
+    "selection by cross-validation, with gaps and noise": Crossing({**_CV, "missing": "em", "noise": True}, "gaps", ()),
     "weights, known labels, noise, a prior, two starts, L-BFGS": Crossing(_ALL, "weights labels", STRUCTURES),
 }
 

@@ -13,8 +13,8 @@ from gap_cases import with_gaps
 import fastgmm
 from fastgmm import GaussianMixtureSelector, InvalidParameterError, Mixture, select
 from fastgmm.distributed import DaskSource
-from fastgmm.selection import CRITERIA
-from fastgmm.sources import ArraySource, BatchSource
+from fastgmm.selection import CRITERIA, cross_validate
+from fastgmm.sources import ArraySource, BatchSource, Source
 
 pytestmark = pytest.mark.usefixtures("no_cluster")
 
@@ -23,6 +23,18 @@ N, D = 900, 2
 X = RNG.normal(size=(N, D)) * [1.0, 0.5] + np.repeat([[-2.0, 0.0], [0.0, 3.0], [2.0, -1.0]], N // 3, axis=0)
 W = RNG.integers(0, 3, N).astype(float)
 PLAN = {"n_components": [1, 2, 3, 4], "covariance_type": ["VVV", "EEI", "tied"], "random_state": 0}
+
+
+class OneOfItsOwn(Source):
+    """What docs/sources.md asks of a source of one's own."""
+
+    n_features = D
+
+    def accumulate(self, constants, *, pivot=None):
+        return fastgmm.accumulate(X, constants, pivot=pivot)
+
+    def sample(self, n_rows, rng):
+        return ArraySource(X).sample(n_rows, rng)
 
 
 def as_npy(X, folder):
@@ -138,8 +150,13 @@ def test_criteria_of_sources_with_weights():
 
 def test_bad_input(tmp_path):
     mixture = Mixture([0.5, 0.5], [[-1.0, 0.0], [1.0, 1.0]], [np.eye(D), np.eye(D)])
-    with pytest.raises(InvalidParameterError, match="criterion 'cv' needs the rows in an array"):
-        select(as_dask(X, tmp_path), criterion="cv")
+    own = OneOfItsOwn()
+    with pytest.raises(InvalidParameterError, match="criterion 'cv' leaves rows out, which a OneOfItsOwn without"):
+        select(own, criterion="cv")
+    with pytest.raises(InvalidParameterError, match="X must be able to leave rows out, got a OneOfItsOwn without"):
+        cross_validate(own)
+    with pytest.raises(InvalidParameterError, match="n_folds must be at most the number of rows, 3, got 4"):
+        cross_validate(BatchSource([X[:3]]), n_folds=4)
     with pytest.raises(InvalidParameterError, match="criterion 'nec' fits one component too"):
         mixture.criterion(as_dask(X, tmp_path), "nec")
     holes = X.copy()

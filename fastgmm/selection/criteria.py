@@ -19,7 +19,7 @@ from fastgmm.engine import check_sample_weight
 from fastgmm.engine.rows import Rows
 from fastgmm.fitting.mstep import check_floor
 from fastgmm.mixture import Mixture
-from fastgmm.sources import ArraySource
+from fastgmm.sources import ArraySource, Source, as_source, is_elsewhere
 from fastgmm.sources.array import check_known_labels
 from fastgmm.sources.missing import UnfilledRows
 
@@ -37,7 +37,8 @@ class CrossValidation:
     folds : ndarray of shape (n_folds,)
         Mean log-likelihood per unit of weight of the rows of each fold.
     fold_of_row : int ndarray of shape (N,)
-        Which fold each row was in; -1 for rows of weight zero.
+        Which fold each row was in; -1 for rows of weight zero. Of rows elsewhere than in an array, only of those with
+        positive weight, in their order.
     """
 
     log_likelihood: float
@@ -69,8 +70,8 @@ def cross_validate(
 
     Parameters
     ----------
-    X : array-like of shape (N, D)
-        Rows.
+    X : array-like of shape (N, D), path, pyarrow data set, Dask collection, or fastgmm.sources.Source
+        Rows. Elsewhere than in an array every iteration reads all of them, those of the other parts too.
     n_components : int, default=1
     covariance_type : str, default="full"
     n_folds : int, default=10
@@ -109,49 +110,98 @@ def cross_validate(
     >>> one > five
     True
     """
-    rows = Rows.of(X, min_rows=2)
-    given = check_sample_weight(sample_weight, rows.n_rows)
-    kept = given.indices(rows.n_rows)
     n_folds = check_number(n_folds, "n_folds", Integral, 2)
-    if n_folds > len(kept):
-        raise InvalidParameterError(f"n_folds must be at most the number of rows, {len(kept)}, got {n_folds}")
-    rng = generator(random_state)
-    fold_of_row = np.full(rows.n_rows, -1)
-    fold_of_row[kept] = rng.permutation(np.arange(len(kept)) % n_folds)
+    missing, rng = check_missing(options.get("missing", "raise")), generator(random_state)
+    beside = {"known_labels": known_labels, "n_threads": n_threads}
+    if is_elsewhere(X):
+        beside["max_memory"] = options.pop("max_memory", None)
+        halves: _InArray | _Elsewhere = _Elsewhere(as_source(X, sample_weight, missing=missing, **beside))
+    else:
+        halves = _InArray(X, sample_weight, missing=missing, **beside)
+    fold_of_row = halves.draw(n_folds, rng)
     options |= {"reg_covar": reg_covar, "random_state": int(rng.integers(2**32)), "n_threads": n_threads}
-    weights, known = given.of_rows(rows.n_rows), check_known_labels(known_labels, given, rows.n_rows)
     if start is None:
-        whole = fitting.run(
-            rows, n_components, covariance_type=covariance_type, sample_weight=given, known_labels=known, **options
-        )
-        start = whole.mixture
+        start = fitting.run(
+            **halves.whole(), n_components=n_components, covariance_type=covariance_type, **options
+        ).mixture
     elif options.get("noise") and start.noise is None:
         raise InvalidParameterError(f"noise must be None where start has none, got {options['noise']!r}")
     options["noise"] = None if start.noise is None else True  # of the volume that it has
-    gaps = check_missing(options.get("missing", "raise")) == "em" and rows.has_gaps()
-    part, beside = UnfilledRows if gaps else ArraySource, {"known_labels": known, "n_threads": n_threads}
-    parts = [part(rows, np.where(fold_of_row == fold, weights, 0), **beside) for fold in range(n_folds)]
+    parts = [halves.part(fold) for fold in range(n_folds)]
     scores = []
     for fold, parameters in enumerate(_first_steps(parts, start, reg_covar)):
-        mixture = Mixture.from_parameters(parameters.astype(rows.dtype), start.family)
-        if gaps or not _is_closed(start, options):
-            others = np.where(fold_of_row == fold, 0, weights)
-            found = fitting.run(
-                rows,
-                start.n_components,
-                covariance_type=start.family,
-                start=parameters,
-                sample_weight=others,
-                known_labels=known,
-                **options,
-            )
-            mixture = found.mixture
-        scores.append(parts[fold].score(mixture.constants(rows.dtype)))
+        mixture = Mixture.from_parameters(parameters.astype(halves.dtype), start.family)
+        if halves.has_gaps or not _is_closed(start, options):
+            same = {"n_components": start.n_components, "covariance_type": start.family, "start": parameters}
+            mixture = fitting.run(**halves.others(fold), **same, **options).mixture
+        scores.append(parts[fold].score(mixture.constants(halves.dtype)))
     return CrossValidation(
         float(sum(score.log_likelihood for score in scores)),
         np.array([score.log_likelihood / score.total_weight for score in scores]),
         fold_of_row,
     )
+
+
+class _InArray:
+    """Rows in an array, their folds, and what fits of parts of them are of."""
+
+    def __init__(self, X: Any, sample_weight: Any, *, missing: str, known_labels: Any, n_threads: int | None) -> None:
+        self._rows = Rows.of(X, min_rows=2)
+        self._given = check_sample_weight(sample_weight, self._rows.n_rows)
+        self._weights = self._given.of_rows(self._rows.n_rows)
+        known = check_known_labels(known_labels, self._given, self._rows.n_rows)
+        self._beside, self._n_threads = {"known_labels": known}, n_threads
+        self.dtype, self.has_gaps = self._rows.dtype, missing == "em" and self._rows.has_gaps()
+
+    def draw(self, n_folds: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
+        kept = self._given.indices(self._rows.n_rows)
+        self._fold_of_row = np.full(self._rows.n_rows, -1)
+        self._fold_of_row[kept] = _drawn(len(kept), n_folds, rng)
+        return self._fold_of_row
+
+    def whole(self) -> dict[str, Any]:
+        return {"X": self._rows, "sample_weight": self._given, **self._beside}
+
+    def part(self, fold: int) -> ArraySource | UnfilledRows:
+        kind = UnfilledRows if self.has_gaps else ArraySource
+        inside = np.where(self._fold_of_row == fold, self._weights, 0)
+        return kind(self._rows, inside, n_threads=self._n_threads, **self._beside)
+
+    def others(self, fold: int) -> dict[str, Any]:
+        outside = np.where(self._fold_of_row == fold, 0, self._weights)
+        return {"X": self._rows, "sample_weight": outside, **self._beside}
+
+
+class _Elsewhere:
+    """The same of the rows of a source: those with positive weight."""
+
+    def __init__(self, source: Source) -> None:
+        if not source.gives_folds:
+            raise InvalidParameterError(
+                f"X must be able to leave rows out, got a {type(source).__name__} without `only`"
+            )
+        self._source = source
+        self.dtype, self.has_gaps = source.dtype, source.has_gaps
+
+    def draw(self, n_folds: int, rng: np.random.Generator) -> npt.NDArray[Any]:
+        self._fold_of_row = _drawn(self._source.n_rows, n_folds, rng)
+        return self._fold_of_row
+
+    def whole(self) -> dict[str, Any]:
+        return {"X": self._source}
+
+    def part(self, fold: int) -> Source:
+        return self._source.only(self._fold_of_row, fold, inside=True)
+
+    def others(self, fold: int) -> dict[str, Any]:
+        return {"X": self._source.only(self._fold_of_row, fold, inside=False)}
+
+
+def _drawn(n_rows: int, n_folds: int, rng: np.random.Generator) -> npt.NDArray[Any]:
+    """Return the fold of each of so many rows: of equal numbers of rows, in bytes as long as they suffice."""
+    if n_folds > n_rows:
+        raise InvalidParameterError(f"n_folds must be at most the number of rows, {n_rows}, got {n_folds}")
+    return rng.permutation(np.resize(np.arange(n_folds, dtype=np.min_scalar_type(-n_folds)), n_rows))
 
 
 def _is_closed(start: Mixture, options: dict[str, Any]) -> bool:

@@ -16,6 +16,7 @@ from fastgmm._errors import IllDefinedCovarianceError
 from fastgmm.covariance import Family, Floor, Parameters
 from fastgmm.engine import check_sample_weight
 from fastgmm.fitting.mstep import noise_of
+from fastgmm.mixture import Mixture
 from fastgmm.sources import is_elsewhere
 
 from .candidate import Candidate
@@ -172,25 +173,32 @@ class Fits:
         else:
             measured = mixture.measured(problem.rows, problem.sample_weight, **options)
         if problem.criterion.needs == "held_out":
-            folds = cross_validate(
-                problem.rows,
-                start=mixture,
-                n_folds=problem.plan["n_folds"],
-                sample_weight=problem.sample_weight,
-                known_labels=problem.source.known_labels,
-                random_state=problem.plan["seed"],
-                n_threads=self._n_threads,
-                missing=problem.plan["missing"],
-                **problem.settings,
-            )
-            measured = replace(measured, held_out=folds.log_likelihood)
+            beside = {"sample_weight": problem.sample_weight, "known_labels": problem.source.known_labels}
+            measured = self._with_held_out(measured, problem.rows, mixture, **beside)
         return measured
+
+    def _with_held_out(self, measured: Measured, rows: Any, mixture: Mixture, **beside: Any) -> Measured:
+        """Return what was measured, and the log-likelihood of rows held out."""
+        plan = self._problem.plan
+        folds = cross_validate(
+            rows,
+            start=mixture,
+            n_folds=plan["n_folds"],
+            random_state=plan["seed"],
+            n_threads=self._n_threads,
+            missing=plan["missing"],
+            **beside,
+            **self._problem.settings,
+        )
+        return replace(measured, held_out=folds.log_likelihood)
 
     def _measured_elsewhere(self, result: fitting.FitResult, options: dict[str, Any]) -> Measured:
         """Return what criteria need, without a pass that the criterion of the search does not need."""
         mixture, total = result.mixture, result.total_weight
         found = Measured(result.log_likelihood * total, mixture.n_parameters, total, mixture.n_components)
-        if self._problem.criterion.needs:
+        if self._problem.criterion.needs == "held_out":
+            found = self._with_held_out(found, self._source, mixture)
+        elif self._problem.criterion.needs:
             entropies = mixture.entropies(
                 self._problem.source, n_threads=options["n_threads"], missing=options["missing"]
             )

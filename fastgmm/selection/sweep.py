@@ -176,11 +176,11 @@ def select(
     if not is_elsewhere(X):
         X = Rows.of(X, min_rows=2)
         sample_weight = check_sample_weight(sample_weight, X.n_rows)
-    elif wanted.needs == "held_out":
-        raise InvalidParameterError(
-            f"criterion {criterion!r} needs the rows in an array, but they are elsewhere: use 'bic' or 'icl'"
-        )
     source = as_source(X, sample_weight, known_labels=known_labels, n_threads=n_threads, missing=check_missing(missing))
+    if wanted.needs == "held_out" and not source.gives_folds:
+        raise InvalidParameterError(
+            f"criterion {criterion!r} leaves rows out, which a {type(source).__name__} without `only` cannot: use 'bic'"
+        )
     names = feature_names(source if is_elsewhere(X) else X)
     check_moves(source, split_merge)
     if wanted.needs == "of_one" and source.n_named > 1:

@@ -187,6 +187,17 @@ class ArraySource(Source):
         weights = self._weights_of_unknown()
         return ArraySource(self._rows, weights, n_threads=self._n_threads) if weights.any() else None
 
+    def only(self, fold_of_row, fold, *, inside):
+        """Return the source of the rows of one fold, or of all others: see `Source.only`."""
+        weights = self._weights_of_fold(fold_of_row, fold, inside)
+        return ArraySource(self._rows, weights, known_labels=self.known_labels, n_threads=self._n_threads)
+
+    def _weights_of_fold(self, fold_of_row, fold, inside):
+        """Return the weights (n_all_rows,), zero where `only` leaves rows out."""
+        weights = self._weights.of_rows(self.n_all_rows)
+        weights[self.numbers()[(fold_of_row == fold) != inside]] = 0.0
+        return weights
+
     def _weights_of_unknown(self):
         """Return the weights (n_all_rows,), zero where the component is known."""
         return np.where(self.known_labels >= 0, 0.0, self._weights.of_rows(self.n_all_rows))

@@ -189,6 +189,24 @@ class Source(ABC):
         """Return labels (N,) of all rows, in their order, with those of rows that are known in their places."""
         return labels
 
+    def only(self, fold_of_row, fold, *, inside):
+        """Return the source of the rows of one fold, or of all others.
+
+        Parameters
+        ----------
+        fold_of_row : (n_rows,) array of int
+            Of the rows with positive weight, in their order.
+        fold : int
+        inside : bool
+            Whether the rows of the fold are meant, or the others.
+        """
+        raise TypeError(f"a {type(self).__name__} cannot leave rows out")
+
+    @property
+    def gives_folds(self):
+        """Whether there is an `only`: sources of one's own need none."""
+        return type(self).only is not Source.only
+
     @property
     def gives_rows(self):
         """Whether there is a `sum_over`: sources of one's own need none."""

@@ -14,7 +14,7 @@ from fastgmm._errors import InvalidParameterError
 from fastgmm.engine.threads import resolve
 from fastgmm.io.blocks import PIECE_BYTES, open_blocks, refuse_beside
 from fastgmm.sources.base import NO_ROWS, Source
-from fastgmm.sources.chunks import Made, Recut, chunked, known_beside, read_ahead, taken, without_known
+from fastgmm.sources.chunks import Made, Recut, chunked, known_beside, of_fold, read_ahead, taken, without_known
 from fastgmm.sources.memory import CHUNKS, bytes_of, needed_beside_rows, parse_memory, sample_bytes
 from fastgmm.sources.reservoir import Reservoir
 from fastgmm.sources.spool import check_spool, spooled
@@ -132,6 +132,7 @@ class BatchSource(Source):
         self.n_all_rows = 0
         self._looked, self._scatter, self._model, self._beside = False, (None, None), ("diagonal", 1, 0, None), 0
         self._least = 1  # rows of a group
+        self._kept_bytes = 0  # of what is known of every row
         self._known_rows = None  # how many a pass meets, after the first
         self._n_named = self._n_known = 0
         self.dtype, self.n_features, self.names = self._blocks.dtype, self._blocks.n_columns, self._blocks.names
@@ -220,7 +221,7 @@ class BatchSource(Source):
     def _memory(self, row, group):
         """Return the bytes that passes take whatever the chunks, and for each row, of `row` bytes, of whole groups."""
         fixed = needed_beside_rows(*self._model, self.n_features, self._n_threads) + self._blocks.block_bytes
-        return fixed + self._beside, CHUNKS * row
+        return fixed + self._beside + self._kept_bytes, CHUNKS * row
 
     def chunks(self, group=1):
         """Yield all rows with positive weight in chunks, read ahead: multiples of `group` rows, but for the last.
@@ -393,14 +394,32 @@ class BatchSource(Source):
             return self
         if self.n_known == self.n_rows:
             return None
+        return self._some(lambda blocks: map(without_known, blocks), self.n_rows - self.n_known)
+
+    def only(self, fold_of_row, fold, *, inside):
+        """Return the source of the rows of one fold, or of all others: see `Source.only`."""
+
+        def chosen(blocks):
+            first = 0
+            for block in blocks:
+                block, first = of_fold(block, first, fold_of_row, fold, inside)
+                yield block
+                del block
+
+        rest = self._some(chosen, int(((fold_of_row == fold) == inside).sum()))
+        rest._kept_bytes = fold_of_row.nbytes
+        return rest
+
+    def _some(self, chosen, n_rows):
+        """Return the source of so many of the rows: those to which `chosen` leaves weight in an iterator of blocks."""
         rest, read = copy.copy(self), self._blocks.read
         piece = max(1, PIECE_BYTES // (8 * self.n_features))  # rows are copied where others are left out
 
-        def unknown(n_rows):
-            yield from map(without_known, read(min(n_rows, piece)))
+        def some(n_rows):
+            yield from chosen(read(min(n_rows, piece)))
 
-        rest._blocks = self._blocks._replace(read=unknown)
-        rest._known_rows, rest._n_named, rest._n_known = self.n_rows - self.n_known, 0, 0
+        rest._blocks = self._blocks._replace(read=some)
+        rest._known_rows, rest._n_named, rest._n_known = n_rows, 0, 0
         rest._scatter = None, None
         for found in ("_moments", "_scanned"):
             vars(rest).pop(found, None)

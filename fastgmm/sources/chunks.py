@@ -21,6 +21,7 @@ __all__ = [
     "known_beside",
     "known_of",
     "looked_at",
+    "of_fold",
     "read_ahead",
     "taken",
     "without_known",
@@ -256,6 +257,28 @@ def without_known(block):
         return block
     weights = 1.0 if block.weights is None else block.weights
     return block._replace(weights=np.where(np.greater_equal(block.labels, 0), 0.0, weights), labels=None)
+
+
+def of_fold(block, first, fold_of_row, fold, inside):
+    """Return a block in which rows outside of a fold, or else in it, weigh nothing, and the number of the next row.
+
+    Parameters
+    ----------
+    block : fastgmm.io.blocks.Block
+    first : int
+        Number of its first row with positive weight, among all of these.
+    fold_of_row, fold, inside
+        See `Source.only`.
+    """
+    weights = _weights_of(block)
+    weights = np.ones(len(block.values)) if weights is None else weights.copy()
+    kept = np.flatnonzero(weights)
+    last = first + len(kept)
+    folds = fold_of_row[first:last]
+    if len(folds) < len(kept):
+        raise ValueError(f"{block.name}: there are more rows of positive weight than in the first pass")
+    weights[kept[(folds == fold) != inside]] = 0.0
+    return block._replace(weights=weights), last
 
 
 def read_ahead(items, depth=1):

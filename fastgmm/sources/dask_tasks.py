@@ -92,8 +92,11 @@ class Partition(NamedTuple):
             raise ValueError(f"{name} has {self.rows.n_features} columns, expected {n_features}")
 
 
-def partition(number, part, weights, labels, *, dtype, n_threads, leave_known):
-    """Return a checked Partition, None if it has no rows of positive weight; without known rows if they are left."""
+def partition(number, part, weights, labels, *, dtype, n_threads, leave_known, chosen=None):
+    """Return a checked Partition, None if it has no rows of positive weight; without known rows if they are left.
+
+    `chosen` has a bit for each row of positive weight, packed, of which only those with a one count.
+    """
     name = PARTITION.format(number)
     if not len(part):
         return None
@@ -102,6 +105,10 @@ def partition(number, part, weights, labels, *, dtype, n_threads, leave_known):
         raise ValueError(f"{name} has the dtype {rows.dtype}, expected {dtype}")
     weights = _weights_of(weights, rows.n_rows, name)
     labels = known_of(labels, rows.n_rows, name, weights)
+    if chosen is not None:
+        weights = np.ones(rows.n_rows) if weights is None else weights.copy()
+        kept = np.flatnonzero(weights)
+        weights[kept[np.unpackbits(chosen, count=len(kept)) == 0]] = 0.0
     if leave_known:
         weights, labels = np.where(labels >= 0, 0.0, 1.0 if weights is None else weights), None
     if weights is not None and not weights.any():
@@ -151,6 +158,11 @@ def together(part, many):
 def sum_over(part, function):
     """Return what a function makes of the rows and their weights: see `Source.sum_over`."""
     return part.source().sum_over(function)
+
+
+def count(part):
+    """Return the number of rows with positive weight by the number of the partition."""
+    return {part.number: len(part.weights.indices(part.rows.n_rows))}
 
 
 def names(part):

@@ -118,6 +118,12 @@ class MissingSource(ArraySource):
         gapped = GappedRows(self._gapped.rows, weights, n_threads=self._gapped.n_threads) if weights.any() else None
         return None if gapped is None else MissingSource(gapped, one=self._one)
 
+    def only(self, fold_of_row, fold, *, inside):
+        """Return the source of the rows of one fold, or of all others: see `Source.only`."""
+        weights = self._weights_of_fold(fold_of_row, fold, inside)
+        gapped = GappedRows(self._gapped.rows, weights, n_threads=self._gapped.n_threads)
+        return MissingSource(gapped, known_labels=self.known_labels, one=self._one)
+
     def sorted_by(self, labels):
         """Return the source itself: rows are visited pattern by pattern."""
         return self

@@ -122,6 +122,15 @@ class SharedPasses(Source):
         rest._turn = self._turn
         return rest
 
+    def only(self, fold_of_row, fold, *, inside):
+        """Return the source of the rows of one fold, or of all others, which are read for nobody else."""
+        return self._alone("only", fold_of_row, fold, inside=inside)
+
+    @property
+    def gives_folds(self):
+        """Whether the source has an `only`."""
+        return self._source.gives_folds
+
     def with_known(self, labels):
         """Return labels with those of rows that are known in their places: see `Source.with_known`."""
         return self._alone("with_known", labels)
