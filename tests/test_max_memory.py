@@ -7,6 +7,9 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
+from fastgmm import Mixture
+from fastgmm.sources import BatchSource
+
 MB = 1 << 20
 
 CODE = """
@@ -86,3 +89,16 @@ def test_a_parquet_file_keeps_to_it(dictionary, run_python, tmp_path):
             writer.write_table(pyarrow.table(dict(zip(schema.names, part.T, strict=True))))
     limit = 200 * MB
     assert taken(run_python, "'rows.parquet'", 2, "full", limit, arrow=True)[0] < limit
+
+
+def test_a_mixture_that_is_scored_counts_too():
+    X = np.random.default_rng(0).normal(size=(500, 40))
+    K = 400
+    mixture = Mixture(np.full(K, 1 / K), np.zeros((K, 40)), np.tile(np.eye(40), (K, 1, 1)))
+    source = BatchSource([X], max_memory="100 MB")
+    for asked in (mixture.score, lambda rows: rows.accumulate(mixture.constants())):
+        with pytest.raises(
+            ValueError, match=r"max_memory is 100 MB, but \d+ MB are needed .* and 400 components of 40"
+        ):
+            asked(source)
+    assert np.isfinite(mixture.score(BatchSource([X], max_memory="1 GB")))

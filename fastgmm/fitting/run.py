@@ -100,7 +100,8 @@ def run(
         missing=check_missing(missing),
     )
     n_start_rows = start_rows(n_components, source.n_features)
-    source.reserve(family.statistics_kind(), n_components, n_start_rows, family.rank, acceleration)
+    n_all = n_components + (noise is not None and noise is not False)  # noise is one component more
+    source.reserve(family.statistics_kind(), n_all, n_start_rows, family.rank, acceleration)
     check_enough_rows(source.n_rows, n_components)
     check_known(source, n_components, on_collapse, split_merge)
     family.check_features(source.n_features)

@@ -183,6 +183,22 @@ class BatchSource(Source):
         self._least = max(self._group(kind, n_components, rank), self._group("diagonal", 1), self._group("full", 1))
         self._chunk_rows(self._least)
 
+    def _make_room(self, constants):
+        """Count a mixture that takes more than the one that memory is kept for; see if there is enough for it.
+
+        Raises
+        ------
+        ValueError
+            As `reserve`.
+        """
+        model = constants.kind, constants.n_components, constants.rank, None
+        if self.is_bounded and self._needed_by(model) > self._needed_by(self._model):
+            self._model, self._least = model, max(self._least, constants.group_rows)
+            self._chunk_rows(self._least)
+
+    def _needed_by(self, model):
+        return needed_beside_rows(*model, self.n_features, self._n_threads)
+
     def _group(self, kind, n_components, rank=0):
         return engine.group_rows(kind, n_components, self.n_features, rank, self.dtype == np.float32)
 
@@ -220,7 +236,7 @@ class BatchSource(Source):
 
     def _memory(self, row, group):
         """Return the bytes that passes take whatever the chunks, and for each row, of `row` bytes, of whole groups."""
-        fixed = needed_beside_rows(*self._model, self.n_features, self._n_threads) + self._blocks.block_bytes
+        fixed = self._needed_by(self._model) + self._blocks.block_bytes
         return fixed + self._beside + self._kept_bytes, CHUNKS * row
 
     def chunks(self, group=1):
@@ -270,6 +286,7 @@ class BatchSource(Source):
 
     def accumulate(self, constants, *, pivot=None):
         """Return the Statistics of all rows under a mixture: see `fastgmm.accumulate`."""
+        self._make_room(constants)
         stats = self._passed(constants.group_rows, self._accumulating(constants, pivot))
         self._learn(constants, stats)
         return stats
@@ -353,6 +370,7 @@ class BatchSource(Source):
 
     def score(self, constants):
         """Return the Scores of all rows under a mixture: their log-likelihood and weight."""
+        self._make_room(constants)
         return self._passed(constants.group_rows, self._scoring(constants))
 
     def sum_over(self, function, n_rows=1):
