@@ -100,7 +100,33 @@ def test_what_is_kept_of_every_row_counts_as_memory():
     source.reserve("full", 2)
     fold_of_row = np.zeros(source.n_rows, np.int8)
     part = source.only(fold_of_row, 0, inside=True)
-    assert part._memory(16, 64)[0] == source._memory(16, 64)[0] + len(fold_of_row)
+    statistics = 3 * 8 * 2 * (1 + X.shape[1] + X.shape[1] ** 2)
+    assert part._memory(16, 64)[0] == source._memory(16, 64)[0] + len(fold_of_row) + statistics
+
+
+def test_statistics_of_folds_count_as_memory():
+    wide = BatchSource([np.random.default_rng(0).normal(size=(400, 100))] * 2, max_memory="250 MB", n_threads=1)
+    start = Mixture([0.5, 0.5], np.zeros((2, 100)), [np.eye(100)] * 2)
+    assert cross_validate(wide, start=start, n_folds=2, max_iter=1).folds.shape == (2,)
+    with pytest.raises(ValueError, match=r"max_memory is 250 MB, but [0-9]+ MB are needed"):
+        cross_validate(wide, start=start, n_folds=700)
+
+
+def test_batches_are_gone_through_once_at_a_time():
+    class Batches:
+        n_open, most = 0, 0
+
+        def __iter__(self):
+            self.n_open += 1
+            self.most = max(self.most, self.n_open)
+            try:
+                yield from (X[first : first + 10] for first in range(0, len(X), 10))
+            finally:  # some look at the first batch alone
+                self.n_open -= 1
+
+    batches = Batches()
+    select(BatchSource(batches), [2], ["VVV", "EEE", "EII", "VVI"], "cv", n_folds=3, random_state=0, n_threads=4)
+    assert (batches.n_open, batches.most) == (0, 1)
 
 
 def test_bytes_suffice_for_few_folds_only():

@@ -21,6 +21,7 @@ from fastgmm.sources.spool import check_spool, spooled
 
 __all__ = ["BatchSource"]
 
+FOLD_STATISTICS = 3  # of each fold: its own, and sums of those before it and after it
 CHUNK_BYTES = 16 << 20  # of rows, or as many as a group has: enough that cutting costs nothing
 
 
@@ -132,7 +133,7 @@ class BatchSource(Source):
         self.n_all_rows = 0
         self._looked, self._scatter, self._model, self._beside = False, (None, None), ("diagonal", 1, 0, None), 0
         self._least = 1  # rows of a group
-        self._kept_bytes = 0  # of what is known of every row
+        self._kept_bytes = self._n_folds = 0  # of what is known of every row; folds whose statistics are there at once
         self._known_rows = None  # how many a pass meets, after the first
         self._n_named = self._n_known = 0
         self.dtype, self.n_features, self.names = self._blocks.dtype, self._blocks.n_columns, self._blocks.names
@@ -197,7 +198,7 @@ class BatchSource(Source):
             self._chunk_rows(self._least)
 
     def _needed_by(self, model):
-        return needed_beside_rows(*model, self.n_features, self._n_threads)
+        return needed_beside_rows(*model, self.n_features, self._n_threads, FOLD_STATISTICS * self._n_folds)
 
     def _group(self, kind, n_components, rank=0):
         return engine.group_rows(kind, n_components, self.n_features, rank, self.dtype == np.float32)
@@ -425,7 +426,8 @@ class BatchSource(Source):
                 del block
 
         rest = self._some(chosen, int(((fold_of_row == fold) == inside).sum()))
-        rest._kept_bytes = fold_of_row.nbytes
+        rest._kept_bytes, rest._n_folds = fold_of_row.nbytes, int(fold_of_row.max()) + 1
+        rest._chunk_rows(rest._least)
         return rest
 
     def _some(self, chosen, n_rows):

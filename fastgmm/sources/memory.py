@@ -40,15 +40,15 @@ def parse_memory(value, name="max_memory"):
     return int(float(found[1]) * UNITS[found[2]])
 
 
-def needed_beside_rows(kind, n_components, rank, acceleration, n_features, n_threads):
-    """Return the bytes that a fit takes beside chunks of rows, no less than it does."""
+def needed_beside_rows(kind, n_components, rank, acceleration, n_features, n_threads, n_kept=0):
+    """Return the bytes that a fit takes beside chunks of rows, no less than it does, and n_kept Statistics more."""
     if kind == "low_rank":
         second = n_components * (1 + rank) * n_features
     else:
         second = math.prod(FACTOR_SHAPES[kind](n_components, n_features))
     partial = 8 * (n_components * (1 + n_features) + second)
     wave = max(2 * n_threads * partial, min(WAVE, WAVE_GROUPS * n_threads * partial))
-    return FIXED + wave + n_threads * SCRATCH + MODELS[acceleration] * partial
+    return FIXED + wave + n_threads * SCRATCH + (MODELS[acceleration] + n_kept) * partial
 
 
 def sample_bytes(n_rows, n_features, itemsize):

@@ -123,8 +123,10 @@ class SharedPasses(Source):
         return rest
 
     def only(self, fold_of_row, fold, *, inside):
-        """Return the source of the rows of one fold, or of all others, which are read for nobody else."""
-        return self._alone("only", fold_of_row, fold, inside=inside)
+        """Return the source of the rows of one fold, or of all others, which are read while nobody else reads."""
+        rest = SharedPasses(self._alone("only", fold_of_row, fold, inside=inside))
+        rest._turn = self._turn
+        return rest
 
     @property
     def gives_folds(self):
