@@ -7,6 +7,7 @@ import problems
 import pytest
 import reference
 from mclust_sets import PRIOR
+from scipy.special import xlogy
 
 import fastgmm
 from fastgmm import GaussianMixture, Mixture, Noise, covariance, engine
@@ -259,9 +260,33 @@ def test_number_of_threads_changes_nothing(n_threads):
 
 def test_what_noise_has_not_is_refused(X):
     mixture = run(X, K, noise=True, random_state=0).mixture
-    for function in (standard_errors, bootstrap_parameters, merge_components):
-        with pytest.raises(ValueError, match="is not to be had of a mixture with a noise component"):
-            function(X, mixture)
+    with pytest.raises(ValueError, match="is not to be had of a mixture with a noise component"):
+        standard_errors(X, mixture)
+
+
+def test_merging_leaves_noise_aside(X):
+    mixture = run(X, K, noise=True, random_state=0).mixture
+    merging, resp = merge_components(X, mixture), mixture.predict_proba(X)
+    united = np.column_stack([resp[:, :K].sum(axis=1), resp[:, K]])
+    for n_clusters, parts in ((K, resp), (1, united)):
+        np.testing.assert_allclose(merging.predict_proba(X, n_clusters), parts, atol=1e-12)
+        assert merging.entropy[n_clusters - 1] == pytest.approx(-xlogy(parts, parts).sum(), rel=1e-9)
+    np.testing.assert_array_equal(merging.predict(X, K), mixture.predict(X))
+    np.testing.assert_array_equal(merging.predict(X, 1), np.where(united.argmax(axis=1) == 1, -1, 0))
+
+
+@pytest.mark.parametrize("kind", ["weighted", "parametric"])
+def test_bootstrap_keeps_the_volume_of_noise(X, kind):
+    mixture = run(X, K, noise=True, random_state=0, reg_covar=0.0).mixture
+    found = bootstrap_parameters(X, mixture, kind=kind, n_replicates=20, random_state=0)
+    p = mixture.noise.weight
+    binomial = np.sqrt(p * (1 - p) / len(X))
+    assert binomial / 2 < found.standard_errors()["noise"] < 4 * binomial
+    low, high = found.intervals(0.99)["noise"]
+    assert low < p < high
+    assert found.weights.shape == (20, K)
+    np.testing.assert_allclose(found.weights.sum(axis=1), 1.0)
+    assert bootstrap_parameters(X, run(X, K, random_state=0).mixture, n_replicates=2, random_state=0).noise is None
 
 
 def test_picture_shows_noise_in_grey(X):

@@ -16,9 +16,9 @@ from fastgmm._errors import InvalidParameterError
 from fastgmm._random import generator
 from fastgmm.engine import check_sample_weight
 from fastgmm.engine.rows import Rows
-from fastgmm.mixture import Mixture
+from fastgmm.mixture import Mixture, as_mixture
 
-from .checks import check_mixture, check_rows
+from .checks import check_rows
 from .replicates import refit, replicates
 from .selection import Records, Selection
 from .sweep import select
@@ -38,11 +38,14 @@ class ParameterBootstrap:
     mixture : Mixture
         The fit.
     weights : ndarray of shape (n_replicates, K)
+        With noise the shares of what is not noise, as in the fit.
     means : ndarray of shape (n_replicates, K, D)
     covariances : ndarray of shape (n_replicates, ...)
         In the shape of the family.
     n_failed : int
         Replicates that could not be fitted and were drawn anew.
+    noise : ndarray of shape (n_replicates,) or None
+        Weight of the noise; None without noise.
     """
 
     mixture: Mixture
@@ -50,6 +53,7 @@ class ParameterBootstrap:
     means: npt.NDArray[np.float64] = dataclasses.field(repr=False)
     covariances: npt.NDArray[np.float64] = dataclasses.field(repr=False)
     n_failed: int
+    noise: npt.NDArray[np.float64] | None = dataclasses.field(default=None, repr=False)
 
     def intervals(self, level: float = 0.95) -> dict[str, npt.NDArray[np.float64]]:
         """Return percentile intervals.
@@ -62,16 +66,22 @@ class ParameterBootstrap:
         Returns
         -------
         intervals : dict
-            "weights", "means" and "covariances": arrays of which the first axis is (low, high).
+            "weights", "means", "covariances", and "noise" where there is any: arrays of which the first axis is
+            (low, high).
         """
         if not 0 < check_number(level, "level", Real, 0) < 1:
             raise InvalidParameterError(f"level must be a number in (0, 1), got {level!r}")
         ends = [(1 - level) / 2, (1 + level) / 2]
-        return {name: np.quantile(getattr(self, name), ends, axis=0) for name in _PARAMETERS}
+        return {name: np.quantile(values, ends, axis=0) for name, values in self._drawn().items()}
 
     def standard_errors(self) -> dict[str, npt.NDArray[np.float64]]:
         """Return the standard deviations over the replicates, by name."""
-        return {name: getattr(self, name).std(axis=0, ddof=1) for name in _PARAMETERS}
+        return {name: values.std(axis=0, ddof=1) for name, values in self._drawn().items()}
+
+    def _drawn(self) -> dict[str, npt.NDArray[np.float64]]:
+        """Return the parameters of all replicates by name."""
+        names = _PARAMETERS if self.noise is None else (*_PARAMETERS, "noise")
+        return {name: getattr(self, name) for name in names}
 
 
 def bootstrap_choice(
@@ -163,7 +173,8 @@ def bootstrap_parameters(
 ) -> ParameterBootstrap:
     """Return parameters of replicates of a fit, for standard errors and percentile intervals.
 
-    Components are matched to those of the fit by the rows that they share.
+    Components are matched to those of the fit by the rows that they share. Noise keeps its volume; "parametric" draws
+    from its box too, and needs to know where that is.
 
     Parameters
     ----------
@@ -205,11 +216,11 @@ def bootstrap_parameters(
     True
     """
     check_choice(kind, "kind", ("weighted", "parametric"))
-    mixture = check_mixture(mixture, "a bootstrap")
+    mixture = as_mixture(mixture)
     n_replicates = check_number(n_replicates, "n_replicates", Integral, 2)
     rows = check_rows(X, mixture, min_rows=2)
     weights = check_sample_weight(sample_weight, rows.n_rows).of_rows(rows.n_rows)
-    resp = mixture.predict_proba(rows).astype(np.float64)
+    resp = mixture.predict_proba(rows).astype(np.float64)[:, : mixture.n_components]
 
     def replicate(rng: np.random.Generator) -> Mixture:
         if kind == "weighted":
@@ -219,8 +230,12 @@ def bootstrap_parameters(
         return again.mixture
 
     found, n_failed = replicates(replicate, n_replicates, generator(random_state), n_threads)
-    matched = [_matched(again, again.predict_proba(rows), weights[:, None] * resp) for again in found]
-    return ParameterBootstrap(mixture, *map(np.array, zip(*matched, strict=True)), n_failed)
+    matched = [
+        _matched(again, again.predict_proba(rows)[:, : again.n_components], weights[:, None] * resp) for again in found
+    ]
+    noise = np.array([again.noise.weight for again in found if again.noise is not None])
+    parameters = map(np.array, zip(*matched, strict=True))
+    return ParameterBootstrap(mixture, *parameters, n_failed, None if mixture.noise is None else noise)
 
 
 def _matched(again: Mixture, resp: Any, weighted: Any) -> tuple[Any, ...]:

@@ -5,9 +5,10 @@ makes the partition most certain, which lowers the entropy
 
     E = -sum_i w_i sum_j t_ij log t_ij
 
-most, where t_ij is the sum of the responsibilities of the components in cluster j. Nothing is fitted, and the density
-stays as it is. Where the entropy, drawn against the number of rows merged so far, bends, merging has begun to unite
-what is apart: there the number of clusters is read off (J. Computational and Graphical Statistics 19:332).
+most, where t_ij is the sum of the responsibilities of the components in cluster j. Noise is united with nothing: it is
+no cluster. Nothing is fitted, and the density stays as it is. Where the entropy, drawn against the number of rows
+merged so far, bends, merging has begun to unite what is apart: there the number of clusters is read off (J.
+Computational and Graphical Statistics 19:332).
 """
 
 from __future__ import annotations
@@ -24,9 +25,9 @@ from fastgmm._checks import check_number
 from fastgmm._criteria import xlogx
 from fastgmm._errors import InvalidParameterError
 from fastgmm.engine import check_sample_weight
-from fastgmm.mixture import Mixture
+from fastgmm.mixture import Mixture, as_mixture
 
-from .checks import check_mixture, check_rows
+from .checks import check_rows
 
 __all__ = ["Merging", "merge_components"]
 
@@ -44,7 +45,7 @@ class Merging:
     pairs : list of (list of int, list of int)
         What was united in each of the K - 1 steps: components of the one cluster and of the other.
     entropy : ndarray of shape (K,)
-        Of the partition into 1, ..., K clusters, in nats.
+        Of the partition into 1, ..., K clusters, and noise if there is any, in nats.
     merged_rows : ndarray of shape (K - 1,)
         Weight of the rows in the clusters that each step united, from K clusters on.
     """
@@ -94,9 +95,11 @@ class Merging:
         Returns
         -------
         probabilities : ndarray of shape (n_rows, n_clusters)
+            With noise one column more, the last.
         """
         resp = self.mixture.predict_proba(X)
-        return np.stack([resp[:, group].sum(axis=1) for group in self.groups(n_clusters)], axis=1)
+        clusters = [*self.groups(n_clusters), *([k] for k in range(self.mixture.n_components, resp.shape[1]))]
+        return np.stack([resp[:, group].sum(axis=1) for group in clusters], axis=1)
 
     def predict(self, X: Any, n_clusters: int | None = None) -> npt.NDArray[np.int64]:
         """Return the most probable cluster of every row.
@@ -110,8 +113,11 @@ class Merging:
         Returns
         -------
         labels : ndarray of shape (n_rows,), int64
+            -1 for rows that are noise.
         """
-        return self.predict_proba(X, n_clusters).argmax(axis=1)
+        resp = self.predict_proba(X, n_clusters)
+        labels = resp.argmax(axis=1)
+        return labels if self.mixture.noise is None else np.where(labels == resp.shape[1] - 1, -1, labels)
 
     @property
     def suggested(self) -> int:
@@ -180,14 +186,14 @@ def merge_components(X: Any, mixture: Any, *, sample_weight: npt.ArrayLike | Non
     >>> merging.groups(2)
     [[0, 1], [2, 3]]
     """
-    mixture = check_mixture(mixture, "a merging")
+    mixture = as_mixture(mixture)
     rows = check_rows(X, mixture)
     given = check_sample_weight(sample_weight, rows.n_rows)
     resp = mixture.predict_proba(rows).astype(np.float64)
     resp = resp if given.kept is None else resp[given.kept]
     w = np.ones(len(resp)) if given.values is None else given.values
     clusters = [([k], resp[:, k], w @ xlogx(resp[:, k])) for k in range(mixture.n_components)]
-    entropy = [-sum(term for _, _, term in clusters)]
+    entropy = [-float(w @ xlogx(resp).sum(axis=1))]  # that of noise too
     gains = {pair: _gain(w, *pair, clusters) for pair in itertools.combinations(range(len(clusters)), 2)}
     alive, pairs, merged_rows = set(range(len(clusters))), [], []
     while len(alive) > 1:

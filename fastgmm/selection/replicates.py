@@ -26,7 +26,7 @@ _Replicate = TypeVar("_Replicate")
 
 
 def refit(rows: Rows, mixture: Mixture, start: Any = None, sample_weight: Any = None) -> fitting.FitResult:
-    """Return the fit of other rows, or of other weights, that starts from a fit."""
+    """Return the fit of other rows, or of other weights, that starts from a fit; noise keeps its volume."""
     start = mixture.parameters.astype(np.float64) if start is None else start
     return fitting.run(
         rows,
@@ -34,6 +34,7 @@ def refit(rows: Rows, mixture: Mixture, start: Any = None, sample_weight: Any = 
         covariance_type=mixture.family,
         start=start,
         sample_weight=sample_weight,
+        noise=None if mixture.noise is None else True,
         n_threads=1,
         **_FIT,
     )
