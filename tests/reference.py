@@ -307,37 +307,38 @@ def from_coordinates(family, t, like, centre, scale):
     return Model(weights / weights.sum(), centre + scale * t[K : K + K * D].reshape(K, D), covariances)
 
 
-def squarem(family, X, start, n_passes, *, plain_steps=3, cap=4.0):
+def squarem(family, X, start, n_passes, *, cap=4.0, radius=0.25):
     """SQUAREM of ``n_passes`` passes: the last image of EM, the bounds of the kept points, and how trials went.
 
-    The first trial follows three plain steps; a failed one costs a pass and, if it is not the first of a row, makes
-    others wait.
+    A trial that gains less than half of what EM promises costs a pass: there are only so many that those lost stay
+    within a fifth of the others. A step of EM gains about the square of its length, and none is tried where two of its
+    length are beyond the radius, or where it is half as long again as the one before.
     """
     centre, scale = X.mean(axis=0), X.std(axis=0)
     point = image = start
     kept, trial, kept_bound = None, None, -np.inf
-    factor, wait, pause, bounds, trials = 1.0, plain_steps, 0, [], []
-    for _ in range(n_passes):
+    factor, promised, bounds, trials = 1.0, 0.0, [], []
+    for n in range(1, n_passes + 1):
         mapped, bound = em_step(family, point, X)
         if trial is not None:
-            trials.append(bool(bound >= kept_bound))
+            trials.append(bool(bound >= kept_bound + 0.5 * promised))
             if trials[-1]:
-                kept, kept_bound, image, pause = trial, bound, mapped, 0
+                kept, kept_bound, image = trial, bound, mapped
                 cap = 4 * cap if factor == cap else cap
             else:
-                cap, wait, pause = max(cap / 2, 2.0), pause, min(max(2 * pause, 1), 8)
+                cap = max(cap / 2, 2.0)
             point, trial = image, None
         else:
-            before, kept, kept_bound = kept, coordinates(family, point, centre, scale), bound
+            before, kept, gain, kept_bound = kept, coordinates(family, point, centre, scale), bound - kept_bound, bound
             image = point = mapped
-            if before is not None and wait <= 0:
-                r = kept - before
-                v = coordinates(family, mapped, centre, scale) - kept - r
-                factor = min(np.linalg.norm(r) / np.linalg.norm(v), cap)
-                if factor >= 1.05:
+            lost = trials.count(False)
+            if before is not None and lost + 1 <= 0.2 * (n + 1 - lost) and 4 * gain <= radius**2:
+                r, r_next = kept - before, coordinates(family, mapped, centre, scale) - kept
+                v, promised = r_next - r, gain * (r_next @ r_next) / (r @ r)
+                factor = min(np.linalg.norm(r) / np.linalg.norm(v), cap, radius / np.sqrt(gain))
+                if factor >= 1.05 and np.linalg.norm(r_next) <= 1.5 * np.linalg.norm(r):
                     trial = before + 2 * factor * r + factor**2 * v
                     point = from_coordinates(family, trial, mapped, centre, scale)
-            wait -= 1
         bounds.append(kept_bound)
     return image, bounds, trials
 

@@ -45,21 +45,24 @@ def gradient_norm(family, model, X):
 
 
 def lbfgs(family, X, start, n_passes):
-    """L-BFGS of ``n_passes`` passes: the last image of EM, the bounds of the kept points, and how trials went."""
+    """L-BFGS of ``n_passes`` passes: the last image of EM, the bounds of the kept points, and how trials went.
+
+    The largest length of a trial, in the metric of `step`, is halved by one that fails and doubled by one that has it.
+    """
     centre, scale = X.mean(axis=0), X.std(axis=0)
     point, image, kept, trial, pairs, bounds, trials = start, start, None, None, [], [], []
     kept_model, f, em = start, None, None
-    kept_bound, cap, capped, saved = -np.inf, 4.0, False, 0.0
+    kept_bound, radius, reach, saved = -np.inf, 0.25, 0.0, 0.0
     for n in range(1, n_passes + 1):
         mapped, bound = reference.em_step(family, point, X)
         if trial is not None:
             trials.append(bool(bound >= kept_bound + 0.1 * em @ em))
             if not trials[-1]:
-                point, trial, pairs, cap, capped = image, None, [], max(cap / 2, 2.0), False
+                point, trial, pairs, radius = image, None, [], reach / 2
                 bounds.append(kept_bound)
                 continue
-            saved += min((bound - kept_bound) / (em @ em), cap) - 1
-            cap = 4 * cap if capped else cap
+            saved += min((bound - kept_bound) / (em @ em), reach / np.linalg.norm(em)) - 1
+            radius = min(2 * reach, 0.25) if reach >= radius else radius
         here = reference.coordinates(family, point, centre, scale) if trial is None else trial
         f_new = reference.coordinates(family, mapped, centre, scale) - here
         em_new = step(family, point, mapped)
@@ -67,15 +70,17 @@ def lbfgs(family, X, start, n_passes):
             s, y = step(family, kept_model, point), em - em_new
             if s @ y > 1e-8 * y @ y:
                 pairs = [*pairs[-4:], (here - kept, f - f_new, s, y)]
-        straight = kept is None or trial is not None or em_new @ em >= 0.5 * np.sqrt((em @ em) * (em_new @ em_new))
+        slow = kept is None or trial is not None
+        if not slow:
+            f_f, f_new_f, new_new = em @ em, em_new @ em, em_new @ em_new
+            slow = new_new >= 0.1 * f_f and f_new_f >= 0.5 * np.sqrt(f_f * new_new)
         kept, kept_model, kept_bound, f, em, image = here, point, bound, f_new, em_new, mapped
         bounds.append(bound)
-        point, trial, capped = mapped, None, False
-        if pairs and straight and trials.count(False) + 1 <= 0.2 * (n + 1 + saved):
+        point, trial, lost, least = mapped, None, trials.count(False), 2 * np.linalg.norm(em)
+        if pairs and slow and least <= 0.25 and lost + 1 <= 0.2 * (n + 1 - lost + saved):
             ahead, length = direction(pairs, f, em)
-            ratio = np.linalg.norm(length) / np.linalg.norm(em)
-            capped = ratio >= cap
-            trial = kept + ahead * (cap / ratio if capped else 1.0)
+            reach = min(np.linalg.norm(length), max(radius, least))
+            trial = kept + ahead * (reach / np.linalg.norm(length))
             point = reference.from_coordinates(family, trial, mapped, centre, scale)
     return image, bounds, trials
 

@@ -14,7 +14,6 @@ from reference_structures import STRUCTURES
 from fastgmm import ConvergenceWarning
 from fastgmm import covariance as covariances
 from fastgmm.fitting import run
-from fastgmm.fitting.coordinates import SLACK
 
 FAMILIES = (*reference.FAMILIES, *reference.FAMILIES, *(name for name in STRUCTURES if covariances.get(name).coupled))
 POLICIES = ("floor", "reseed", "drop")
@@ -79,8 +78,7 @@ def hard_fit(seed):
     )
     if policy != "floor" or X.dtype == np.float32:
         return X, result, None, None
-    fall = SLACK if options["acceleration"] else 64 * np.finfo(np.float64).eps
-    return X, result, fall, paths[result.best_init]
+    return X, result, 64 * np.finfo(np.float64).eps, paths[result.best_init]
 
 
 def condition(family, parameters):

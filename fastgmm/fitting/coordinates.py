@@ -25,10 +25,7 @@ from fastgmm.covariance import Parameters
 from fastgmm.engine._coordinates import inner, join, part, weighted_step
 from fastgmm.engine._linalg import all_finite, is_plain
 
-__all__ = ["SLACK", "Coordinates", "length", "step"]
-
-SLACK = 1e-12
-"""Of the log-likelihood: what rounding may take from a trial that is kept."""
+__all__ = ["Coordinates", "length", "step"]
 
 
 class Coordinates(NamedTuple):

@@ -7,9 +7,12 @@ Inner products are those of the complete-data information, for which EM is steep
 with EM's own step (Jamshidian and Jennrich 1997, J. R. Statist. Soc. B 59:569). A pair belongs to the point where it
 was seen; its steps are taken over to others as they are, in units of each component's own spread.
 
+No trial is longer than a radius, and none is made where EM's own steps are as long: there the log-likelihood is no
+quadratic, trials fail, and EM is fast. Nor is one made where a step of EM leaves little of the gradient.
+
 A trial is kept if it gains at least a tenth of |f|^2; near an optimum a step of EM gains between half of that square
-and all of it. Else it is given up for what EM led to before it, and the pairs are forgotten. Passes lost in this way,
-and what other trials fall short of EM's gain, may make up a fifth of all passes, less what trials have saved.
+and all of it. Else it is given up for what EM led to before it, and the pairs are forgotten. Passes lost in this way
+may be a fifth of the others. Among those count the passes that other trials save, less what they fall short of EM.
 """
 
 import math
@@ -20,16 +23,16 @@ import numpy as np
 from fastgmm.covariance import Parameters
 from fastgmm.engine._coordinates import inner, quasi_newton
 from fastgmm.engine._linalg import all_finite
-from fastgmm.fitting.coordinates import SLACK, Coordinates, step
-from fastgmm.fitting.path import Path
+from fastgmm.fitting.convergence import ROUNDING
+from fastgmm.fitting.coordinates import Coordinates, step
+from fastgmm.fitting.path import LEAST_REACH, RADIUS, Path
 
 __all__ = ["LBFGS"]
 
 MEMORY = 5  # pairs
 LEAST_GAIN = 0.1  # of a trial, in |f|^2
-MAX_LOST = 0.2  # of all passes
 TURN = 0.5  # cosine between two steps of EM that are on one way: before that nothing is tried
-FIRST_CAP, MIN_CAP, CAP_GROWTH = 4.0, 2.0, 4.0  # of |trial - t| / |f|
+MIN_SHARE = 0.1  # of |f|^2 that a step of EM leaves: where it leaves less, there is little to save
 MAX_SCALE = 3.0  # of the direction's part that no pair knows
 LEAST_CURVATURE = 1e-8  # s.y / y.y of a pair: less is a saddle or rounding
 
@@ -55,10 +58,10 @@ class LBFGS(Path):
         The `step` of EM at the last point that was kept.
     pairs : tuple
         Pairs (s, y), the oldest first: each in coordinates and as steps of known length.
-    cap : float
-        Largest length of a trial in lengths of the step of EM.
-    capped : bool
-        Whether the trial has that length.
+    radius : float
+        Largest length of a trial, where that is `LEAST_REACH` steps of EM or more.
+    reach : float
+        Length of the last trial.
     passes, lost, saved : int, int, float
         Passes so far, those at trials that were given up, and those that other trials have saved.
     rate : float or None
@@ -75,8 +78,8 @@ class LBFGS(Path):
     em: np.ndarray | None = None
     pairs: tuple = ()
     bound: float = -np.inf
-    cap: float = FIRST_CAP
-    capped: bool = False
+    radius: float = RADIUS
+    reach: float = 0.0
     passes: int = 0
     lost: int = 0
     saved: float = 0.0
@@ -93,7 +96,7 @@ class LBFGS(Path):
     def state(self):
         """Return what `resume` needs, in plain values."""
         places = self.kept, self.image, self.trial, self.ahead, self.em, self.pairs
-        return *places, self.bound, self.cap, self.capped, self.passes, self.lost, self.saved, self.rate
+        return *places, self.bound, self.radius, self.reach, self.passes, self.lost, self.saved, self.rate
 
     @property
     def gain(self):
@@ -104,13 +107,12 @@ class LBFGS(Path):
         """Whether a point of this bound is kept: a trial is not, if it gains less than a part of a step of EM."""
         if not self.on_trial:
             return True
-        return bound >= self.bound - SLACK * abs(self.bound) + LEAST_GAIN * self.gain
+        return bound >= self.bound - ROUNDING * abs(self.bound) + LEAST_GAIN * self.gain
 
     def back(self):
         """Return the path after a trial that is given up, for what EM led to before it."""
         counts = {"passes": self.passes + 1, "lost": self.lost + 1}
-        cap = max(self.cap / 2, MIN_CAP)
-        return self.changed(point=self.parameters, trial=None, pairs=(), cap=cap, capped=False, **counts)
+        return self.changed(point=self.parameters, trial=None, pairs=(), radius=self.reach / 2, **counts)
 
     def after(self, bound, mapped):
         """Return the path after a pass at `point`, which is kept: as `Plain.after`."""
@@ -120,12 +122,12 @@ class LBFGS(Path):
         else:
             here, ahead = self.coordinates.of(self.point) if self.image is None else self.image, self.em
         image, em = self.coordinates.of(mapped), step(family, self.point, mapped)
-        saved, cap = self.saved, self.cap
+        saved, radius = self.saved, self.radius
         if tried:
-            saved += min((bound - self.bound) / self.gain, cap) - 1
-            cap = cap * CAP_GROWTH if self.capped else cap
+            saved += min((bound - self.bound) / self.gain, self.reach / math.sqrt(self.gain)) - 1
+            radius = min(2 * self.reach, RADIUS) if self.reach >= radius else radius
         places = {"point": mapped, "parameters": mapped, "kept": here, "image": image, "em": em, "trial": None}
-        counts = {"passes": self.passes + 1, "saved": saved, "cap": cap, "capped": False}
+        counts = {"passes": self.passes + 1, "saved": saved, "radius": radius}
         path = self.changed(bound=bound, rate=None, **places, **counts)
         if self.kept is None or not (all_finite(image) and all_finite(here) and all_finite(em)):
             return path.changed(pairs=())
@@ -142,21 +144,23 @@ class LBFGS(Path):
         if curvature > LEAST_CURVATURE * inner(y_length, y_length):
             pairs = (*pairs[-MEMORY + 1 :], pair)
         path = self.changed(pairs=pairs, rate=max(1 - curvature / length, 0.0) ** 2)
-        before = self.em + y_length
-        straight = tried or inner(self.em, before) >= TURN * math.sqrt(self.gain * inner(before, before))
-        afford = self.lost + 1 <= MAX_LOST * (self.passes + 1 + self.saved)
-        return path._try(here) if pairs and straight and afford else path
+        return path._try(here) if pairs and (tried or self._is_slow(y_length)) and path.affords(self.saved) else path
+
+    def _is_slow(self, change):
+        """Whether the last two steps of EM went one way, and left much to do; the later is less by `change`."""
+        before = self.em + change
+        gain, square = self.gain, inner(before, before)
+        return gain >= MIN_SHARE * square and inner(self.em, before) >= TURN * math.sqrt(gain * square)
 
     def _try(self, here):
         """Return the path with the next pass at a trial; without one if no direction leads up, or to a mixture."""
         ahead, length = quasi_newton(self.pairs, self.image - self.kept, self.em, MAX_SCALE)
-        gain = self.gain
-        ratio = math.sqrt(inner(length, length) / gain) if gain > 0 else math.nan
-        if not (inner(length, self.em) > 0 and math.isfinite(ratio)):
+        least, wanted = LEAST_REACH * math.sqrt(self.gain), math.sqrt(inner(length, length))
+        if not (0 < least <= RADIUS and inner(length, self.em) > 0 and math.isfinite(wanted)):
             return self
-        capped = ratio >= self.cap
-        found = self.coordinates.trial(self.kept + ahead * (self.cap / ratio if capped else 1.0), self.parameters)
+        reach = min(wanted, max(self.radius, least))
+        found = self.coordinates.trial(self.kept + ahead * (reach / wanted), self.parameters)
         if found is None:
             return self
         point, trial = found
-        return self.changed(point=point, trial=trial, ahead=step(self.coordinates.family, here, point), capped=capped)
+        return self.changed(point=point, trial=trial, ahead=step(self.coordinates.family, here, point), reach=reach)

@@ -1,15 +1,21 @@
-"""What the paths of accelerations have in common."""
+"""What the paths of accelerations have in common: how far trials may go, and how many passes may be lost."""
 
 from typing import Self
 
-__all__ = ["Path"]
+__all__ = ["LEAST_REACH", "RADIUS", "Path"]
+
+RADIUS = 0.25
+"""Largest length of a trial (`coordinates.length`): further away the log-likelihood is not what steps of EM tell of."""
+LEAST_REACH = 2.0
+"""Steps of EM that a trial is at least allowed to be long: where that is beyond `RADIUS`, nothing is tried."""
+MAX_LOST = 0.2  # of the passes that are not lost
 
 
 class Path:
     """A frozen dataclass of parameters, coordinates and what else says where a fit stands between two passes.
 
     Its first attributes are `point`, `parameters` and `coordinates`. It has `trial` too, None or the coordinates of
-    `point`.
+    `point`; `passes`, the number of passes so far, and `lost`, of those at trials that were given up.
     """
 
     @classmethod
@@ -21,6 +27,14 @@ class Path:
     def on_trial(self):
         """Whether the next pass is made at a point that may be given up."""
         return self.trial is not None
+
+    def affords(self, saved=0.0):
+        """Whether one more pass may be lost, if other trials have saved so many.
+
+        Those that are lost are at most a fifth of the others, so that a fit takes no more than 1.2 times as many
+        passes as it would with steps of EM in place of all that were given up.
+        """
+        return self.lost + 1 <= MAX_LOST * (self.passes + 1 - self.lost + saved)
 
     def afresh(self, start) -> Self:
         """Return a path from a start that no step of EM has led to."""
