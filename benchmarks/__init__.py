@@ -24,12 +24,12 @@
 `cells.py`          the kernel grid: shapes, and how single iterations are watched
 `grid_results.py`   what the grid has measured, and figures made of it
 `targets.py`        what the grid's figures are meant to reach
-`grid_page.py`      figures and targets -> docs/performance.md
+`grid_page.py`      figures and targets -> docs/performance*.md
 `grid.py`           the command line of the grid
 `passes.py`         passes to the optimum -> docs/convergence.md
 `optima.py`         optima of all libraries' own fits, and the time they take -> docs/optima.md
 `instructions.py`   instructions of the leaves, counted by valgrind: instructions.json, leaves.c
-`results/`          results.json (every single time), results.csv (medians), machine.json; grid.json
+`results/`          results.json (every single time), results.csv (medians), machine.json; grid_*.json
 ==================  =====================================================================================
 
 Adding a library is one adapter in `libraries.AVAILABLE`; adding a problem is one entry in `problems.PROBLEMS`.

@@ -1,4 +1,4 @@
-"""docs/performance.md, made from what is stored and never by hand."""
+"""The pages docs/performance*.md, made from what is stored and never by hand."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ ABSENT = "–"
 
 INTRODUCTION = """# How fast the pass is
 
-Made by `python -m benchmarks.grid` from `benchmarks/results/grid.json`, where every single time is; not to be edited.
+Made by `python -m benchmarks.grid` from `benchmarks/results/grid_{level}.json`, where every single time is; not
+to be edited. It shows a processor whose best level is {level}; [performance.md](performance.md) one with AVX-512,
+[performance_avx2.md](performance_avx2.md) one without.
 
 A cell is one EM iteration, E-step, sums and M-step, on rows and from a start made for the cell, with `reg_covar=0`.
 Log-likelihoods are compared before and after it, and a cell whose libraries or levels differ is not shown. The number
@@ -100,7 +102,7 @@ def page(grid: Grid) -> str:
     best = grid.best
     over, one = grid.over, (best, "float64", 1)
     sections = [
-        INTRODUCTION.format(seconds=SCIKIT_LEARN_SECONDS, machine=_machine(grid)),
+        INTRODUCTION.format(level=best, seconds=SCIKIT_LEARN_SECONDS, machine=_machine(grid)),
         "## Targets and what was reached\n",
         "“Worst” is the figure farthest from the target; the mean is geometric, over all figures of the line.\n",
         _table(["target", "needed", "worst", "mean", "reached"], (_target(target, grid) for target in TARGETS)),

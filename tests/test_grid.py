@@ -151,7 +151,7 @@ def test_command_stores_where_it_is_told_and_quick_results_not_as_results(tmp_pa
     assert set(stored.outcomes) == {"levels/diag/D2/K3", "levels/diag/D2/K32"}
     assert "| diag, D = 2" not in grid_page.page(stored)
     with pytest.raises(SystemExit):
-        grid.main(["--quick", "--output", str(grid.RESULTS)])
+        grid.main(["--quick", "--output", str(grid.results("avx2"))])
     assert "choose another" in capsys.readouterr().err
 
 
@@ -192,7 +192,8 @@ def test_only_a_processor_that_splits_vectors_is_asked_for_the_level_below(gain,
     assert f"| 1.7× | {verdict}" in line
 
 
-def test_page_is_that_of_the_stored_results():
-    assert (ROOT / "docs" / "performance.md").read_text(encoding="utf-8") == grid_page.page(
-        grid_results.Grid.load(ROOT / "benchmarks" / "results" / "grid.json")
+@pytest.mark.parametrize("level", grid.PAGES)
+def test_pages_are_those_of_the_stored_results(level):
+    assert (ROOT / "docs" / grid.PAGES[level]).read_text(encoding="utf-8") == grid_page.page(
+        grid_results.Grid.load(grid.results(level))
     )
