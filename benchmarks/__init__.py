@@ -28,6 +28,7 @@
 `grid.py`           the command line of the grid
 `passes.py`         passes to the optimum -> docs/convergence.md
 `optima.py`         optima of all libraries' own fits, and the time they take -> docs/optima.md
+`races.py`           what races and moves of starts gain -> docs/starts.md
 `instructions.py`   instructions of the leaves, counted by valgrind: instructions.json, leaves.c
 `results/`          results.json (every single time), results.csv (medians), machine.json; grid_*.json
 ==================  =====================================================================================

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from harness import load
 
-optima = load("optima")
+optima, races = map(load, ("optima", "races"))
 
 
 def outcome(ours=-1.0, *, ours_ten=-1.0, seconds=0.1, n_starts=2, **more):
@@ -65,3 +65,20 @@ def test_page_shows_what_is_stored():
     ]
     assert optima.behind(stored, "fastgmm ten", "scikit-learn ten") == []
     assert all(each.n_starts is not None for each in stored)
+
+
+@pytest.mark.filterwarnings("ignore:.*did not converge:UserWarning")
+def test_races_compare_fits_of_one_random_state():
+    found = races.fits(optima.PROBLEMS[0], 0, quick=True)
+    first = next(iter(races.WAYS))
+    assert set(found) == {races.THEIRS, first}
+    assert found[first].reached >= found[races.THEIRS].reached - 1e-3
+    ahead = {
+        name: fit._replace(seconds=2.0, reached=fit.reached + 0.5 * (name == first)) for name, fit in found.items()
+    }
+    behind = {name: fit._replace(seconds=4.0, reached=-9.0 * (name == first)) for name, fit in found.items()}
+    lines = races.table([ahead, behind], 2, "on a computer").splitlines()
+    gain = (found[first].reached + 0.5 - found[races.THEIRS].reached - 9.0) / 2
+    assert lines[2] == "| scikit-learn | 3.00 s | – | – |"
+    assert lines[3] == f"| {first} | 3.00 s | 1 of 2 | {gain:.3f} |"
+    assert lines[-1] == "on a computer"
