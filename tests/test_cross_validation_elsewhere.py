@@ -79,6 +79,21 @@ def test_a_fold_and_the_others_are_all_rows(place):
     assert inside.unknown().n_rows == int((in_fold & (KNOWN < 0)).sum())
 
 
+@pytest.mark.parametrize("place", [place for place in PLACES if place not in ("array", "gapped array")])
+def test_parts_of_parts_are_those_of_an_array(place):
+    def scores(source):
+        """Of a fold of the others, of a fold of the unknown, and of the unknown of a fold of the others."""
+        others = source.only(np.arange(source.n_rows) % 3, 0, inside=False)
+        part = others.only(np.arange(others.n_rows) % 2, 1, inside=True)
+        unknown = source.unknown()
+        parts = part, unknown.only(np.arange(unknown.n_rows) % 2, 1, inside=True), part.unknown()
+        return [each.score(START.constants()) for each in parts]
+
+    for found, expected in zip(scores(PLACES[place](X)), scores(PLACES["array"](X)), strict=True):
+        assert found.log_likelihood == pytest.approx(expected.log_likelihood, rel=1e-12)
+        assert found.total_weight == expected.total_weight
+
+
 def test_rows_without_weights_and_a_fold_without_rows_of_some_partition():
     rows = X[:30]
     source = DaskSource(dask.array.from_array(rows, chunks=((1, 0, 29), 2)))

@@ -81,8 +81,9 @@ class DaskSource(Source):
     array([[4.5]])
     """
 
-    _leave_known = False  # whether rows whose component is known are left out
-    _chosen = None  # a bit for each row of positive weight, packed, of each partition: which rows are not left out
+    # What is left out, one after the other: `tasks.KNOWN`, or by the number of a partition a bit for each row that is
+    # left until then, packed: which of them stay.
+    _left_out = ()
 
     def __init__(self, X, sample_weight=None, *, known_labels=None, n_threads=None):
         if not is_dask(X) or getattr(X, "ndim", 0) != 2:
@@ -126,10 +127,10 @@ class DaskSource(Source):
         given = tasks.Parcel(shared)
         if len(pickle.dumps(given)) > SENT_BYTES:
             graph[f"fastgmm-given-{run}"], given = given, f"fastgmm-given-{run}"
-        how = {"dtype": self.dtype, "n_threads": self._n_threads, "leave_known": self._leave_known}
         for number, columns in enumerate(zip(self._parts, self._weights, self._labels, strict=True)):
-            own = how if self._chosen is None else {**how, "chosen": self._chosen.get(number)}
-            graph[name, number] = functools.partial(tasks.on_partition, step, number, own), *columns, given
+            left_out = [each if each is tasks.KNOWN else each.get(number) for each in self._left_out]
+            how = {"dtype": self.dtype, "n_threads": self._n_threads, "left_out": left_out}
+            graph[name, number] = functools.partial(tasks.on_partition, step, number, how), *columns, given
         layer, level = [(name, number) for number in range(len(self._parts))], 0
         while len(layer) > 1:
             groups, level = [layer[i : i + BRANCHES] for i in range(0, len(layer), BRANCHES)], level + 1
@@ -176,24 +177,24 @@ class DaskSource(Source):
             return self
         if self.n_known == self.n_rows:
             return None
-        rest = self._other()
-        rest._leave_known, rest._is_labelled = True, False
+        rest = self._without(tasks.KNOWN)
+        rest._is_labelled = False
         return rest
 
     def only(self, fold_of_row, fold, *, inside):
         """Return the source of the rows of one fold, or of all others: see `Source.only`."""
         if not hasattr(self, "_counted"):
             self._counted = self._passed(tasks.count, operator.or_)
-        rest, first, rest_chosen = self._other(), 0, {}
+        first, staying = 0, {}
         for number, n_rows in sorted(self._counted.items()):
             mask = (fold_of_row[first : first + n_rows] == fold) == inside
-            rest_chosen[number], first = np.packbits(mask), first + n_rows
-        rest._chosen = rest_chosen
-        return rest
+            staying[number], first = np.packbits(mask), first + n_rows
+        return self._without(staying)
 
-    def _other(self):
-        """Return a source of the same partitions that knows nothing of the rows yet."""
+    def _without(self, what):
+        """Return a source of the same partitions that leaves more out, and knows nothing of the rows yet."""
         rest = copy.copy(self)
+        rest._left_out = (*self._left_out, what)
         for found in ("_moments", "_scanned", "_named", "_counted"):
             vars(rest).pop(found, None)
         return rest

@@ -18,6 +18,7 @@ from fastgmm.sources.chunks import known_of
 from fastgmm.sources.reservoir import Reservoir
 
 PARTITION = "partition {} (counted from 0)"
+KNOWN = "known"  # leaves out the rows whose component is known
 
 
 class Parcel:
@@ -92,10 +93,11 @@ class Partition(NamedTuple):
             raise ValueError(f"{name} has {self.rows.n_features} columns, expected {n_features}")
 
 
-def partition(number, part, weights, labels, *, dtype, n_threads, leave_known, chosen=None):
-    """Return a checked Partition, None if it has no rows of positive weight; without known rows if they are left.
+def partition(number, part, weights, labels, *, dtype, n_threads, left_out):
+    """Return a checked Partition, None if it has no rows of positive weight.
 
-    `chosen` has a bit for each row of positive weight, packed, of which only those with a one count.
+    `left_out` says what is left out, one after the other: `KNOWN`, or a bit for each row that is left until then,
+    packed, of which those with a zero go; None where there are no such rows.
     """
     name = PARTITION.format(number)
     if not len(part):
@@ -105,12 +107,13 @@ def partition(number, part, weights, labels, *, dtype, n_threads, leave_known, c
         raise ValueError(f"{name} has the dtype {rows.dtype}, expected {dtype}")
     weights = _weights_of(weights, rows.n_rows, name)
     labels = known_of(labels, rows.n_rows, name, weights)
-    if chosen is not None:
+    for what in left_out:
         weights = np.ones(rows.n_rows) if weights is None else weights.copy()
         kept = np.flatnonzero(weights)
-        weights[kept[np.unpackbits(chosen, count=len(kept)) == 0]] = 0.0
-    if leave_known:
-        weights, labels = np.where(labels >= 0, 0.0, 1.0 if weights is None else weights), None
+        if not len(kept):
+            return None
+        weights[kept[labels[kept] >= 0 if what is KNOWN else np.unpackbits(what, count=len(kept)) == 0]] = 0.0
+        labels = None if what is KNOWN else labels
     if weights is not None and not weights.any():
         return None
     return Partition(number, rows, check_sample_weight(weights, rows.n_rows), labels, n_threads)
