@@ -79,6 +79,23 @@ def test_a_fold_and_the_others_are_all_rows(place):
     assert inside.unknown().n_rows == int((in_fold & (KNOWN < 0)).sum())
 
 
+def test_of_a_fold_with_gaps_the_others_know_nothing():
+    """Not even by the Gaussian that fills gaps: floors and priors are made of its moments."""
+    fold_of_row = np.arange(N) % 3
+    others = as_source(HOLES, missing="em").only(fold_of_row, 0, inside=False)
+    alone = as_source(HOLES[fold_of_row != 0], missing="em")
+    for found, expected in zip(others.moments(), alone.moments(), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-9)
+
+
+def test_an_array_with_little_memory_is_read_block_by_block():
+    whole, found = (cross_validate(X, start=START, max_memory=limit, **PLAN) for limit in (None, "200 MB"))
+    assert np.array_equal(found.fold_of_row, whole.fold_of_row)
+    np.testing.assert_allclose(found.folds, whole.folds, rtol=1e-9)
+    with pytest.raises(ValueError, match=r"max_memory is 1 MB, but \d+ MB are needed"):
+        cross_validate(X, start=START, max_memory="1 MB", **PLAN)
+
+
 @pytest.mark.parametrize("place", [place for place in PLACES if place not in ("array", "gapped array")])
 def test_parts_of_parts_are_those_of_an_array(place):
     def scores(source):

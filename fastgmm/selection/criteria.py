@@ -19,9 +19,7 @@ from fastgmm.engine import check_sample_weight
 from fastgmm.engine.rows import Rows
 from fastgmm.fitting.mstep import check_floor
 from fastgmm.mixture import Mixture
-from fastgmm.sources import ArraySource, Source, as_source, is_elsewhere
-from fastgmm.sources.array import check_known_labels
-from fastgmm.sources.missing import UnfilledRows
+from fastgmm.sources import as_source, is_elsewhere
 
 __all__ = ["CRITERIA", "Criterion", "CrossValidation", "Measured", "check_criterion", "cross_validate"]
 
@@ -111,90 +109,47 @@ def cross_validate(
     True
     """
     n_folds = check_number(n_folds, "n_folds", Integral, 2)
-    missing, rng = check_missing(options.get("missing", "raise")), generator(random_state)
-    beside = {"known_labels": known_labels, "n_threads": n_threads}
-    if is_elsewhere(X):
-        beside["max_memory"] = options.pop("max_memory", None)
-        halves: _InArray | _Elsewhere = _Elsewhere(as_source(X, sample_weight, missing=missing, **beside))
-    else:
-        halves = _InArray(X, sample_weight, missing=missing, **beside)
-    fold_of_row = halves.draw(n_folds, rng)
+    rng, in_array = generator(random_state), not is_elsewhere(X)
+    X = Rows.of(X, min_rows=2) if in_array else X
+    source = as_source(
+        X,
+        sample_weight,
+        known_labels=known_labels,
+        n_threads=n_threads,
+        max_memory=options.pop("max_memory", None),
+        missing=check_missing(options.pop("missing", "raise")),
+    )
+    if not source.gives_folds:
+        raise InvalidParameterError(f"X must be able to leave rows out, got a {type(source).__name__} without `only`")
+    fold_of_row = _drawn(source.n_rows, n_folds, rng)
     options |= {"reg_covar": reg_covar, "random_state": int(rng.integers(2**32)), "n_threads": n_threads}
+    options["missing"] = "em" if source.takes_gaps else "raise"
     if start is None:
-        start = fitting.run(
-            **halves.whole(), n_components=n_components, covariance_type=covariance_type, **options
-        ).mixture
+        start = fitting.run(source, n_components, covariance_type=covariance_type, **options).mixture
     elif options.get("noise") and start.noise is None:
         raise InvalidParameterError(f"noise must be None where start has none, got {options['noise']!r}")
     options["noise"] = None if start.noise is None else True  # of the volume that it has
-    parts = [halves.part(fold) for fold in range(n_folds)]
+    parts = [source.only(fold_of_row, fold, inside=True) for fold in range(n_folds)]
     scores = []
     for fold, parameters in enumerate(_first_steps(parts, start, reg_covar)):
-        mixture = Mixture.from_parameters(parameters.astype(halves.dtype), start.family)
-        if halves.has_gaps or not _is_closed(start, options):
-            same = {"n_components": start.n_components, "covariance_type": start.family, "start": parameters}
-            mixture = fitting.run(**halves.others(fold), **same, **options).mixture
-        scores.append(parts[fold].score(mixture.constants(halves.dtype)))
+        mixture = Mixture.from_parameters(parameters.astype(source.dtype), start.family)
+        if source.has_gaps or not _is_closed(start, options):
+            others = source.only(fold_of_row, fold, inside=False)
+            same = {"covariance_type": start.family, "start": parameters}
+            mixture = fitting.run(others, start.n_components, **same, **options).mixture
+        scores.append(parts[fold].score(mixture.constants(source.dtype)))
     return CrossValidation(
         float(sum(score.log_likelihood for score in scores)),
         np.array([score.log_likelihood / score.total_weight for score in scores]),
-        fold_of_row,
+        _of_all_rows(fold_of_row, sample_weight, X.n_rows) if in_array else fold_of_row,
     )
 
 
-class _InArray:
-    """Rows in an array, their folds, and what fits of parts of them are of."""
-
-    def __init__(self, X: Any, sample_weight: Any, *, missing: str, known_labels: Any, n_threads: int | None) -> None:
-        self._rows = Rows.of(X, min_rows=2)
-        self._given = check_sample_weight(sample_weight, self._rows.n_rows)
-        self._weights = self._given.of_rows(self._rows.n_rows)
-        known = check_known_labels(known_labels, self._given, self._rows.n_rows)
-        self._beside, self._n_threads = {"known_labels": known}, n_threads
-        self.dtype, self.has_gaps = self._rows.dtype, missing == "em" and self._rows.has_gaps()
-
-    def draw(self, n_folds: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
-        kept = self._given.indices(self._rows.n_rows)
-        self._fold_of_row = np.full(self._rows.n_rows, -1)
-        self._fold_of_row[kept] = _drawn(len(kept), n_folds, rng)
-        return self._fold_of_row
-
-    def whole(self) -> dict[str, Any]:
-        return {"X": self._rows, "sample_weight": self._given, **self._beside}
-
-    def part(self, fold: int) -> ArraySource | UnfilledRows:
-        kind = UnfilledRows if self.has_gaps else ArraySource
-        inside = np.where(self._fold_of_row == fold, self._weights, 0)
-        return kind(self._rows, inside, n_threads=self._n_threads, **self._beside)
-
-    def others(self, fold: int) -> dict[str, Any]:
-        outside = np.where(self._fold_of_row == fold, 0, self._weights)
-        return {"X": self._rows, "sample_weight": outside, **self._beside}
-
-
-class _Elsewhere:
-    """The same of the rows of a source: those with positive weight."""
-
-    def __init__(self, source: Source) -> None:
-        if not source.gives_folds:
-            raise InvalidParameterError(
-                f"X must be able to leave rows out, got a {type(source).__name__} without `only`"
-            )
-        self._source = source
-        self.dtype, self.has_gaps = source.dtype, source.has_gaps
-
-    def draw(self, n_folds: int, rng: np.random.Generator) -> npt.NDArray[Any]:
-        self._fold_of_row = _drawn(self._source.n_rows, n_folds, rng)
-        return self._fold_of_row
-
-    def whole(self) -> dict[str, Any]:
-        return {"X": self._source}
-
-    def part(self, fold: int) -> Source:
-        return self._source.only(self._fold_of_row, fold, inside=True)
-
-    def others(self, fold: int) -> dict[str, Any]:
-        return {"X": self._source.only(self._fold_of_row, fold, inside=False)}
+def _of_all_rows(fold_of_row: npt.NDArray[Any], sample_weight: Any, n_rows: int) -> npt.NDArray[np.int64]:
+    """Return the folds of all rows, -1 for those of weight zero."""
+    folds = np.full(n_rows, -1)
+    folds[check_sample_weight(sample_weight, n_rows).indices(n_rows)] = fold_of_row
+    return folds
 
 
 def _drawn(n_rows: int, n_folds: int, rng: np.random.Generator) -> npt.NDArray[Any]:

@@ -173,23 +173,14 @@ class Fits:
         else:
             measured = mixture.measured(problem.rows, problem.sample_weight, **options)
         if problem.criterion.needs == "held_out":
-            beside = {"sample_weight": problem.sample_weight, "known_labels": problem.source.known_labels}
-            measured = self._with_held_out(measured, problem.rows, mixture, **beside)
+            measured = self._with_held_out(measured, mixture)
         return measured
 
-    def _with_held_out(self, measured: Measured, rows: Any, mixture: Mixture, **beside: Any) -> Measured:
+    def _with_held_out(self, measured: Measured, mixture: Mixture) -> Measured:
         """Return what was measured, and the log-likelihood of rows held out."""
         plan = self._problem.plan
-        folds = cross_validate(
-            rows,
-            start=mixture,
-            n_folds=plan["n_folds"],
-            random_state=plan["seed"],
-            n_threads=self._n_threads,
-            missing=plan["missing"],
-            **beside,
-            **self._problem.settings,
-        )
+        how = {"n_folds": plan["n_folds"], "random_state": plan["seed"], "n_threads": self._n_threads}
+        folds = cross_validate(self._source, start=mixture, **how, **self._problem.settings)
         return replace(measured, held_out=folds.log_likelihood)
 
     def _measured_elsewhere(self, result: fitting.FitResult, options: dict[str, Any]) -> Measured:
@@ -197,7 +188,7 @@ class Fits:
         mixture, total = result.mixture, result.total_weight
         found = Measured(result.log_likelihood * total, mixture.n_parameters, total, mixture.n_components)
         if self._problem.criterion.needs == "held_out":
-            found = self._with_held_out(found, self._source, mixture)
+            found = self._with_held_out(found, mixture)
         elif self._problem.criterion.needs:
             entropies = mixture.entropies(
                 self._problem.source, n_threads=options["n_threads"], missing=options["missing"]

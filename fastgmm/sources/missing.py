@@ -119,10 +119,13 @@ class MissingSource(ArraySource):
         return None if gapped is None else MissingSource(gapped, one=self._one)
 
     def only(self, fold_of_row, fold, *, inside):
-        """Return the source of the rows of one fold, or of all others: see `Source.only`."""
+        """Return the source of the rows of one fold, or of all others: see `Source.only`.
+
+        The others are as if there were no fold. Of the fold nothing may be known of a feature: gaps are filled as here.
+        """
         weights = self._weights_of_fold(fold_of_row, fold, inside)
         gapped = GappedRows(self._gapped.rows, weights, n_threads=self._gapped.n_threads)
-        return MissingSource(gapped, known_labels=self.known_labels, one=self._one)
+        return MissingSource(gapped, known_labels=self.known_labels, one=self._one if inside else None)
 
     def sorted_by(self, labels):
         """Return the source itself: rows are visited pattern by pattern."""
