@@ -52,6 +52,21 @@ def test_nothing_is_claimed_before_enough_was_seen():
     assert geometric(1e-3, 1.01, 40)[0].remaining == np.inf  # gains that grow
 
 
+@pytest.mark.parametrize("stopping", ["gain", "aitken"])
+@pytest.mark.parametrize("n_steps", [1, STRETCH, STRETCH + 1, 3 * STRETCH])
+def test_steps_taken_together_are_those_taken_one_by_one(stopping, n_steps):
+    rng = np.random.default_rng(n_steps)
+    for tol in (0.0, 1e-3, 1.0) * 40:
+        before = Progress()
+        for kind, bound in zip(rng.integers(3, size=rng.integers(3 * STRETCH)), rng.normal(size=99), strict=False):
+            before = (before.after(bound), before.at(bound), before.after(bound, 0.5, 0.1))[kind]
+        bounds = rng.choice([0.0, 1e-9, *np.cumsum(0.5 ** np.arange(40)), *rng.normal(size=9)], n_steps).tolist()
+        n_taken, progress = 0, before
+        while n_taken < n_steps and not (n_taken and progress.reason(stopping, tol)):
+            n_taken, progress = n_taken + 1, progress.after(bounds[n_taken])
+        assert before.along(bounds, stopping, tol) == (n_taken, progress)
+
+
 def test_slowest_of_the_last_steps_counts():
     """Gains 1, 1/2, 1/4 and so on, but for one step that gained as much as the one before."""
     gains = 0.5 ** np.array([*range(20), 19, 20, 21, 22])

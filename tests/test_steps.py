@@ -83,6 +83,13 @@ def test_same_bits_as_single_steps(family, dtype, shape):
     assert len(found.bounds) > 2 or n_components == 1
 
 
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_same_bits_of_rows_too_many_to_be_packed(dtype):
+    shape = (40_000, 4) if dtype == np.float64 else (15_000, 18)  # more than a mebibyte, and yet little work
+    X = problems.rows(6, *shape, 1).astype(dtype)
+    assert assert_same_runs(X, "diag", start("diag", X, 1), max_iter=3)[0].n_passes == 0
+
+
 @by_family
 @pytest.mark.parametrize("level", simd.levels())
 def test_same_bits_at_every_level(family, level):

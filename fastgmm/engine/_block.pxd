@@ -24,6 +24,8 @@ cdef struct Job:
     Model model
     Task task
     fg_rows rows
+    const char *packed         # in, (P, D, FG_PANEL) REAL: the rows as the leaves read them, instead of `rows`
+    const char *packed_weights  # in, (P, FG_PANEL) REAL, with these: in their unit, 0 for padded rows
     Py_ssize_t n_rows
     const double *weights      # in
     double unit                # power of two that weights are divided by before anything else, and sums multiplied by

@@ -92,6 +92,20 @@ cdef void load_weights(const Job *job, Py_ssize_t first, Py_ssize_t n, Scratch *
         put(w, i, single, 0.0)
 
 
+cdef bint load_rows(const Job *job, Py_ssize_t first, Py_ssize_t n, Scratch *s) noexcept nogil:
+    """Have a block and its weights where the leaves read them; False if a row is not finite."""
+    cdef const Model *m = &job.model
+    if job.packed != NULL:
+        s.z = <char *> job.packed + first * m.D * m.item
+        s.w = <char *> job.packed_weights + first * m.item
+        return True
+    if not m.leaf.pack(&job.rows, first, n, m.D, m.shift, s.z):
+        return False
+    if job.task != SCORE:
+        load_weights(job, first, n, s)
+    return True
+
+
 cdef void logits(const Job *job, Py_ssize_t next, Py_ssize_t P, Scratch *s) noexcept nogil:
     """Log-densities of a block; the rows from `next` on, if they lie one behind the other, are fetched meanwhile."""
     cdef const Model *m = &job.model
@@ -304,12 +318,9 @@ cdef void potential_block(const Job *job, Py_ssize_t first, Py_ssize_t n, Py_ssi
 
 
 cdef int run_block(const Job *job, Py_ssize_t first, Py_ssize_t n, Scratch *s, double *sums) noexcept nogil:
-    cdef const Model *m = &job.model
     cdef Py_ssize_t P = (n + FG_PANEL - 1) // FG_PANEL
-    if not m.leaf.pack(&job.rows, first, n, m.D, m.shift, s.z):
+    if not load_rows(job, first, n, s):
         return NOT_FINITE
-    if job.task != SCORE:
-        load_weights(job, first, n, s)
     if job.task == GIVEN:
         given_responsibilities(job, first, n, P, s)
         add_moments(job, P, s, sums + 2)

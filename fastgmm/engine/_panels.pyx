@@ -26,7 +26,7 @@ cdef class _Room:
         self.size = size
         self.memory = <char *> PyMem_RawCalloc(FG_ALIGN + size, 1)
         if self.memory == NULL:
-            raise MemoryError("rows of k-means")
+            raise MemoryError("packed rows")
         self.base = <char *> <uintptr_t> padded(<uintptr_t> self.memory)
 
     def __dealloc__(self):
@@ -39,7 +39,7 @@ cdef class _Room:
 
 
 cdef class Panels:
-    """Few rows, for k-means.
+    """Few rows, with their weights.
 
     Parameters
     ----------

@@ -23,12 +23,14 @@ from fastgmm.engine._linalg cimport (
     centre, centre_diagonal, centre_full, centre_rotated, centre_spherical, divide, finite, invert, invert_variances,
     normalise, reach, share, sum_logs, unpack,
 )
+from fastgmm.engine._panels cimport Panels
 from fastgmm.engine._pass cimport add_layout, data_of, new_job, run
 from fastgmm.engine._structures cimport Nearest
 
 cnp.import_array()
 
 
+cdef Py_ssize_t MOST_PACKED = 1 << 20  # bytes of rows that are packed once for all steps
 cdef double SHORT_WORK = 2e6  # about a tenth of a millisecond: ten times what Python takes between two passes
 
 
@@ -64,6 +66,7 @@ cdef class Steps:
     cdef Kernel kernel
     cdef Job job
     cdef tuple keep               # owners of what the job points to
+    cdef Panels panels            # the rows, None where they are many
     cdef object room              # memory of what follows
     cdef double *total            # sums of a pass
     cdef Nearest nearest          # None where the covariances have nothing in common
@@ -90,6 +93,7 @@ cdef class Steps:
         add_layout(&self.job)
         self.job.pivot = m.mu
         self.job.known = <const int64_t *> data_of(known)
+        self.pack(x, rows, weights)
         self.scatter = <double *> data_of(scatter)
         self.reg_covar, self.least_share = reg_covar, least_share
         self.most_cancellation, self.most_spread = most_cancellation, most_spread
@@ -107,6 +111,15 @@ cdef class Steps:
         self.S = at = at + K * D
         self.within = at = at + self.n_moments
         self.work = at + self.n_moments
+
+    cdef void pack(self, x, rows, weights) except *:
+        """Pack the rows once for all steps, if they are few and finite."""
+        cdef Model *m = &self.kernel.model
+        if self.job.n_rows * m.D * m.item > MOST_PACKED:
+            return
+        self.panels = Panels(self.job.n_rows, np.array(<double[:m.D]> <double *> m.shift), m.single, weights.unit)
+        if self.panels.fill(0, x, rows, weights.values):
+            self.job.packed, self.job.packed_weights = self.panels.rows.z, self.panels.rows.w
 
     def run(self, cnp.ndarray weights, cnp.ndarray means, cnp.ndarray covariances, cnp.ndarray factors,
             Py_ssize_t count, double before, double enough):

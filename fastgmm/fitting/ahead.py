@@ -19,13 +19,20 @@ from fastgmm.engine.steps import Limits
 __all__ = ["MAX_CANCELLATION", "Ahead"]
 
 MAX_CANCELLATION = 1e6  # beyond this factor an M-step's statistics are taken again about the new means
-AT_ONCE = 16  # steps
+AT_ONCE = 16, 64  # steps, the second where parameters are few
+MOST_VALUES = 1 << 16  # of the parameters after as many steps
 
 
 def _parameters(made, at):
     """Return the Parameters after a step."""
     weights, means, covariances, factors = made
     return Parameters(weights[at], means[at], covariances[at], factors[at])
+
+
+def _at_once(point):
+    """Return how many steps one call makes at the most."""
+    few, many = AT_ONCE
+    return min(max(MOST_VALUES // (point.means.size + 2 * point.covariances.size), few), many)
 
 
 class Stretch(NamedTuple):
@@ -121,7 +128,7 @@ class Ahead:
             self._bound, self._count = -math.inf, self._at_first
             self._make(point, min(self._count, most))
         elif self._at == len(self._bounds):
-            self._count = min(2 * self._count, AT_ONCE)
+            self._count = min(2 * self._count, _at_once(point))
             self._make(point, min(self._count, most))
         return self._at < len(self._bounds)
 

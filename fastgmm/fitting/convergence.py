@@ -8,6 +8,7 @@ last few steps, and no less than what two longer stretches of iterations say, ac
 """
 
 import math
+import operator
 import sys
 from typing import NamedTuple
 
@@ -61,6 +62,45 @@ class Progress(NamedTuple):
             rate = _share(gain, self.gain, bound)
         rates = self.rates if rate is None else (*self.rates[1 - STRETCH :], rate)
         return Progress((*self.bounds[-2 * STRETCH :], bound), gain, rates)
+
+    def along(self, bounds, stopping, tol):
+        """Return how many steps of EM are taken before the rule says to stop, and the progress after these.
+
+        Parameters
+        ----------
+        bounds : list of float
+            Mean log-likelihoods that steps one after the other have reached, one at least.
+        stopping, tol
+            As in `reason`.
+
+        Returns
+        -------
+        n_taken : int
+            All of them, if the rule says nothing.
+        progress : Progress
+            What `after` gives, step by step.
+        """
+        if stopping == "aitken":
+            progress = self
+            for n_taken, bound in enumerate(bounds, 1):
+                progress = progress.after(bound)
+                if progress.reason(stopping, tol):
+                    return n_taken, progress
+            return len(bounds), progress
+        gains = map(operator.sub, bounds, (self.bound, *bounds))
+        n_taken = next((n for n, gain in enumerate(gains, 1) if abs(gain) < tol), len(bounds))
+        return n_taken, self._after_all(bounds[:n_taken])
+
+    def _after_all(self, bounds):
+        """Return the progress after steps of EM, of which only those are looked at whose rates are remembered."""
+        n_before = len(bounds) - STRETCH
+        progress = self
+        if n_before > 0:
+            bound, previous = bounds[n_before - 1], bounds[n_before - 2] if n_before > 1 else self.bound
+            progress = Progress((*self.bounds, *bounds[:n_before])[-2 * STRETCH :], bound - previous)
+        for bound in bounds[max(n_before, 0) :]:
+            progress = progress.after(bound)
+        return progress
 
     def at(self, bound):
         """Return the progress after an iteration that was no step of EM: gains of such ones follow no rate."""

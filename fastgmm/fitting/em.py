@@ -164,9 +164,10 @@ def expectation_maximisation(
         most = max_iter - len(bounds)
         stretch = ahead.stretch(path.point, most) if leaps else None
         if stretch is not None:
-            n_taken, progress, reason = _along(stretch, progress, end)
+            within = 1 if time.monotonic() >= deadline else len(stretch.bounds)  # steps, that time allows
+            n_taken, progress = progress.along(stretch.bounds[:within], stopping, tol)
             bounds += stretch.bounds[:n_taken]
-            em_step = stretch.step(n_taken - 1)
+            em_step, reason = stretch.step(n_taken - 1), end(progress)
             path = path.after(bounds[-1], em_step[1])
             continue
         previous, on_trial = progress.bound, path.on_trial
@@ -201,17 +202,6 @@ def steps_ahead(source, family, reg_covar, tol, stopping, acceleration):
     """Return the steps of plain EM that runs with these arguments of `expectation_maximisation` take."""
     enough, at_first = tol if stopping == "gain" else 0.0, 4 if acceleration is None else 1
     return Ahead(source, family, reg_covar, source.moments()[0], enough, at_first)
-
-
-def _along(stretch, progress, end):
-    """Return how many steps of a stretch a run takes, the progress after them, and why the run ends there, or None."""
-    n_taken = 0
-    for bound in stretch.bounds:
-        n_taken, progress = n_taken + 1, progress.after(bound)
-        reason = end(progress)
-        if reason is not None:
-            break
-    return n_taken, progress, reason
 
 
 class PlainMStep:
