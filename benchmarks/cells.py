@@ -7,7 +7,8 @@ two lengths need two long ones, and leaves time for the whole grid of shapes.
 =========  =================================================================  =====================================
 part       what runs                                                          compared first
 =========  =================================================================  =====================================
-levels     fastgmm: every SIMD level, both dtypes, one and two threads        log-likelihoods with the first variant
+levels     fastgmm: every SIMD level, both dtypes, one and two threads; two   log-likelihoods with the first variant
+           fits side by side that share nothing
 ratio      scikit-learn, fastgmm at its best level and at x86-64's baseline   log-likelihoods with scikit-learn
 skipping   separated data, rows in the order of fits and as they come         log-likelihoods of the two
 peers      every library that is installed, on named problems, two threads    log-likelihoods with scikit-learn
@@ -30,6 +31,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -60,6 +62,7 @@ LARGE = 10e9  # multiply-adds of an iteration above which levels below the best 
 FEW_ITERATIONS, MANY_ITERATIONS = (1, 3), (10, 60)  # two lengths of runs of peers: from SMALL_ROWS rows on, and below
 SMALL_ROWS = 10_000
 GEMM_SIZE = 1024
+PAIR = "pair/float64"  # of two fits side by side, at the best level with one thread each
 GEMM_AVX2 = "float64/1/avx2"
 GEMM_K = 10  # the cells that time a matrix product: often enough to see a processor that changes its clock
 TOLERANCE = {"float64": 1e-8, "float32": 1e-5}  # of mean log-likelihoods, relative to one nat per feature at the least
@@ -196,6 +199,14 @@ def watch_fastgmm(X: np.ndarray, start: Start, family: str, n_iter: int, n_threa
     )
 
 
+def watch_pair(X: np.ndarray, start: Start, family: str, n_iter: int) -> Watched:
+    """Run two fits of fastgmm side by side that share nothing, of one thread each: what the machine has for two."""
+    with ThreadPoolExecutor(2) as pool:
+        both = [pool.submit(watch_fastgmm, rows, start, family, n_iter, 1) for rows in (X, X.copy())]
+        first, second = (each.result() for each in both)
+    return Watched(first.seconds + second.seconds, first.bounds)
+
+
 def watch_scikit_learn(X: np.ndarray, start: Start, family: str, n_iter: int) -> Watched:
     """Run `n_iter` EM iterations of scikit-learn."""
     from sklearn.mixture import GaussianMixture
@@ -278,7 +289,7 @@ def _sample(run: Callable[[int], Watched]) -> tuple[list[float], list[float]]:
 
 
 def measure_levels(cell: Cell, quick: bool) -> Outcome:
-    """Time fastgmm at every level, in both dtypes, on one and two threads."""
+    """Time fastgmm at every level, in both dtypes, on one and two threads, and two fits side by side."""
     from fastgmm.engine import simd
 
     X, start = make(cell, quick)
@@ -294,6 +305,10 @@ def measure_levels(cell: Cell, quick: bool) -> Outcome:
             apart = require_equal(expected, bounds, cell.D, dtype, name)
             agreement = max(agreement, apart if dtype == "float64" else 0.0)
             seconds[name] = taken
+        simd.use(simd.levels()[-1])
+        pair = _sample(lambda n: watch_pair(X, start, cell.family, n))
+        require_equal(expected, pair[0], cell.D, "float64", PAIR)
+        seconds[PAIR] = pair[1]
     finally:
         simd.use(before)
     gemm = gemm_rates(64 if quick else GEMM_SIZE) if cell.K == GEMM_K or quick else {}

@@ -101,6 +101,10 @@ def page(grid: Grid) -> str:
     """Return the whole page in Markdown."""
     best = grid.best
     over, one = grid.over, (best, "float64", 1)
+
+    def over_k(value: Callable[[str, int, int], float | None]) -> Callable[[str, int], Iterable[float | None]]:
+        return lambda family, D: (value(family, D, K) for K in N_COMPONENTS)
+
     sections = [
         INTRODUCTION.format(level=best, seconds=SCIKIT_LEARN_SECONDS, machine=_machine(grid)),
         "## Targets and what was reached\n",
@@ -127,7 +131,9 @@ def page(grid: Grid) -> str:
         f"\n## Lower levels ÷ {best}: float64, one thread, geometric mean over K\n",
         _by_family({name: lambda family, D, way=way: over(family, D, way, one) for name, way in lower.items()}),
         "\n## One thread ÷ two: float64, geometric mean over K\n",
-        _by_family({"": lambda family, D: over(family, D, one, (best, "float64", 2))}),
+        "“Apart”: how many times as much two fits of one thread each, which share nothing, do side by side as one does "
+        "alone. Where that is below two, cores share a cache, memory or a falling clock, and no threads can do more.\n",
+        _by_family({"": over_k(grid.scaling), "apart": over_k(grid.ceiling)}),
     ]
     return "\n".join(sections) + "\n"
 

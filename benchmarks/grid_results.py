@@ -109,6 +109,15 @@ class Grid:
             if found is not None:
                 yield found
 
+    def scaling(self, family: str, D: int, K: int) -> float | None:
+        """Return how many times as long one thread takes as two: float64, the best level."""
+        return self.quotient(Cell("levels", family, D, K), *(variant(self.best, "float64", n) for n in (1, 2)))
+
+    def ceiling(self, family: str, D: int, K: int) -> float | None:
+        """Return how many times as much two fits do side by side that share nothing as one does alone."""
+        found = self.quotient(Cell("levels", family, D, K), variant(self.best, "float64", 1), cells.PAIR)
+        return found and 2 * found
+
 
 def geometric_mean(values: Iterable[float | None]) -> float | None:
     """Return the geometric mean of those that are there, None of none."""

@@ -36,7 +36,8 @@ def made_up(share=0.8, speedup=40.0):
         )
         if cell.part == "levels":
             names = {"avx2/float64/1": 1, "avx2/float64/2": 0.5, "avx2/float32/1": 0.5, "avx2/float32/2": 0.25}
-            taken = {name: [seconds * part] * 3 for name, part in (names | {"x86-64/float64/1": 3}).items()}
+            names |= {"x86-64/float64/1": 3, cells.PAIR: 1.1}
+            taken = {name: [seconds * part] * 3 for name, part in names.items()}
         elif cell.part == "ratio":
             taken = {
                 "scikit-learn": [seconds],
@@ -79,7 +80,8 @@ def test_quick_cell_is_measured_at_every_level(cell):
     assert all(taken > 0 for each in outcome.seconds.values() for taken in each)
     if cell.part == "levels":
         lanes = [level for level in simd.levels() if simd.lanes(level) > 1]
-        assert len(outcome.seconds) == 4 * len(lanes) or not lanes
+        assert len(outcome.seconds) == 4 * len(lanes) + 1 or not lanes
+        assert cells.PAIR in outcome.seconds
         whole = {cells.GEMM_AVX2} if simd.levels()[-1] == "avx512" else set()
         assert set(outcome.gemm) == {"float64/1", "float64/2", "float32/1", "float32/2"} | whole
     else:
@@ -164,6 +166,8 @@ def test_page_says_what_was_reached():
     assert "not measured" not in reached
     assert "| oneDAL ÷ fastgmm, D < 64 | ≥ 3.0× | 4.0× (oneDAL, 200k-10-10 full) | 4.0× | yes |" in reached
     assert "| iris, 10,000 × 4, K = 3, full | 1.00 s | 50 | 4.0 | 12 |" in reached
+    assert "which share nothing | ≥ 95 % | 110 % (full, D = 16) | 110 % | yes |" in reached
+    assert "| 16 | 2.0 | 1.8 | 2.0 | 1.8 | 2.0 | 1.8 | 2.0 | 1.8 |" in reached
     missed = made_up(share=0.3, speedup=20)
     slow = missed.outcomes["ratio/full/D1/K1"].seconds
     slow["scikit-learn"] = [value / 20 for value in slow["scikit-learn"]]
