@@ -108,8 +108,9 @@ cdef Py_ssize_t panels_per_block(Py_ssize_t K, Py_ssize_t D, Py_ssize_t item) no
 
 
 cdef double row_work(int kind, Py_ssize_t K, Py_ssize_t D, Py_ssize_t rank) noexcept nogil:
-    # cost of a row, roughly in multiplications
-    return K * ((<double> D * D if kind == FG_FULL else 0.0) + (6.0 + 4.0 * rank) * D + 24.0)
+    # cost of a row that is packed, roughly in multiplications: of all components, and of rotating it
+    return (K * ((<double> D * D if kind == FG_FULL else 0.0) + (6.0 + 4.0 * rank) * D + 24.0)
+            + (0.5 * D * D if kind == FG_ROTATED else 0.0))
 
 
 cdef Py_ssize_t rows_per_group(int kind, Py_ssize_t K, Py_ssize_t D, Py_ssize_t rank, Py_ssize_t item) noexcept nogil:

@@ -26,6 +26,8 @@ from fastgmm.engine._core import KINDS as _KINDS
 cnp.import_array()
 
 cdef Py_ssize_t SHARED_SUM = 1 << 17  # numbers that are added up by one thread as fast as by several
+cdef double SERIAL_WORK = 1.5e7  # some 0.8 milliseconds; in half a one a second thread is hardly ever there in time
+cdef double READ_WORK = 16.0  # of a feature of a row, which comes from memory and is packed
 cdef double WATCH_WORK = 8e8  # some fifty milliseconds (see `row_work`); waiting for the GIL may take five
 
 cdef extern from "Python.h":
@@ -94,11 +96,6 @@ cdef int run_wave(Job *job, Py_ssize_t group, Py_ssize_t count, int n_threads, c
     return FINE
 
 
-cdef double serial_work(int kind) noexcept nogil:
-    # Under about half a millisecond a second thread is hardly ever there in time, and on a busy machine much too late.
-    return 1e7 if kind == FG_FULL else 4e7
-
-
 cdef int run(Job *job, int n_threads, double *total) except -1:
     """Add all rows of the job to total; returns a Status. Raises what a signal handler raises."""
     cdef Py_ssize_t n_groups = (job.n_rows + job.model.group - 1) // job.model.group, group = 0
@@ -111,8 +108,10 @@ cdef int run(Job *job, int n_threads, double *total) except -1:
     cdef double *slots
     cdef int *states
     cdef int status = FINE
-    cdef double work = job.n_rows * row_work(m.kind, m.K, m.D, m.rank)
-    n_threads = 1 if work < serial_work(m.kind) else <int> min(n_threads, wave)
+    cdef double work = job.n_rows * (row_work(m.kind, m.K, m.D, m.rank) + READ_WORK * m.D)
+    if job.task != ACCUMULATE:
+        work *= 0.5  # either densities or sums
+    n_threads = 1 if work < SERIAL_WORK else <int> min(n_threads, wave)
     if wave < n_groups:
         wave -= wave % n_threads  # no thread waits at the end of a wave for another's last group
     lay_out(&job.model, NULL, &job.scratch_size)
