@@ -130,9 +130,15 @@ cdef class Kernel:
     cdef prepare_bounds(self)
 
 
+cdef enum:
+    FG_TOGETHER = 4  # means that are rotated side by side
+
+
 cdef double *float64_values(cnp.ndarray array) except NULL
 cdef const fg_leaves *active_leaves(bint single) noexcept nogil
 cdef Py_ssize_t rows_per_group(int kind, Py_ssize_t K, Py_ssize_t D, Py_ssize_t rank, Py_ssize_t item) noexcept nogil
+cdef void rotate_offsets(Py_ssize_t count, Py_ssize_t D, const double *means, const double *origin, const double *W,
+                         double *images) noexcept nogil
 cdef double row_work(int kind, Py_ssize_t K, Py_ssize_t D, Py_ssize_t rank) noexcept nogil
 cdef Py_ssize_t panels_per_block(Py_ssize_t K, Py_ssize_t D, Py_ssize_t item) noexcept nogil
 

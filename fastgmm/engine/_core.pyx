@@ -133,6 +133,34 @@ cdef double *float64_values(cnp.ndarray array) except NULL:
     return <double *> cnp.PyArray_DATA(array)
 
 
+cdef void rotate_offsets(Py_ssize_t count, Py_ssize_t D, const double *means, const double *origin, const double *W,
+                         double *images) noexcept nogil:
+    """W (mean - origin) of up to FG_TOGETHER means (count, D), W (D, D) lower-triangular.
+
+    images are (D, FG_TOGETHER), and their offsets behind them: side by side they share the reading of W, and no sum waits
+    for another.
+    """
+    cdef Py_ssize_t c, i, j
+    cdef double w, first, second, third, fourth
+    cdef double *offsets = images + D * FG_TOGETHER
+    cdef double *x
+    for j in range(D):
+        for c in range(FG_TOGETHER):
+            offsets[j * FG_TOGETHER + c] = means[c * D + j] - origin[j] if c < count else 0.0
+    for i in range(D):
+        first = second = third = fourth = 0
+        x = offsets
+        for j in range(i + 1):
+            w = W[i * D + j]
+            first += w * x[0]
+            second += w * x[1]
+            third += w * x[2]
+            fourth += w * x[3]
+            x += FG_TOGETHER
+        x = images + i * FG_TOGETHER
+        x[0], x[1], x[2], x[3] = first, second, third, fourth
+
+
 cdef class Kernel:
     """Constants of one mixture for one compute type and the instruction level in use.
 
@@ -219,21 +247,22 @@ cdef class Kernel:
     cdef prepare_rotated(self):
         """Rotated rows come out in log2 units, so the rotated means are put into them too and are scaled by one."""
         cdef Model *m = &self.model
-        cdef Py_ssize_t k, i, j
-        cdef double sum
-        # image (K, D), zero (D), unit (K)
-        cdef double *image = <double *> PyMem_RawMalloc((m.K * m.D + m.D + m.K) * sizeof(double))
+        cdef Py_ssize_t g, k, c, i, count
+        # image (K, D), zero (D), unit (K), offsets and their images (D, FG_TOGETHER)
+        cdef double *image = <double *> PyMem_RawMalloc((m.K * m.D + m.D + m.K + 2 * FG_TOGETHER * m.D) * sizeof(double))
         if image == NULL:
             raise MemoryError("constants of the mixture")
         cdef double *zero = image + m.K * m.D
         cdef double *unit = zero + m.D
-        for k in range(m.K):
-            unit[k] = 1 / SQRT_HALF_LOG2E
-            for i in range(m.D):
-                sum = 0
-                for j in range(i + 1):
-                    sum += m.factors[i * m.D + j] * (m.means[k * m.D + j] - m.shift[j])
-                image[k * m.D + i] = sum * SQRT_HALF_LOG2E
+        cdef double *work = unit + m.K
+        for g in range((m.K + FG_TOGETHER - 1) // FG_TOGETHER):
+            k = g * FG_TOGETHER
+            count = min(m.K - k, FG_TOGETHER)
+            rotate_offsets(count, m.D, m.means + k * m.D, m.shift, m.factors, work)
+            for c in range(count):
+                unit[k + c] = 1 / SQRT_HALF_LOG2E
+                for i in range(m.D):
+                    image[(k + c) * m.D + i] = work[i * FG_TOGETHER + c] * SQRT_HALF_LOG2E
         memset(zero, 0, m.D * sizeof(double))
         m.leaf.prepare_triangle(m.D, m.factors, m.W)
         m.leaf.prepare_center(m.K, m.D, image, zero, m.rotated_mu)

@@ -19,7 +19,8 @@ cdef double centre_spherical(Py_ssize_t K, Py_ssize_t D, const double *n, const 
                              double *within) noexcept nogil
 cdef double centre_rotated(Py_ssize_t K, Py_ssize_t D, const double *n, const double *means, const double *S,
                            const double *shift, double *within) noexcept nogil
-cdef double reach(Py_ssize_t K, Py_ssize_t D, const double *means, const double *shift, const double *W) noexcept nogil
+cdef double reach(Py_ssize_t K, Py_ssize_t D, const double *means, const double *shift, const double *W,
+                  double *work) noexcept nogil
 cdef void divide(Py_ssize_t K, Py_ssize_t size, Py_ssize_t step, const double *within, const double *mass,
                  double reg_covar, double *out) noexcept nogil
 cdef Py_ssize_t invert(Py_ssize_t K, Py_ssize_t D, const double *covariances, double *work, double *W) noexcept nogil

@@ -15,7 +15,7 @@ from fastgmm.engine import threads
 
 cimport numpy as cnp
 
-from fastgmm.engine._core cimport active_leaves, float64_values, triangle
+from fastgmm.engine._core cimport FG_TOGETHER, active_leaves, float64_values, rotate_offsets, triangle
 
 cnp.import_array()
 
@@ -43,6 +43,9 @@ cdef double *data(cnp.ndarray array, Py_ssize_t size) except NULL:
         raise ValueError(f"expected an array of {size} values, got {<object> array!r}")
     return float64_values(array)
 
+
+cdef enum:
+    MIRRORED = 8  # numbers of a cache line
 
 SHARED_WORK = 2e6  # numbers read or multiply-adds, from some half a millisecond on
 
@@ -129,10 +132,22 @@ cdef void unpack(Py_ssize_t K, Py_ssize_t D, const double *value, double *mass, 
             sums[i] = value[0]
             value += 1
             for j in range(i + 1):
-                moments[i * D + j] = moments[j * D + i] = value[j]
+                moments[i * D + j] = value[j]
             value += i + 1
+        mirror(D, moments)
         sums += D
         moments += D * D
+
+
+cdef void mirror(Py_ssize_t D, double *S) noexcept nogil:
+    """Copy what is below the diagonal of S (D, D) above it, a few rows at a time, whose columns then stay in L1."""
+    cdef Py_ssize_t i, j, band, first, last
+    for band in range((D + MIRRORED - 1) // MIRRORED):
+        first = band * MIRRORED
+        last = min(D, first + MIRRORED)
+        for j in range(last):
+            for i in range(max(first, j + 1), last):
+                S[j * D + i] = S[i * D + j]
 
 
 def pack_triangles(const double[::1] n, const double[:, ::1] s, const double[:, :, ::1] S):
@@ -244,8 +259,9 @@ cdef double centre_full(Py_ssize_t K, Py_ssize_t D, const double *mass, const do
         for i in range(D):
             offset = sums[i] / mass[k] if mass[k] > 0 else sums[i]
             for j in range(i + 1):
-                W[i * D + j] = W[j * D + i] = before[i * D + j] - sums[j] * offset
+                W[i * D + j] = before[i * D + j] - sums[j] * offset
             factor = grown(factor, before[i * D + i], W[i * D + i])
+        mirror(D, W)
         W += D * D
         before += D * D
         sums += D
@@ -305,38 +321,39 @@ cdef double centre_rotated(Py_ssize_t K, Py_ssize_t D, const double *mass, const
                            const double *origin, double *W) noexcept nogil:
     cdef Py_ssize_t k, i, j
     cdef double factor = 1, pull
-    for i in range(D * D):
-        W[i] = before[i]
-    for k in range(K):
-        for i in range(D):
+    for i in range(D):
+        for j in range(i + 1):
+            W[i * D + j] = before[i * D + j]
+        for k in range(K):  # a row at a time stays in L1
             pull = mass[k] * (mu[k * D + i] - origin[i])
             for j in range(i + 1):
                 W[i * D + j] -= pull * (mu[k * D + j] - origin[j])
-    for i in range(D):
-        for j in range(i):
-            W[j * D + i] = W[i * D + j]
         factor = grown(factor, before[i * D + i], W[i * D + i])
+    mirror(D, W)
     return factor
 
 
 def spread(means, shift, W):
     """Return the largest |W (mean_k - shift)|, W (D, D) lower-triangular."""
     cdef Py_ssize_t K = means.shape[0], D = means.shape[1]
-    return reach(K, D, data(means, K * D), data(shift, D), data(W, D * D))
+    cdef cnp.ndarray work = new(1, 2 * FG_TOGETHER * D)
+    return reach(K, D, data(means, K * D), data(shift, D), data(W, D * D), data(work, 2 * FG_TOGETHER * D))
 
 
-cdef double reach(Py_ssize_t K, Py_ssize_t D, const double *mu, const double *origin,
-                  const double *factor) noexcept nogil:
-    cdef Py_ssize_t k, i, j
-    cdef double largest = 0, squares, sum
-    for k in range(K):
-        squares = 0
-        for i in range(D):
-            sum = 0
-            for j in range(i + 1):
-                sum += factor[i * D + j] * (mu[k * D + j] - origin[j])
-            squares += sum * sum
-        largest = max(largest, squares)
+cdef double reach(Py_ssize_t K, Py_ssize_t D, const double *mu, const double *origin, const double *factor,
+                  double *work) noexcept nogil:
+    """What `spread` says; work (2, D, FG_TOGETHER)."""
+    cdef Py_ssize_t g, k, c, i, count
+    cdef double largest = 0, squares
+    for g in range((K + FG_TOGETHER - 1) // FG_TOGETHER):
+        k = g * FG_TOGETHER
+        count = min(K - k, FG_TOGETHER)
+        rotate_offsets(count, D, mu + k * D, origin, factor, work)
+        for c in range(count):
+            squares = 0
+            for i in range(D):
+                squares += work[i * FG_TOGETHER + c] * work[i * FG_TOGETHER + c]
+            largest = max(largest, squares)
     return sqrt(largest)
 
 

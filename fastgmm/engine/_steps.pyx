@@ -17,7 +17,7 @@ cimport numpy as cnp
 
 from fastgmm.engine._block cimport ACCUMULATE, FINE, SCORE, Job
 from fastgmm.engine._core cimport (
-    FG_DIAGONAL, FG_FULL, FG_ROTATED, FG_SPHERICAL, Kernel, Model, float64_values, row_work,
+    FG_DIAGONAL, FG_FULL, FG_ROTATED, FG_SPHERICAL, FG_TOGETHER, Kernel, Model, float64_values, row_work,
 )
 from fastgmm.engine._linalg cimport (
     centre, centre_diagonal, centre_full, centre_rotated, centre_spherical, divide, finite, invert, invert_variances,
@@ -78,7 +78,7 @@ cdef class Steps:
     cdef double *pivot            # (K, D)
     cdef double *log_norm         # (K)
     cdef double *log_det          # (K)
-    cdef double *work             # (D, D)
+    cdef double *work             # (D, D), and what `reach` needs
     cdef double *scatter          # (D, D)
     cdef Py_ssize_t n_moments     # float64 numbers of S, of the covariances and of the factors
     cdef double reg_covar, least_share, most_cancellation, most_spread
@@ -99,7 +99,8 @@ cdef class Steps:
         self.most_cancellation, self.most_spread = most_cancellation, most_spread
         self.n_moments = {FG_FULL: K * D * D, FG_DIAGONAL: K * D, FG_SPHERICAL: K, FG_ROTATED: D * D}[m.kind]
         self.nearest = None if structure is None else Nearest(structure, K, D)
-        self.room = np.empty(self.job.partial_size + 4 * K + 2 * K * D + 2 * self.n_moments + D * D)
+        self.room = np.empty(self.job.partial_size + 4 * K + 2 * K * D + 2 * self.n_moments
+                             + max(D, 2 * FG_TOGETHER) * D)
         at = float64_values(self.room)
         self.total = at
         self.n = at = at + self.job.partial_size
@@ -196,7 +197,7 @@ cdef class Steps:
             for k in range(K):
                 self.log_det[k] *= D
         else:
-            if reach(K, D, means, m.shift, factors) > self.most_spread:
+            if reach(K, D, means, m.shift, factors, self.work) > self.most_spread:
                 return False
             sum_logs(1, D, factors, D * D, D + 1, self.log_det)
             for k in range(1, K):
