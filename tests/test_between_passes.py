@@ -41,6 +41,21 @@ def test_a_matrix_that_is_not_definite_is_found_wherever_it_fails(D):
             assert caught.value.component == 1
 
 
+@pytest.mark.parametrize("K", [1, 4, 7])
+@pytest.mark.parametrize("D", [1, 8, 19])
+def test_means_are_rotated_and_taken_off_the_scatter_as_by_numpy(K, D):
+    rng = np.random.default_rng(0)
+    means, shift, n = rng.normal(size=(K, D)), rng.normal(size=D), np.arange(1.0, K + 1)
+    S, W = covariances(1, D)[0], np.tril(rng.normal(size=(D, D)))
+    from_shift = means - shift
+    np.testing.assert_allclose(
+        _linalg.spread(means, shift, W), np.linalg.norm(from_shift @ W.T, axis=1).max(), rtol=1e-13
+    )
+    within, _ = _linalg.within_rotated(n, means, S, shift)
+    np.testing.assert_allclose(within, S - (n * from_shift.T) @ from_shift, atol=1e-12)
+    assert np.array_equal(within, within.T)
+
+
 def between_passes(n, s, C, packed):
     """The bytes of all that K matrices are made into."""
     return [

@@ -112,6 +112,27 @@ def test_threadpoolctl_limits_threads(run_python):
     assert run_python(LIMITED).split() == ["1", "0"]
 
 
+SHARED = """
+import os
+import numpy as np
+import fastgmm
+
+def passed(n_rows, D, covariances, family):
+    mixture = fastgmm.Mixture([1.0], np.zeros((1, D)), covariances, family)
+    fastgmm.accumulate(np.ones((n_rows, D)), mixture.constants(), n_threads=2)
+    return len(os.listdir("/proc/self/task"))
+
+before = passed(50, 2, np.ones((1, 2)), "diag")
+print(passed(70_000, 1, np.ones((1, 1)), "diag") - before)  # a fifth of a millisecond
+print(passed(2_000, 256, np.eye(256), "tied") - before)  # three milliseconds, nearly all of it the rotation
+"""
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="the system does not tell which threads live")
+def test_threads_share_passes_of_a_millisecond_and_no_shorter_ones(run_python):
+    assert run_python(SHARED).split() == ["0", "1" if threads.has_openmp() else "0"]
+
+
 # ----------------------------------------------------------------------------------------------- fork
 
 POOL = """

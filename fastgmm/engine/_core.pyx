@@ -137,7 +137,7 @@ cdef void rotate_offsets(Py_ssize_t count, Py_ssize_t D, const double *means, co
                          double *images) noexcept nogil:
     """W (mean - origin) of up to FG_TOGETHER means (count, D), W (D, D) lower-triangular.
 
-    images are (D, FG_TOGETHER), and their offsets behind them: side by side they share the reading of W, and no sum waits
+    images are (D, FG_TOGETHER), and the offsets behind them: side by side they share the reading of W, and no sum waits
     for another.
     """
     cdef Py_ssize_t c, i, j
@@ -249,7 +249,8 @@ cdef class Kernel:
         cdef Model *m = &self.model
         cdef Py_ssize_t g, k, c, i, count
         # image (K, D), zero (D), unit (K), offsets and their images (D, FG_TOGETHER)
-        cdef double *image = <double *> PyMem_RawMalloc((m.K * m.D + m.D + m.K + 2 * FG_TOGETHER * m.D) * sizeof(double))
+        cdef Py_ssize_t size = m.K * m.D + m.D + m.K + 2 * FG_TOGETHER * m.D
+        cdef double *image = <double *> PyMem_RawMalloc(size * sizeof(double))
         if image == NULL:
             raise MemoryError("constants of the mixture")
         cdef double *zero = image + m.K * m.D
