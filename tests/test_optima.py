@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from harness import load
 
-optima, races = map(load, ("optima", "races"))
+optima, races, starts_share = map(load, ("optima", "races", "starts_share"))
 
 
 def outcome(ours=-1.0, *, ours_ten=-1.0, seconds=0.1, n_starts=2, **more):
@@ -82,3 +82,12 @@ def test_races_compare_fits_of_one_random_state():
     assert lines[2] == "| scikit-learn | 3.00 s | – | – |"
     assert lines[3] == f"| {first} | 3.00 s | 1 of 2 | {gain:.3f} |"
     assert lines[-1] == "on a computer"
+
+
+def test_share_of_starts_is_measured(monkeypatch):
+    monkeypatch.setattr(starts_share, "ROUNDS", 1)
+    monkeypatch.setattr(starts_share, "REPEATS", 1)
+    *_, line, _, conditions = starts_share.table("on a computer", quick=True).splitlines()
+    assert conditions == "on a computer"
+    share = int(line.split("|")[-2].removesuffix(" % "))
+    assert 0 < share < 100

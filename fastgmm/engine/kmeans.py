@@ -9,7 +9,7 @@ from fastgmm.engine.visits import on_all_rows
 
 __all__ = ["lloyd", "pack", "seed"]
 
-MOST_VALUES = 1 << 19  # of rows, their distances to candidates and to centres
+MOST_VALUES = 1 << 21  # of rows, their distances to candidates and to centres
 VALUES_PER_ROW = 8  # beside its features
 
 

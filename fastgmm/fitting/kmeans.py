@@ -22,6 +22,7 @@ SAMPLE_ROWS = 512
 SAMPLE_ROWS_PER_CLUSTER = 32
 SAMPLE_SHARE, MOST_SAMPLE_ROWS = 16, 4096  # of more rows the smallest sample is a sixteenth
 SAMPLE_GROWTH = 4
+ENOUGH_ROWS_PER_FEATURE = 32  # in every cluster, from which a second sample is the last: EM needs no better start
 TRIES, TRY_ITERATIONS, TRY_GAIN = 6, 12, 1e-3
 SAME = 1e-9  # of inertias, so that not rounding decides between tries that found the same centres in another order
 FRAME_ROWS = 4096  # from which comparable coordinates come, and in them centres
@@ -48,7 +49,7 @@ def cluster_many(source, n_clusters, rng, *, labels=True):
     Returns
     -------
     rows : ArraySource
-        The source, or a sample of 2,048 of its rows or more, an eighth at the least.
+        The source, or a sample of 2,048 of its rows or more: an eighth at the least, or 16,384 that are enough.
     centres, labels, inertia
         As `lloyd` returns them.
     """
@@ -65,7 +66,8 @@ def _samples(source, n_clusters, rng):
     """Return samples of half of the rows at most, each of a share of the next; of few rows they end in all of them."""
     share = min(source.n_rows // SAMPLE_SHARE, MOST_SAMPLE_ROWS)
     sizes = [max(SAMPLE_ROWS, SAMPLE_ROWS_PER_CLUSTER * n_clusters, share)]
-    while 2 * SAMPLE_GROWTH * sizes[-1] < source.n_rows:
+    enough = ENOUGH_ROWS_PER_FEATURE * source.n_features * n_clusters
+    while 2 * SAMPLE_GROWTH * sizes[-1] < source.n_rows and (len(sizes) == 1 or sizes[-1] < enough):
         sizes.append(SAMPLE_GROWTH * sizes[-1])
     samples = [source]
     for size in reversed(sizes):
