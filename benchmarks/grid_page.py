@@ -29,6 +29,19 @@ full, 4 D for diag, 2 D + 3 for spherical, 2 D for tied and D (D + 1) / 2 more p
 {machine}
 """
 
+REASONS = """
+What keeps figures below their targets, as far as it is known:
+
+- **Two threads.** Cores that share memory, a cache or a clock do less together than twice what one does alone. The last
+  table of this page says what two fits side by side reach, which share nothing: threads have no more to share.
+- **D ≥ 128 and many components.** scikit-learn spends its time in matrix products there. For full covariances it
+  makes 2 D² multiply-adds where D (D + 1) are enough, so that at equal rates it takes twice as long, and what it does
+  beside the products adds less the larger D is. For diagonal and spherical covariances its products need as few as any.
+- **The baseline level.** SSE2 has half of AVX2's lanes and no fused multiply-add: a quarter of the rate of the
+  products that scikit-learn makes on the same machine.
+- **K = 1 and few features.** A row that is read from memory is worth a few dozen multiply-adds: memory is the limit.
+"""
+
 
 def _ratio(value: float | None) -> str:
     return ABSENT if value is None else significant(value)
@@ -110,7 +123,8 @@ def page(grid: Grid) -> str:
         "## Targets and what was reached\n",
         "“Worst” is the figure farthest from the target; the mean is geometric, over all figures of the line.\n",
         _table(["target", "needed", "worst", "mean", "reached"], (_target(target, grid) for target in TARGETS)),
-        f"\n## Share of the DGEMM rate: full, float64, one thread, {best}\n",
+        REASONS,
+        f"## Share of the DGEMM rate: full, float64, one thread, {best}\n",
         _by_shape(lambda D, K: grid.share("full", D, K), _percent, mean=False),
         f"\n## Share of the SGEMM rate: full, float32, one thread, {best}\n",
         _by_shape(lambda D, K: grid.share("full", D, K, "float32"), _percent, mean=False),
