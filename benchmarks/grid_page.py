@@ -39,7 +39,8 @@ What keeps figures below their targets, as far as it is known:
   beside the products adds less the larger D is. For diagonal and spherical covariances its products need as few as any.
 - **The baseline level.** SSE2 has half of AVX2's lanes and no fused multiply-add: a quarter of the rate of the
   products that scikit-learn makes on the same machine.
-- **K = 1 and few features.** A row that is read from memory is worth a few dozen multiply-adds: memory is the limit.
+- **K = 1 and few features.** What is done once a row, reading it from memory and packing it above all, takes as long as
+  the few dozen multiply-adds of a single component.
 """
 
 
