@@ -48,6 +48,10 @@ def _ratio(value: float | None) -> str:
     return ABSENT if value is None else significant(value)
 
 
+def _seconds(value: float | None) -> str:
+    return ABSENT if value is None else quantity(value, "s")
+
+
 def _percent(value: float | None) -> str:
     return ABSENT if value is None else f"{100 * value:.0f} %"
 
@@ -162,7 +166,7 @@ def _peers(grid: Grid) -> list[str]:
         [
             f"{PROBLEMS[cell.problem].source}, {outcome.n_rows:,} × {cell.D}, "
             f"K = {PROBLEMS[cell.problem].n_components}, {cell.family}",
-            quantity(grid.seconds(cell, SUBJECT), "s"),
+            _seconds(grid.seconds(cell, SUBJECT)),
             *(_ratio(grid.quotient(cell, name, SUBJECT)) for name in names),
         ]
         for cell, outcome in outcomes.items()
