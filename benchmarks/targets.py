@@ -101,8 +101,11 @@ def _peers(low: int, high: int, *, one_dal: bool) -> Callable[[Grid], Figures]:
 
     def figures(grid: Grid) -> Figures:
         for cell in PEER_CELLS:
+            if not low <= cell.D <= high:
+                continue
             outcome = grid.outcomes.get(cell.id)
-            if outcome is None or not low <= cell.D <= high:
+            if outcome is None:
+                yield cell.id, None
                 continue
             for name in outcome.seconds:
                 if name not in (REFERENCE, SUBJECT) and (name == ONE_DAL) == one_dal:

@@ -181,8 +181,9 @@ def test_page_says_what_was_reached():
         in page
     )
     assert "not measured" in grid_page.page(grid_results.Grid({}, MACHINE))
-    del missed.outcomes["levels/full/D8/K1"]
+    del missed.outcomes["levels/full/D8/K1"], missed.outcomes["peers/iris/full"]
     assert "D = 8 and 10 | ≥ 35 % | 30 % (D = 8, K = 3) | 30 % | in 0 of 9 measured |" in grid_page.page(missed)
+    assert "4.0× (oneDAL, 200k-10-10 full) | 4.0× | in 9 of 9 measured |" in grid_page.page(missed)
 
 
 @pytest.mark.parametrize(("gain", "verdict"), [(1.1, "in 0 of 52 measured"), (1.8, "not asked: 512-bit matrix pro")])
