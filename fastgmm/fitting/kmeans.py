@@ -49,7 +49,7 @@ def cluster_many(source, n_clusters, rng, *, labels=True):
     Returns
     -------
     rows : ArraySource
-        The source, or a sample of 2,048 of its rows or more: an eighth at the least, or 16,384 that are enough.
+        The source, or a sample of 2,048 of its rows or more: an eighth at the least, or `ENOUGH_ROWS_PER_FEATURE`.
     centres, labels, inertia
         As `lloyd` returns them.
     """
